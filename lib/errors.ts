@@ -1,0 +1,50 @@
+/** Exit codes every task uses; README.md documents them. */
+export const ExitCode = { done: 0, failed: 1, badInput: 2, interrupted: 130 } as const
+
+/** One thing that is wrong with what the user gave us: where it stands and what to write instead. */
+export interface Problem {
+  /** A setting's name, or `file:line`. */
+  where: string
+  what: string
+}
+
+export interface PlatformErrorOptions {
+  /** Why it happened, in the tool's own words where there are any; may have several lines. */
+  why?: string | undefined
+  /** What to do next: a command or a setting. */
+  hint?: string | undefined
+  exitCode?: number
+  cause?: unknown
+}
+
+/**
+ * The one error class of the platform: an expected failure that is shown without a stack trace.
+ * `message` says what happened and names the thing and its address.
+ */
+export class PlatformError extends Error {
+  readonly why: string | undefined
+  readonly hint: string | undefined
+  readonly exitCode: number
+
+  constructor(message: string, { why, hint, exitCode = ExitCode.failed, cause }: PlatformErrorOptions = {}) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.name = 'PlatformError'
+    this.why = why
+    this.hint = hint
+    this.exitCode = exitCode
+  }
+}
+
+/** All problems of one input in one error, exit code 2. */
+export function badInput(what: string, problems: readonly Problem[], hint?: string): PlatformError {
+  return new PlatformError(what, {
+    why: problems.map(problem => `${problem.where}: ${problem.what}`).join('\n'),
+    hint,
+    exitCode: ExitCode.badInput,
+  })
+}
+
+/** The text of anything that was thrown, for use as the `why` of another error. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
