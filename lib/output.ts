@@ -1,0 +1,122 @@
+import type { Writable } from 'node:stream'
+import { stripVTControlCharacters, styleText } from 'node:util'
+import ora from 'ora'
+import type { PlatformError } from './errors.ts'
+
+/** What a step did. Any other text is shown as it is and counts as a change. */
+export type Outcome = 'unchanged' | 'created' | 'updated' | 'removed' | 'skipped' | (string & {})
+
+/** What a running step can say. */
+export interface StepProgress {
+  /** Replaces the text beside the spinner; invisible where there is no terminal. */
+  update(text: string): void
+  /** A line that stays, below the step's title. */
+  line(text: string): void
+}
+
+/** The way a task speaks: progress and messages to stderr, results to stdout. */
+export interface Output {
+  title(text: string): void
+  /** Runs one visible step: shown while it runs, then with its outcome and elapsed time; a throw marks it failed and goes on up. */
+  step(title: string, action: (progress: StepProgress) => Promise<Outcome | undefined>): Promise<void>
+  /** A plain message on stderr. */
+  say(text: string): void
+  warn(text: string): void
+  /** Something the user asked for, on stdout. */
+  result(text: string): void
+  /** One JSON document on stdout. */
+  json(value: unknown): void
+  error(error: PlatformError): void
+  /** The last line: what to know now, or 'nothing to do' where every step left things as they were. */
+  summary(text: string): void
+  /** Whether someone can answer a question. */
+  readonly interactive: boolean
+  readonly color: boolean
+}
+
+export interface OutputOptions {
+  stdout: Writable & { isTTY?: boolean }
+  stderr: Writable & { isTTY?: boolean }
+  /** Whether standard input is a terminal too. */
+  interactive: boolean
+  color: boolean
+  /** A spinner moves only where a person watches; elsewhere the same words come as plain lines. */
+  spinner: boolean
+}
+
+type Style = Parameters<typeof styleText>[0]
+
+const unchanged: readonly string[] = ['unchanged', 'skipped']
+
+export function createOutput(options: OutputOptions): Output {
+  const { stdout, stderr, interactive, color, spinner: animated } = options
+  const paint = (style: Style, text: string) => (color ? styleText(style, text, { validateStream: false }) : text)
+  const say = (text: string) => void stderr.write(`${color ? text : stripVTControlCharacters(text)}\n`)
+  let changes = 0
+  let steps = 0
+
+  return {
+    interactive,
+    color,
+    title: text => say(paint('bold', text)),
+    say,
+    warn: text => say(`${paint('yellow', '!')} ${text}`),
+    result: text => void stdout.write(`${color ? text : stripVTControlCharacters(text)}\n`),
+    json: value => void stdout.write(`${JSON.stringify(value, null, 2)}\n`),
+    error(error) {
+      say(`${paint('red', '✗')} ${error.message}`)
+      for (const line of error.why?.split('\n') ?? []) say(`  ${line}`)
+      if (error.hint) say(`  ${paint('cyan', '→')} ${error.hint.replaceAll('\n', '\n    ')}`)
+    },
+    summary(text) {
+      say(steps > 0 && changes === 0 ? paint('dim', `Nothing to do. ${text}`) : text)
+    },
+    async step(title, action) {
+      const started = performance.now()
+      const spinner = animated
+        ? ora({ text: title, stream: stderr as NodeJS.WriteStream, discardStdin: false }).start()
+        : undefined
+      const end = (mark: string, outcome: string) => {
+        spinner?.stop()
+        const elapsed = paint('dim', `${((performance.now() - started) / 1000).toFixed(1)} s`)
+        say([`${mark} ${title}`, outcome, elapsed].filter(Boolean).join('  '))
+      }
+      const progress: StepProgress = {
+        update(text) {
+          if (spinner) spinner.text = `${title}  ${paint('dim', text)}`
+        },
+        line(text) {
+          spinner?.stop()
+          say(`    ${text}`)
+          spinner?.start()
+        },
+      }
+      try {
+        const outcome = (await action(progress)) ?? ''
+        steps += 1
+        if (outcome !== '' && !unchanged.includes(outcome)) changes += 1
+        end(paint('green', '✓'), unchanged.includes(outcome) ? paint('dim', outcome) : outcome)
+      } catch (error) {
+        end(paint('red', '✗'), '')
+        throw error
+      }
+    },
+  }
+}
+
+/**
+ * Rows as an aligned text table with a header line; cells may carry colours.
+ * Column widths follow the longest cell, the last column is not padded.
+ */
+export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const lengthOf = (cell: string) => [...stripVTControlCharacters(cell)].length
+  const widths = header.map((name, column) => Math.max(lengthOf(name), ...rows.map(row => lengthOf(row[column] ?? ''))))
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, column) =>
+        column === cells.length - 1 ? cell : cell + ' '.repeat((widths[column] ?? 0) - lengthOf(cell)),
+      )
+      .join('  ')
+      .trimEnd()
+  return [line(header), ...rows.map(line)].join('\n')
+}
