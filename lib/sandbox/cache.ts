@@ -1,0 +1,141 @@
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdir, rename, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { PlatformError } from '../errors.ts'
+
+/** What a supplier of programs or images tells its caller while it works. */
+export interface SupplyEvent {
+  /** The program or image, as a person knows it. */
+  what: string
+  /** `waiting`: somebody else builds the same, or all compile slots are taken. */
+  state: 'waiting' | 'building' | 'ready'
+  /** One short line: what happens right now, or where the finished thing came from. */
+  detail: string
+  /** For `ready`: how long it took; 0 when it was there already. */
+  seconds?: number
+}
+
+export interface SupplyOptions {
+  /** Folder outside the clone that keeps what was built; created when missing. */
+  cacheDir: string
+  report?: (event: SupplyEvent) => void
+  signal?: AbortSignal
+}
+
+export interface Build {
+  /** Names the folder, together with a hash of `inputs`. */
+  name: string
+  /** All that decides what comes out; a change of any of it builds anew. */
+  inputs: unknown
+  /** Fills the (existing, empty) folder. */
+  build: (folder: string, note: (detail: string) => void) => Promise<void>
+}
+
+/** Where `build` is kept in the cache, whether or not it has been built. */
+export function cachedPath(cacheDir: string, { name, inputs }: Pick<Build, 'name' | 'inputs'>): string {
+  const key = createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 16)
+  return join(cacheDir, 'built', `${name}-${key}`)
+}
+
+/**
+ * The folder with what `build` makes: found in the cache, or built now and moved there in one step, so that a folder which is there is complete.
+ * Two processes that want the same build it once; the second waits for the first.
+ */
+export async function ensureBuilt(build: Build, { cacheDir, report = () => {} }: SupplyOptions): Promise<string> {
+  const folder = cachedPath(cacheDir, build)
+  const ready = (detail: string, seconds: number) => {
+    report({ what: build.name, state: 'ready', detail, seconds })
+    return folder
+  }
+  if (await exists(folder)) return ready('from the cache', 0)
+  const waiting = () => report({ what: build.name, state: 'waiting', detail: 'another process builds it' })
+  return withLock(join(cacheDir, 'locks', build.name), waiting, async () => {
+    if (await exists(folder)) return ready('from the cache', 0)
+    const started = Date.now()
+    const unfinished = `${folder}.unfinished`
+    // left over from a builder that was killed: we hold the lock, so nobody is writing there
+    await rm(unfinished, { recursive: true, force: true })
+    await mkdir(unfinished, { recursive: true })
+    try {
+      await build.build(unfinished, detail => report({ what: build.name, state: 'building', detail }))
+    } catch (error) {
+      await rm(unfinished, { recursive: true, force: true })
+      throw error
+    }
+    await rename(unfinished, folder)
+    return ready('built', (Date.now() - started) / 1000)
+  })
+}
+
+/**
+ * Does `action` while this process holds the lock `file`; `waiting` is called once if somebody else holds it.
+ * The kernel holds the lock for a child of ours that ends with us, so no crash leaves a lock behind.
+ */
+export async function withLock<T>(file: string, waiting: () => void, action: () => Promise<T>): Promise<T> {
+  const release = (await lock(file, true)) ?? (await waitForLock(file, waiting))
+  try {
+    return await action()
+  } finally {
+    release()
+  }
+}
+
+/** The first of several locks that is free, tried once a second: for `count` things at a time over all processes. */
+export async function withOneOf<T>(
+  files: readonly string[],
+  waiting: () => void,
+  action: () => Promise<T>,
+): Promise<T> {
+  for (let round = 0; ; round++) {
+    for (const file of files) {
+      const release = await lock(file, true)
+      if (!release) continue
+      try {
+        return await action()
+      } finally {
+        release()
+      }
+    }
+    if (round === 0) waiting()
+    await new Promise(resume => setTimeout(resume, 1000))
+  }
+}
+
+async function waitForLock(file: string, waiting: () => void): Promise<() => void> {
+  waiting()
+  const release = await lock(file, false)
+  if (!release) throw new PlatformError(`The lock ${file} could not be taken`, { hint: `rm ${file}` })
+  return release
+}
+
+async function lock(file: string, onlyIfFree: boolean): Promise<(() => void) | undefined> {
+  await mkdir(dirname(file), { recursive: true })
+  const holder = ['sh', '-c', 'echo held; exec cat']
+  // a session of its own: Ctrl-C at the terminal must not free the lock before we have stopped working
+  const child = spawn('flock', [...(onlyIfFree ? ['--nonblock'] : []), file, ...holder], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+    detached: true,
+  })
+  const held = await new Promise<boolean>((resolve, reject) => {
+    child.once('error', error =>
+      reject(
+        new PlatformError('flock is needed to share the build cache', {
+          why: error.message,
+          hint: 'apt-get install util-linux',
+        }),
+      ),
+    )
+    child.once('exit', () => resolve(false))
+    createInterface(child.stdout).once('line', () => resolve(true))
+  })
+  return held ? () => child.stdin.end() : undefined
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  )
+}
