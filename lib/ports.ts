@@ -1,0 +1,228 @@
+import { readdir, readFile, readlink } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { ask, type Runner } from './exec.ts'
+
+export type Protocol = 'tcp' | 'udp'
+
+/** A socket that somebody listens on, as the kernel of this machine (or of this network namespace) lists it. */
+export interface Listener {
+  protocol: Protocol
+  /** The address as bound; `0.0.0.0` and `::` stand for all of them. */
+  ip: string
+  port: number
+  /** Who holds it; absent where the kernel does not tell this user (somebody else's process, and we are not root). */
+  process?: { pid: number; name: string; command: readonly string[] }
+  /** Owner of the socket, as a number; absent where it is not known. */
+  uid?: number
+  /** Name of the Docker container that it is published for or held in. */
+  container?: string
+}
+
+interface KernelSocket extends Listener {
+  inode: string
+}
+
+/**
+ * Everything that listens on this machine, with the process and container that hold it.
+ * Reads /proc on Linux and asks `lsof` elsewhere; Docker is asked for names of containers and may be absent.
+ */
+export async function listeners(asker: Runner = ask, platform = process.platform): Promise<Listener[]> {
+  const sockets =
+    platform === 'linux'
+      ? await linuxListeners()
+      : parseLsof(await outputOf(asker, ['lsof', '-nP', '-iTCP', '-sTCP:LISTEN', '-iUDP', '-F', 'pcuPn']))
+  const containers = parseContainers(
+    await outputOf(asker, ['docker', 'ps', '--no-trunc', '--format', '{{.ID}}\t{{.Names}}\t{{.Ports}}']),
+  )
+  return Promise.all(
+    sockets.map(async listener => {
+      const container = await containerOf(listener, containers)
+      return container === undefined ? listener : { ...listener, container }
+    }),
+  )
+}
+
+/** Those of `table` that keep others from listening on ip:port: the same address, or all addresses. */
+export function holdersOf(
+  { ip, port }: { ip: string; port: number },
+  table: readonly Listener[],
+  protocol: Protocol = 'tcp',
+): Listener[] {
+  return table.filter(
+    listener => listener.protocol === protocol && listener.port === port && [ip, '0.0.0.0', '::'].includes(listener.ip),
+  )
+}
+
+/** A listener's holder in words: `container "web" (docker-proxy, pid 812)`, `nginx (pid 77)`, `a process of user 0`. */
+export function describeHolder(listener: Listener): string {
+  const { process, container, uid } = listener
+  const program =
+    process === undefined ? undefined : `${process.name}${container === undefined ? ' (' : ', '}pid ${process.pid}`
+  if (container !== undefined) return `container "${container}"${program === undefined ? '' : ` (${program})`}`
+  if (program !== undefined) return `${program})`
+  return uid === undefined
+    ? 'a process that this user cannot see'
+    : `a process of user ${uid}, which this user cannot see`
+}
+
+/** A command that frees the port, or that shows who has it where we do not know. */
+export function hintToFree(listener: Listener): string {
+  if (listener.container !== undefined) return `docker stop ${listener.container}`
+  if (listener.process === undefined) return `sudo ss -ltnup 'sport = :${listener.port}'   # shows who holds it`
+  if (listener.process.pid === 1) return `systemctl list-sockets | grep ':${listener.port} '   # shows the unit to stop`
+  return `Stop ${listener.process.name}, for instance with: kill ${listener.process.pid}`
+}
+
+/**
+ * Whether this process could listen on the TCP address right now. `denied` where only root may (ports below 1024);
+ * needed beside the table of listeners because that does not tell whether `::` takes IPv4 along.
+ */
+export function tryBind({ ip, port }: { ip: string; port: number }): Promise<'free' | 'held' | 'denied'> {
+  return new Promise(resolve => {
+    const server = createServer()
+    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EACCES' ? 'denied' : 'held'))
+    server.listen({ host: ip, port, exclusive: true }, () => server.close(() => resolve('free')))
+  })
+}
+
+async function linuxListeners(): Promise<Listener[]> {
+  const tables = await Promise.all(
+    (['tcp', 'tcp6', 'udp', 'udp6'] as const).map(async name =>
+      parseProcNet(await readFile(`/proc/self/net/${name}`, 'utf8').catch(() => ''), name.slice(0, 3) as Protocol),
+    ),
+  )
+  const sockets = tables.flat()
+  const holders = await processesHolding(new Set(sockets.map(socket => socket.inode)))
+  return sockets.map(({ inode, ...listener }) => {
+    const process = holders.get(inode)
+    return process === undefined ? listener : { ...listener, process }
+  })
+}
+
+/** Reads /proc/net/tcp, tcp6, udp or udp6: the sockets that wait for somebody to connect or send. */
+export function parseProcNet(text: string, protocol: Protocol): KernelSocket[] {
+  // 0A is LISTEN; 07 is how an unconnected UDP socket is shown
+  const waiting = protocol === 'tcp' ? '0A' : '07'
+  return text
+    .split('\n')
+    .slice(1)
+    .map(line => line.trim().split(/\s+/))
+    .filter(columns => columns[3] === waiting)
+    .map(columns => {
+      const [address = '', port = ''] = columns[1]!.split(':')
+      return {
+        protocol,
+        ip: hexAddress(address),
+        port: Number.parseInt(port, 16),
+        uid: Number(columns[7]),
+        inode: columns[9]!,
+      }
+    })
+}
+
+// The kernel prints addresses as 32 bit words in host byte order, which is little endian wherever we run.
+function hexAddress(hex: string): string {
+  const words = hex.match(/.{8}/g) ?? []
+  const bytes = words.flatMap(word => (word.match(/../g) ?? []).reverse().map(byte => Number.parseInt(byte, 16)))
+  if (bytes.length === 4) return bytes.join('.')
+  if (bytes.every(byte => byte === 0)) return '::'
+  if (bytes.slice(0, 10).every(byte => byte === 0) && bytes[10] === 255 && bytes[11] === 255)
+    return bytes.slice(12).join('.')
+  const groups = Array.from({ length: 8 }, (_, index) => (bytes[2 * index]! * 256 + bytes[2 * index + 1]!).toString(16))
+  return groups.join(':').replace(/(^|:)0(:0)+(:|$)/, '::')
+}
+
+// Several processes may hold one socket: a server and its workers, or systemd and the service it passed it to.
+// The oldest one that is not systemd is the one a person knows.
+async function processesHolding(inodes: ReadonlySet<string>): Promise<Map<string, NonNullable<Listener['process']>>> {
+  const holders = new Map<string, number>()
+  const pids = (await readdir('/proc')).filter(name => /^\d+$/.test(name)).map(Number)
+  for (const pid of pids.sort((a, b) => a - b)) {
+    const descriptors = await readdir(`/proc/${pid}/fd`).catch(() => [])
+    const targets = await Promise.all(descriptors.map(fd => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')))
+    for (const target of targets) {
+      const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1]
+      if (inode !== undefined && inodes.has(inode) && (holders.get(inode) ?? 1) === 1) holders.set(inode, pid)
+    }
+  }
+  const known = new Map<string, NonNullable<Listener['process']>>()
+  for (const [inode, pid] of holders) {
+    const name = (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim()
+    const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0').slice(0, -1)
+    if (name !== '') known.set(inode, { pid, name, command })
+  }
+  return known
+}
+
+/** Reads the output of `lsof -F pcuPn`. */
+export function parseLsof(text: string): Listener[] {
+  const found: Listener[] = []
+  let holder = { pid: 0, name: '', uid: 0 }
+  let protocol: Protocol = 'tcp'
+  for (const line of text.split('\n')) {
+    const value = line.slice(1)
+    if (line.startsWith('p')) holder = { pid: Number(value), name: '', uid: 0 }
+    else if (line.startsWith('c')) holder.name = value
+    else if (line.startsWith('u')) holder.uid = Number(value)
+    else if (line.startsWith('P')) protocol = value === 'UDP' ? 'udp' : 'tcp'
+    else if (line.startsWith('n') && /:\d+$/.test(value)) {
+      const at = value.lastIndexOf(':')
+      const host = value.slice(0, at).replace(/^\[(.*)\]$/, '$1')
+      const { pid, name, uid } = holder
+      found.push({
+        protocol,
+        ip: host === '*' ? '0.0.0.0' : host,
+        port: Number(value.slice(at + 1)),
+        uid,
+        process: { pid, name, command: [] },
+      })
+    }
+  }
+  return found
+}
+
+interface PublishingContainer {
+  id: string
+  name: string
+  /** `127.0.0.1:80/tcp`, one for each published port. */
+  published: ReadonlySet<string>
+}
+
+/** Reads lines of `ID<tab>name<tab>ports` as `docker ps` prints them. */
+export function parseContainers(text: string): PublishingContainer[] {
+  return text
+    .split('\n')
+    .filter(Boolean)
+    .map(line => {
+      const [id = '', name = '', ports = ''] = line.split('\t')
+      const published = [...ports.matchAll(/([^\s,]+):(\d+)(?:-(\d+))?->[\d-]+\/(tcp|udp)/g)].flatMap(
+        ([, ip, first, last, protocol]) =>
+          Array.from(
+            { length: Number(last ?? first) - Number(first) + 1 },
+            (_, index) => `${ip!.replace(/^\[(.*)\]$/, '$1')}:${Number(first) + index}/${protocol}`,
+          ),
+      )
+      return { id, name, published: new Set(published) }
+    })
+}
+
+// A published port is held by docker-proxy (or Docker Desktop's helper); a container on the host's network holds its sockets itself.
+async function containerOf(
+  { ip, port, protocol, process }: Listener,
+  containers: readonly PublishingContainer[],
+): Promise<string | undefined> {
+  if (containers.length === 0) return undefined
+  const publishing = containers.find(container => container.published.has(`${ip}:${port}/${protocol}`))
+  if (publishing !== undefined || process === undefined) return publishing?.name
+  const groups = await readFile(`/proc/${process.pid}/cgroup`, 'utf8').catch(() => '')
+  return containers.find(({ id }) => groups.includes(id))?.name
+}
+
+async function outputOf(asker: Runner, command: readonly string[]): Promise<string> {
+  try {
+    return (await asker(command, { timeoutMs: 5000 })).stdout
+  } catch {
+    // the tool is not there or does not answer: we know less, and say less
+    return ''
+  }
+}
