@@ -18,7 +18,6 @@ export async function identityOf(pid: number): Promise<(ProcessIdentity & { comm
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     if (fields[0] === 'Z') return undefined
     const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0').slice(0, -1)
-    if (fields[0] === 'Z' || fields[0] === 'X') return undefined
     return { pid, startTime: fields[19] ?? '', command }
   } catch {
     return undefined // it ended while we looked
@@ -67,11 +66,15 @@ export async function startDetached(command: readonly string[], log: string, { r
   return Number(stdout.trim())
 }
 
-/** Ends a process: SIGTERM, after three seconds SIGKILL. Returns when it is gone; quiet when it was. */
+/**
+ * Ends a process, and with it the children of its group where it leads one (a forwarder and its open connections):
+ * SIGTERM, after three seconds SIGKILL. Returns when it is gone; quiet when it was.
+ */
 export async function endProcess(identity: ProcessIdentity, { ask: asRoot }: Privilege): Promise<void> {
   for (const [signal, waitMs] of [['TERM', 3000] as const, ['KILL', 3000] as const]) {
     if (!(await isSame(identity))) return
-    await asRoot(['kill', `-${signal}`, String(identity.pid)])
+    const group = await asRoot(['kill', `-${signal}`, '--', `-${identity.pid}`])
+    if (group.exitCode !== 0) await asRoot(['kill', `-${signal}`, String(identity.pid)])
     for (const deadline = Date.now() + waitMs; Date.now() < deadline; ) {
       if (!(await isSame(identity))) return
       await new Promise(resume => setTimeout(resume, 20))

@@ -4,7 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { endProcess, isRunning, processAt, startDetached } from '../../lib/processes.ts'
+import { ask, run } from '../../lib/exec.ts'
+import { endProcess, identityOf, isSame, processesRunning, startDetached } from '../../lib/processes.ts'
+
+// the tests need no root: they only touch what they started
+const ourselves = { run, ask }
 
 describe('detached processes', { skip: process.platform !== 'linux' && 'reads /proc' }, () => {
   let folder: string
@@ -13,53 +17,54 @@ describe('detached processes', { skip: process.platform !== 'linux' && 'reads /p
   })
   after(() => rm(folder, { recursive: true }))
 
+  async function start(name: string, command: readonly string[]) {
+    const log = join(folder, `${name}.log`)
+    const pid = await startDetached(command, log, ourselves)
+    await pause(100)
+    return { pid, log, identity: (await identityOf(pid))! }
+  }
+
   it('runs in a session of its own, as a child of nobody here, and writes to its log', async () => {
-    const logFile = join(folder, 'logs', 'one.log')
-    const started = await startDetached(['sh', '-c', 'echo out; echo err >&2; sleep 60; :'], { logFile })
-    assert.equal(await isRunning(started), true)
-    const current = await processAt(started.pid)
-    assert.equal(current?.group, started.pid)
-    const stat = await readFile(`/proc/${started.pid}/stat`, 'utf8')
-    assert.notEqual(Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]), process.pid)
-    await pause(50)
-    assert.equal(await readFile(logFile, 'utf8'), 'out\nerr\n')
-    assert.equal(await endProcess(started), 'removed')
-    assert.equal(await processAt(started.pid), undefined)
+    const { pid, log, identity } = await start('one', ['sh', '-c', 'echo out; echo err >&2; sleep 60; :'])
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
+    const [, parent, , session] = stat
+      .slice(stat.lastIndexOf(')') + 2)
+      .split(' ')
+      .map(Number)
+    assert.notEqual(parent, process.pid)
+    assert.equal(session, pid)
+    assert.equal(await readFile(log, 'utf8'), 'out\nerr\n')
+    await endProcess(identity, ourselves)
+    assert.equal(await identityOf(pid), undefined)
   })
 
-  it('ends the children of its group too', async () => {
-    const started = await startDetached(['sh', '-c', 'sleep 60 & echo $!; wait'], { logFile: join(folder, 'two.log') })
-    await pause(50)
-    const child = Number(await readFile(join(folder, 'two.log'), 'utf8'))
-    assert.notEqual(await processAt(child), undefined)
-    await endProcess(started)
-    await pause(50)
-    assert.equal(await processAt(child), undefined)
+  it('is found by its exact command line', async () => {
+    const command = ['sleep', `60.${process.pid}`]
+    const { pid, identity } = await start('two', command)
+    assert.deepEqual(
+      (await processesRunning(command)).map(found => found.pid),
+      [pid],
+    )
+    assert.deepEqual(await processesRunning([...command, '1']), [])
+    await endProcess(identity, ourselves)
+    assert.deepEqual(await processesRunning(command), [])
   })
 
-  it('kills what ignores the polite signal', async () => {
-    const started = await startDetached(['sh', '-c', 'trap "" TERM; while :; do sleep 1; done'], {
-      logFile: join(folder, 'three.log'),
-    })
+  it('is ended together with the children of its group', async () => {
+    const { log, identity } = await start('three', ['sh', '-c', 'sleep 60 & echo $!; wait'])
+    const child = Number(await readFile(log, 'utf8'))
+    assert.notEqual(await identityOf(child), undefined)
+    await endProcess(identity, ourselves)
     await pause(50)
-    assert.equal(await endProcess(started, { graceMs: 200 }), 'removed')
-    assert.equal(await isRunning(started), false)
+    assert.equal(await identityOf(child), undefined)
   })
 
-  it('never ends whoever has got the pid meanwhile', async () => {
-    const started = await startDetached(['sleep', '60'], { logFile: join(folder, 'four.log') })
-    for (const stale of [{ startTime: '1' }, { command: ['sleep', '61'] }]) {
-      assert.equal(await endProcess({ ...started, ...stale }), 'unchanged')
-      assert.equal(await isRunning(started), true)
-    }
-    assert.equal(await endProcess(started), 'removed')
-    assert.equal(await endProcess(started), 'unchanged')
-  })
-
-  it('says who it was when the program ends at once', async () => {
-    const started = await startDetached(['sh', '-c', 'echo no >&2; exit 1'], { logFile: join(folder, 'five.log') })
-    await pause(50)
-    assert.equal(await isRunning(started), false)
-    assert.equal(await readFile(join(folder, 'five.log'), 'utf8'), 'no\n')
+  it('is left alone when it only has got the pid of one that was recorded', async () => {
+    const { identity } = await start('four', ['sleep', '60'])
+    await endProcess({ ...identity, startTime: '1' }, ourselves)
+    assert.equal(await isSame(identity), true)
+    await endProcess(identity, ourselves)
+    await endProcess(identity, ourselves)
+    assert.equal(await isSame(identity), false)
   })
 })
