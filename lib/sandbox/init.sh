@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# First process of a sandbox; runs in fresh network, mount and PID namespaces, so that all in it ends when this one does.
+# usage: init.sh CGROUP SHARED…
+#   CGROUP  name of the cgroup below which the sandbox's engine puts its containers
+#   SHARED  folders that stay the machine's own, writable
+# Says `ready` on stdout when the private copy of the machine stands. Then stdin decides: end of file (whoever started us is gone, however
+# it went) ends the sandbox, the line `keep` lets it live until SIGTERM.
+set -euo pipefail
+cgroup=$1
+shift
+layers=/run/macula/layers # in memory, like all of /run here
+
+# every folder of the machine on a disk gets a layer over it that takes the changes; these are left alone or get something else
+own='^/(proc|sys|dev|run|tmp|mnt|media|boot|lost\+found)(/|$)'
+disks='^(ext[234]|xfs|btrfs|zfs|f2fs|bcachefs|overlay|tmpfs)$'
+
+cover_folder() {
+  local folder=$1 layer=$layers/changes/${1//\//-}
+  mkdir -p "$layer"/{upper,work}
+  # the layer's own folder decides mode and owner of what is seen
+  chown --reference="$folder" "$layer/upper"
+  chmod --reference="$folder" "$layer/upper"
+  mount -t overlay sandbox -o "lowerdir=$layers/machine$folder,upperdir=$layer/upper,workdir=$layer/work" "$folder"
+}
+
+folders_of_the_machine() {
+  local folder kind
+  for folder in /*/; do
+    folder=${folder%/}
+    [[ -L $folder || $folder =~ $own ]] || printf '%s\n' "$folder"
+  done
+  # mount points inside them: a layer over the outer folder would hide them
+  while read -r _ folder kind _; do
+    [[ $folder == / || $folder =~ $own || ! $kind =~ $disks || ! -d $folder || $folder == *[\\:,]* ]] && continue
+    # an engine of the machine has a mount for each of its containers; they are not ours to see
+    [[ $folder == */overlay2/* ]] || printf '%s\n' "$folder"
+  done </proc/mounts
+}
+
+resolver=$(cat /etc/resolv.conf 2>/dev/null || true)
+mount -t tmpfs -o mode=0755 tmpfs /run
+mkdir -p /run/lock "$layers/machine"
+chmod 0700 "$layers"
+mount --rbind / "$layers/machine"
+mapfile -t folders < <(folders_of_the_machine | sort -u)
+for folder in "${folders[@]}"; do cover_folder "$folder"; done
+for folder in "$@"; do
+  mkdir -p "$folder"
+  mount --rbind "$layers/machine$folder" "$folder"
+done
+umount --lazy "$layers/machine"
+# what is left of the machine's own root is the list of top-level folders itself
+mount -o remount,bind,ro /
+# a link into /run leads nowhere now
+if [[ -L /etc/resolv.conf ]]; then
+  rm /etc/resolv.conf
+  printf '%s\n' "$resolver" >/etc/resolv.conf
+fi
+
+others_left() {
+  local processes=(/proc/[0-9]*)
+  ((${#processes[@]} > 1))
+}
+
+end_all() {
+  trap '' TERM INT HUP
+  local signal
+  for signal in TERM KILL; do
+    kill "-$signal" -1 2>/dev/null || true
+    for _ in {1..80}; do
+      others_left || break 2
+      sleep 0.1
+    done
+  done
+  find "/sys/fs/cgroup/$cgroup" /sys/fs/cgroup/*/"$cgroup" -depth -type d -delete 2>/dev/null || true
+  exit 0
+}
+
+trap end_all TERM INT HUP
+echo ready
+exec >/dev/null
+if read -r order && [[ $order == keep ]]; then
+  exec </dev/null
+  sleep infinity &
+  wait $!
+fi
+end_all

@@ -1,0 +1,148 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdir, open, readFile } from 'node:fs/promises'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { PlatformError } from '../errors.ts'
+import { ask, lastLines } from '../exec.ts'
+import { childrenOf, identityOf, isAlive, type ProcessIdentity } from './identity.ts'
+import { forgetState, livingSandbox, type SandboxState, type Store } from './store.ts'
+
+/** A private copy of the machine: own network, mounts and processes. */
+export interface Namespace {
+  init: ProcessIdentity
+  /** Lets it live on when this process has ended. */
+  keep(): void
+  /** Ends all in it; resolves when nothing is left. */
+  end(): Promise<void>
+}
+
+const initScript = fileURLToPath(new URL('init.sh', import.meta.url))
+/** How `flock` says that somebody else holds the lock; any number that no other part of the command uses. */
+const lockedExitCode = 75
+/** Mounting some ten folders takes 0.1 s; the rest is for a machine that is busy. */
+const startDeadlineMs = 30_000
+/** The first process gives the others 8 s to end by themselves and 8 s to die (init.sh), then it goes. */
+const endDeadlineMs = 25_000
+
+/**
+ * Starts a private copy of the machine: changes below `/` go to memory, `shared` folders stay the machine's own, there is no network.
+ * It ends when `end` is called and when this process ends, however that happens, unless it is kept.
+ * Throws when the store's sandbox is up already; what an earlier one left is removed first. Needs root.
+ */
+export async function startNamespace(store: Store, shared: readonly string[]): Promise<Namespace> {
+  await mkdir(store.dataRoot, { recursive: true })
+  await endOrphan(store)
+  const log = await open(store.initLog, 'w', 0o600)
+  const child = spawn('flock', [...lockWords(store), ...unshareWords, initScript, store.cgroup, ...shared], {
+    // away from the terminal: Ctrl-C is for us, and we end the sandbox in order
+    detached: true,
+    stdio: ['pipe', 'pipe', log.fd],
+  })
+  await log.close()
+  try {
+    await untilReady(child)
+  } catch (error) {
+    child.kill('SIGKILL')
+    if (child.exitCode === lockedExitCode) throw await inUse(store)
+    throw new PlatformError('The private copy of the machine could not be made', {
+      why: lastLines(await readFile(store.initLog, 'utf8')) || (error as Error).message,
+      hint: 'sudo unshare --net --mount --pid --fork --mount-proc true   # has to work',
+    })
+  }
+  const [pid = 0] = await childrenOf(child.pid ?? 0)
+  const init = await identityOf(pid)
+  if (!init) throw new PlatformError('The first process of the sandbox ended at once', { hint: `cat ${store.initLog}` })
+  return {
+    init,
+    keep() {
+      child.stdin?.end('keep\n')
+      child.unref()
+    },
+    async end() {
+      child.stdin?.end()
+      await untilGone(init, endDeadlineMs)
+      await removeLeftovers(store)
+    },
+  }
+}
+
+/** Ends a sandbox that another process started. */
+export async function endSandbox(store: Store, { init }: SandboxState): Promise<void> {
+  process.kill(init.pid, 'SIGTERM')
+  await untilGone(init, endDeadlineMs)
+  await removeLeftovers(store)
+}
+
+/** A command that runs `command` in the sandbox, in folder `cwd` of it. */
+export function commandInside(init: ProcessIdentity, command: readonly string[], cwd = '/'): string[] {
+  return [
+    ...['nsenter', '--target', String(init.pid), '--mount', '--net', '--pid', '--'],
+    ...['env', '--chdir', cwd, ...command],
+  ]
+}
+
+/** The error for a store whose sandbox is up. */
+export async function inUse(store: Store): Promise<PlatformError> {
+  const state = await livingSandbox(store)
+  const who = state === undefined ? 'another process' : state.kept ? 'kept' : `of process ${state.runner.pid}`
+  return new PlatformError(`The sandbox ${store.name} is up already (${who}${state ? `, since ${state.since}` : ''})`, {
+    hint: state?.kept
+      ? `npm run sandbox -- --name ${store.name} --enter   # or --end\nnpm run sandbox -- --name OTHER   # one more, with a store of its own`
+      : 'npm run sandbox -- --name OTHER   # one more, with a store of its own',
+  })
+}
+
+const unshareWords = [
+  'unshare',
+  '--net',
+  '--mount',
+  '--pid',
+  '--fork',
+  '--kill-child',
+  '--mount-proc',
+  ...['--propagation', 'private', 'bash'],
+]
+
+// every process of the sandbox inherits the lock, so the kernel frees it with the last of them
+function lockWords(store: Store): string[] {
+  return ['--nonblock', '--no-fork', '--conflict-exit-code', String(lockedExitCode), store.lockFile]
+}
+
+/** A sandbox whose runner is gone is about to end by itself; this waits for it, and helps. */
+async function endOrphan(store: Store): Promise<void> {
+  const state = await livingSandbox(store)
+  if (state && (state.kept || (await isAlive(state.runner)))) throw await inUse(store)
+  if (state) await untilGone(state.init, endDeadlineMs)
+  await removeLeftovers(store)
+}
+
+async function removeLeftovers(store: Store): Promise<void> {
+  await forgetState(store)
+  const script = 'find "/sys/fs/cgroup/$0" /sys/fs/cgroup/*/"$0" -depth -type d -delete 2>/dev/null || true'
+  await ask(['bash', '-c', script, store.cgroup])
+}
+
+async function untilReady(child: ChildProcess): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error(`not ready after ${startDeadlineMs / 1000} s`)), startDeadlineMs)
+    const settle = (done: () => void) => {
+      clearTimeout(late)
+      done()
+    }
+    child.once('error', error => settle(() => reject(error)))
+    child.once('exit', code => settle(() => reject(new Error(`ended with exit code ${code}`))))
+    createInterface(child.stdout!).once('line', () => settle(resolve))
+  })
+}
+
+async function untilGone(init: ProcessIdentity, deadlineMs: number): Promise<void> {
+  const deadline = Date.now() + deadlineMs
+  while (await isAlive(init)) {
+    if (Date.now() > deadline) {
+      // the kernel ends every process of a PID namespace with its first one
+      process.kill(init.pid, 'SIGKILL')
+      return untilGone(init, 5000)
+    }
+    await new Promise(resume => setTimeout(resume, 50))
+  }
+}
