@@ -29,8 +29,14 @@ export interface Output {
   error(error: PlatformError): void
   /** The last line: what to know now, or 'nothing to do' where every step left things as they were. */
   summary(text: string): void
-  /** Whether someone can answer a question. */
+  /** Whether someone can answer a question; ask only then. */
   readonly interactive: boolean
+  /** Asks before something is destroyed; Enter means no. */
+  confirm(question: string): Promise<boolean>
+  /** Asks for a secret that is not shown while it is typed; `check` says what is wrong with an answer, which is then asked for again. */
+  askSecret(question: string, check: (answer: string) => Promise<string | undefined>): Promise<string>
+  /** Lets a person choose one of several values. */
+  choose(question: string, choices: readonly string[], preset: string): Promise<string>
   readonly color: boolean
 }
 
@@ -58,6 +64,9 @@ export function createOutput(options: OutputOptions): Output {
   return {
     interactive,
     color,
+    confirm: async question => (await import('./prompt.ts')).confirm(question),
+    askSecret: async (question, check) => (await import('./prompt.ts')).askSecret(question, check),
+    choose: async (question, choices, preset) => (await import('./prompt.ts')).choose(question, choices, preset),
     title: text => say(paint('bold', text)),
     say,
     warn: text => say(`${paint('yellow', '!')} ${text}`),
