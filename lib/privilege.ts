@@ -1,0 +1,59 @@
+import { userInfo } from 'node:os'
+import { PlatformError } from './errors.ts'
+import { ask, hasTool, type Runner, run } from './exec.ts'
+
+/** The way commands run as root on this machine; environment variables of a call do not pass through sudo. */
+export interface Privilege {
+  run: Runner
+  ask: Runner
+}
+
+export interface PrivilegeNeed {
+  /** Completes 'sudo is needed to …'. */
+  reason: string
+  /** What would be run, as a person would type it; shown where root cannot be had. */
+  commands: readonly string[]
+  /** Whether someone can type a password. */
+  interactive: boolean
+  /** Told the reason before the password prompt appears. */
+  say: (text: string) => void
+}
+
+/** Root as it is: for processes that run as root already. */
+export const asRoot: Privilege = { run, ask }
+
+/** Whether this process is root itself. */
+export function isRoot(): boolean {
+  return userInfo().uid === 0
+}
+
+/**
+ * Root through what the machine offers: this process itself, sudo, or doas. Asks for a password once, at a terminal only.
+ * Throws with the list of commands where root cannot be had, instead of waiting for a password nobody types.
+ */
+export async function acquireRoot(need: PrivilegeNeed): Promise<Privilege> {
+  if (isRoot()) return asRoot
+  for (const tool of ['sudo', 'doas']) {
+    if (!(await hasTool(tool))) continue
+    const silent = [tool, '-n', ...(tool === 'sudo' ? ['--'] : [])]
+    if ((await ask([...silent, 'true'])).exitCode === 0) return through(silent)
+    if (!need.interactive) continue
+    need.say(`${tool} is needed to ${need.reason}`)
+    // one password for the whole run: sudo remembers it for this terminal
+    const { exitCode } = await ask(tool === 'sudo' ? ['sudo', '-v'] : ['doas', 'true'], { inherit: true })
+    if (exitCode === 0 && (await ask([...silent, 'true'])).exitCode === 0) return through(silent)
+  }
+  throw new PlatformError(`Root is needed to ${need.reason}`, {
+    why: need.interactive
+      ? 'Neither sudo nor doas let this user become root'
+      : 'There is no terminal to ask for a password, and sudo wants one',
+    hint: ['Run this again as root, or run these commands as root and then this again:', ...need.commands].join('\n'),
+  })
+}
+
+function through(prefix: readonly string[]): Privilege {
+  return {
+    run: (command, options) => run([...prefix, ...command], options),
+    ask: (command, options) => ask([...prefix, ...command], options),
+  }
+}
