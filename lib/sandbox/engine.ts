@@ -56,7 +56,7 @@ export async function startEngine(
   await emptyEngine(namespace, environment)
 }
 
-/** Removes every container, volume and network of the engine; images stay. */
+/** Removes every container, volume and network of the engine; images stay, except those that lost their name to a newer one. */
 export async function emptyEngine(namespace: Namespace, environment: Record<string, string>): Promise<void> {
   await run(commandInside(namespace.init, ['bash', '-c', emptyScript]), { env: environment, timeoutMs: 60_000 })
 }
@@ -73,7 +73,8 @@ const emptyScript = `
   containers=$(docker ps --all --quiet)
   [ -z "$containers" ] || docker rm --force --volumes $containers
   docker volume prune --all --force
-  docker network prune --force`
+  docker network prune --force
+  docker image prune --force`
 
 function daemon(store: Store): string[] {
   return [

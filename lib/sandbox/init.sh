@@ -57,22 +57,34 @@ if [[ -L /etc/resolv.conf ]]; then
   printf '%s\n' "$resolver" >/etc/resolv.conf
 fi
 
-others_left() {
+# waits up to 8 s for what the command `$@` says
+wait_until() {
+  for _ in {1..80}; do
+    "$@" && return
+    sleep 0.1
+  done
+  return 1
+}
+
+engine_is_gone() { ! kill -0 "$engine" 2>/dev/null; }
+
+all_are_gone() {
   local processes=(/proc/[0-9]*)
-  ((${#processes[@]} > 1))
+  ((${#processes[@]} == 1))
 }
 
 end_all() {
   trap '' TERM INT HUP
-  local signal
-  for signal in TERM KILL; do
-    kill "-$signal" -1 2>/dev/null || true
-    for _ in {1..80}; do
-      others_left || break 2
-      sleep 0.1
-    done
-  done
-  find "/sys/fs/cgroup/$cgroup" /sys/fs/cgroup/*/"$cgroup" -depth -type d -delete 2>/dev/null || true
+  local cgroups=("/sys/fs/cgroup/$cgroup" /sys/fs/cgroup/*/"$cgroup") engine
+  if engine=$(cat /run/docker.pid 2>/dev/null) && kill -TERM "$engine" 2>/dev/null; then
+    # its containers are about to be removed and need no time to end well; the engine, told before, does not start them again
+    find "${cgroups[@]}" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u | xargs -r kill -KILL 2>/dev/null || true
+    wait_until engine_is_gone || true
+  fi
+  kill -TERM -1 2>/dev/null || true
+  wait_until all_are_gone || kill -KILL -1 2>/dev/null || true
+  wait_until all_are_gone || true
+  find "${cgroups[@]}" -depth -type d -delete 2>/dev/null || true
   exit 0
 }
 
