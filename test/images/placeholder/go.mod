@@ -1,0 +1,3 @@
+module macula.local/placeholder
+
+go 1.21
