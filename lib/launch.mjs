@@ -1,9 +1,9 @@
 // The way in: `node lib/launch.mjs TASK [words]`. Plain JavaScript without packages, because it has to work on a fresh clone:
-// it installs the npm packages where they are missing or outdated, then hands over to tasks/TASK.ts.
+// it installs the npm packages where they are missing or outdated, then hands over to tasks/TASK.ts, or, for a task that
+// only names others in Taskfile.yml, to these one after the other.
 // The only place that touches the process: streams, exit code, signals.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, statSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import { existsSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
@@ -11,36 +11,61 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const [name, ...words] = process.argv.slice(2)
 
 requireNode()
-const tasks = readdirSync(join(root, 'tasks')).map(file => file.replace(/\.ts$/, ''))
-if (name === undefined || !tasks.includes(name)) {
-  process.stderr.write(
-    `✗ ${name === undefined ? 'No task named' : `There is no task ${name}`}\n  Tasks: ${tasks.join(', ')}\n`,
-  )
-  process.exit(2)
-}
 ensurePackages()
 if (!process.features.typescript) {
-  const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx/esm/api')).href
-  ;(await import(tsx)).register()
+  ;(await import('tsx/esm/api')).register()
 }
 endWithOurChildren()
-const { runTask } = await import('./task.ts')
-const { default: task } = await import(pathToFileURL(join(root, 'tasks', `${name}.ts`)).href)
-process.exitCode = await runTask(task, words, {
-  environment: process.env,
-  showHelp: text => process.stdout.write(`${text}\n`),
-  createOutput: async verbose => {
-    const { createOutput } = await import('./output.ts')
-    const watched = process.stderr.isTTY === true && !process.env.CI
-    return createOutput({
-      stdout: process.stdout,
-      stderr: process.stderr,
-      interactive: process.stdin.isTTY === true && process.stderr.isTTY === true,
-      color: watched && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
-      spinner: watched && !verbose,
-    })
-  },
-})
+process.exitCode =
+  name !== undefined && existsSync(scriptOf(name)) ? await runScript(name, words) : await runWorkflow(name ?? '', words)
+
+function scriptOf(task) {
+  return join(root, 'tasks', `${task}.ts`)
+}
+
+async function runScript(script, words) {
+  const { runTask } = await import('./task.ts')
+  const { default: task } = await import(pathToFileURL(scriptOf(script)).href)
+  return runTask(task, words, { environment: process.env, showHelp: print, createOutput })
+}
+
+async function runWorkflow(task, words) {
+  const { readTaskfile, stepsOf, dryRun, workflowHelp } = await import('./taskfile.ts')
+  const output = await createOutput(false)
+  try {
+    const taskfile = await readTaskfile()
+    const steps = stepsOf(taskfile, task)
+    if (words.includes('--help') || words.includes('-h')) print(workflowHelp(taskfile, task))
+    else if (words.includes('--dry')) output.say(dryRun(steps, words).join('\n'))
+    else {
+      for (const { script } of steps) {
+        const exitCode = await runScript(script, words)
+        if (exitCode !== 0) return exitCode
+      }
+    }
+    return 0
+  } catch (error) {
+    if (error.exitCode === undefined) throw error
+    output.error(error)
+    return error.exitCode
+  }
+}
+
+function print(text) {
+  process.stdout.write(`${text}\n`)
+}
+
+async function createOutput(verbose) {
+  const { createOutput } = await import('./output.ts')
+  const watched = process.stderr.isTTY === true && !process.env.CI
+  return createOutput({
+    stdout: process.stdout,
+    stderr: process.stderr,
+    interactive: process.stdin.isTTY === true && process.stderr.isTTY === true,
+    color: watched && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
+    spinner: watched && !verbose,
+  })
+}
 
 function requireNode() {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)

@@ -20,6 +20,8 @@ export type OptionValues<O extends Options> = {
 
 export interface TaskContext<O extends Options = Options> {
   options: OptionValues<O>
+  /** Whether questions are answered beforehand: `--yes`. */
+  yes: boolean
   /** Words that are not options; a task that names none in `positionals` refuses them. */
   positionals: readonly string[]
   /** The environment this run was started with. */
@@ -43,8 +45,10 @@ export interface TaskDefinition<O extends Options = Options> {
   run(context: TaskContext<O>): Promise<void>
 }
 
+/** What every task takes, so that `task setup -- --yes` can hand it to each of its steps. */
 const commonOptions = {
   help: { type: 'boolean', short: 'h', help: 'show this text' },
+  yes: { type: 'boolean', short: 'y', help: 'ask nothing; take what would be offered' },
   verbose: { type: 'boolean', short: 'v', help: 'show the commands that are run, and what they print' },
 } as const satisfies Options
 
@@ -78,6 +82,7 @@ export async function runTask(
       $.verbose = parsed.verbose
       await task.run({
         options: parsed.options,
+        yes: parsed.yes,
         positionals: parsed.positionals,
         environment: surroundings.environment,
         out,
@@ -126,6 +131,7 @@ export function helpText(task: TaskDefinition): string {
 interface Parsed {
   help: boolean
   verbose: boolean
+  yes: boolean
   options: OptionValues<Options>
   positionals: readonly string[]
 }
@@ -141,8 +147,14 @@ function parse(task: TaskDefinition, words: readonly string[]): Parsed | Platfor
       options,
       allowPositionals: task.positionals !== undefined,
     })
-    const { help, verbose, ...own } = values
-    return { help: help === true, verbose: verbose === true, options: own as OptionValues<Options>, positionals }
+    const { help, verbose, yes, ...own } = values
+    return {
+      help: help === true,
+      verbose: verbose === true,
+      yes: yes === true,
+      options: own as OptionValues<Options>,
+      positionals,
+    }
   } catch (error) {
     return badInput(
       `${task.name} does not take these arguments`,

@@ -16,17 +16,16 @@ export default defineTask({
   leaves: ['.env (mode 0600) with every setting; nothing outside the checkout'],
   undo: 'delete .env (teardown --purge does)',
   options: {
-    yes: { type: 'boolean', short: 'y', help: 'ask nothing: detect the OS and generate what is missing' },
     again: { type: 'boolean', help: 'ask for everything again, also for what is set' },
   },
-  async run({ options, out, environment }) {
+  async run({ options, yes, out, environment }) {
     const places = placesOf(environment)
     const { values, missing } = await readEnvFile(places)
     const host = await detectHost()
     out.say(`This machine: ${host.summary}`)
 
     const answers = { ...values }
-    if (out.interactive && !options.yes && (options.again || missing.length > 0)) {
+    if (out.interactive && !yes && (options.again || missing.length > 0)) {
       answers.MACULA_OS = await out.choose('Operating system', host.choices, values.MACULA_OS ?? 'auto')
       for (const name of chosenSecrets) {
         if (values[name] && !options.again) continue
