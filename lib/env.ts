@@ -119,6 +119,7 @@ const checks = {
   CLUSTER_WORKERS: matches(/^\d$/, 'a number from 0 to 9'),
   KIND_NODE_IMAGE: imageName,
   INGRESS_CONTROLLER: oneOf('nginx', 'traefik'),
+  INGRESS_IMAGE: optional(imageName),
   INGRESS_HTTP_PORT: port,
   INGRESS_HTTPS_PORT: port,
   CONSOLE_SOURCE: anything,
