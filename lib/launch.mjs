@@ -9,6 +9,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const [name, ...words] = process.argv.slice(2)
+/** What the running task wants done when it is interrupted. */
+const interruptions = []
 
 requireNode()
 ensurePackages()
@@ -26,7 +28,12 @@ function scriptOf(task) {
 async function runScript(script, words) {
   const { runTask } = await import('./task.ts')
   const { default: task } = await import(pathToFileURL(scriptOf(script)).href)
-  return runTask(task, words, { environment: process.env, showHelp: print, createOutput })
+  return runTask(task, words, {
+    environment: process.env,
+    showHelp: print,
+    createOutput,
+    onInterrupt: action => interruptions.push(action),
+  })
 }
 
 async function runWorkflow(task, words) {
@@ -104,6 +111,7 @@ function endWithOurChildren() {
           // it has ended meanwhile, which is what we want
         }
       }
+      for (const action of interruptions) await action().catch(error => process.stderr.write(`✗ ${error.message}\n`))
       process.stderr.write('✗ Interrupted\n  → run the same command again: it goes on where this one stopped\n')
       process.exit(130)
     })

@@ -27,6 +27,8 @@ export interface TaskContext<O extends Options = Options> {
   /** The environment this run was started with. */
   environment: NodeJS.ProcessEnv
   out: Output
+  /** Names what has to be put in order when the run is interrupted; the process ends when it is done. */
+  onInterrupt: (action: () => Promise<void>) => void
 }
 
 export interface TaskDefinition<O extends Options = Options> {
@@ -42,7 +44,8 @@ export interface TaskDefinition<O extends Options = Options> {
   options: O
   /** What positional words mean, for the usage line, e.g. `[SERVICE…]`; without it they are refused. */
   positionals?: string
-  run(context: TaskContext<O>): Promise<void>
+  /** A number is the exit code of the run, for tasks that pass on somebody else's. */
+  run(context: TaskContext<O>): Promise<void> | Promise<number>
 }
 
 /** What every task takes, so that `task setup -- --yes` can hand it to each of its steps. */
@@ -68,6 +71,7 @@ export async function runTask(
     environment: NodeJS.ProcessEnv
     createOutput: (verbose: boolean) => Promise<Output>
     showHelp: (text: string) => void
+    onInterrupt?: (action: () => Promise<void>) => void
   },
 ): Promise<number> {
   const parsed = parse(task, words)
@@ -78,17 +82,18 @@ export async function runTask(
   const out = await surroundings.createOutput(!(parsed instanceof PlatformError) && parsed.verbose)
   try {
     if (parsed instanceof PlatformError) throw parsed
-    await within(async () => {
+    const exitCode = await within(async () => {
       $.verbose = parsed.verbose
-      await task.run({
+      return task.run({
         options: parsed.options,
         yes: parsed.yes,
         positionals: parsed.positionals,
         environment: surroundings.environment,
         out,
+        onInterrupt: surroundings.onInterrupt ?? (() => {}),
       })
     })
-    return ExitCode.done
+    return exitCode ?? ExitCode.done
   } catch (error) {
     if (error instanceof PlatformError) {
       out.error(error)
