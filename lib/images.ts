@@ -50,7 +50,7 @@ export function mirrored(image: string, mirror: string): string {
 export async function pullImages(
   images: readonly string[],
   mirror: string,
-  report: (progress: PullProgress) => void,
+  report: (pulls: readonly PullProgress[]) => void,
 ): Promise<void> {
   let wanted = [...images]
   let words = ''
@@ -72,7 +72,7 @@ export async function pullImages(
 async function pullOnce(
   images: readonly string[],
   mirror: string,
-  report: (progress: PullProgress) => void,
+  report: (pulls: readonly PullProgress[]) => void,
 ): Promise<string> {
   // Compose pulls in parallel, logs in as the user does, and reports bytes: a file made for the purpose is all it takes
   const services = Object.fromEntries(
@@ -91,8 +91,13 @@ async function pullOnce(
       if (image === undefined || !event.total) return
       const known = layers.get(image) ?? new Map()
       layers.set(image, known.set(event.id ?? '', { current: event.current ?? 0, total: event.total }))
-      const sum = (pick: 'current' | 'total') => [...known.values()].reduce((bytes, layer) => bytes + layer[pick], 0)
-      report({ image, current: sum('current'), total: sum('total') })
+      report(
+        [...layers].map(([name, parts]) => ({
+          image: name,
+          current: sum(parts, 'current'),
+          total: sum(parts, 'total'),
+        })),
+      )
     },
   }).then(result => result.exitCode !== 0 && problems.add(lastLines(result.stderr, 4)))
   if (mirror !== '') {
@@ -100,6 +105,10 @@ async function pullOnce(
       if (mirrored(image, mirror) !== image) await ask(['docker', 'tag', mirrored(image, mirror), image])
   }
   return [...problems].join('\n')
+}
+
+function sum(layers: ReadonlyMap<string, { current: number; total: number }>, part: 'current' | 'total'): number {
+  return [...layers.values()].reduce((total, layer) => total + layer[part], 0)
 }
 
 interface ComposeEvent {

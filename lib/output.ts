@@ -129,3 +129,15 @@ export function table(header: readonly string[], rows: readonly (readonly string
       .trimEnd()
   return [line(header), ...rows.map(line)].join('\n')
 }
+
+/** A number of bytes for people: `812 B`, `3.4 MB`, `1.2 GB`. */
+export function bytes(count: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB']
+  const power = Math.min(units.length - 1, count < 1000 ? 0 : Math.floor(Math.log10(count) / 3))
+  return `${(count / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`
+}
+
+/** A count with its noun: `1 file`, `3 files`. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}

@@ -145,8 +145,11 @@ export function serviceNamed(platform: Platform, name: string): Service {
   return service
 }
 
+/** Services behind a Compose profile are not started with the others, so they are no part of the platform. */
 function serviceNames(files: readonly ReadCompose[]): string[] {
-  return [...new Set(files.flatMap(({ content }) => Object.keys(content.services ?? {})))]
+  const described = files.flatMap(({ content }) => Object.entries(content.services ?? {}))
+  const optional = new Set(described.filter(([, service]) => service.profiles !== undefined).map(([name]) => name))
+  return [...new Set(described.map(([name]) => name))].filter(name => !optional.has(name))
 }
 
 function routesOf(services: readonly Service[], firstLoopback: string): Route[] {

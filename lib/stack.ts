@@ -1,0 +1,175 @@
+import { chmod, mkdir, readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { compose, renderComposeFiles } from './compose.ts'
+import { renderConfigs } from './config.ts'
+import { type Container, projectContainers } from './docker.ts'
+import { PlatformError } from './errors.ts'
+import { ask, lastLines } from './exec.ts'
+import type { Platform } from './platform.ts'
+import { writeIfChanged } from './render.ts'
+
+/** What a start reports while it goes on. */
+export interface StartProgress {
+  /** Services that are not ready yet. */
+  waitingFor(services: readonly string[]): void
+  /** A service became ready; seconds since the start of the whole. */
+  ready(service: string, seconds: number): void
+}
+
+/**
+ * Writes everything the stack is run from into the state folder: configurations, secrets, compose files. Files that nothing renders any
+ * more are removed. Returns the paths that changed, relative to the state folder.
+ */
+export async function writeStackFiles(
+  platform: Platform,
+  extraPorts: Readonly<Record<string, readonly string[]>>,
+): Promise<string[]> {
+  const { stateDir } = platform.places
+  const configs = await renderConfigs(platform)
+  const files = [...configs, ...renderComposeFiles(platform, configs, extraPorts)]
+  // containers run as many users, so the secrets are readable for all who get here; the folder lets in nobody but the owner
+  const secrets = join(stateDir, 'secrets')
+  await mkdir(secrets, { recursive: true })
+  await chmod(secrets, 0o700)
+  const changed: string[] = []
+  for (const { path, content, mode } of files) {
+    if ((await writeIfChanged(join(stateDir, path), content, mode)) !== 'unchanged') changed.push(path)
+  }
+  const wanted = new Set(files.map(({ path }) => path))
+  for (const path of await filesBelow(stateDir, ['config', 'secrets'])) {
+    if (wanted.has(path)) continue
+    await rm(join(stateDir, path), { force: true })
+    changed.push(path)
+  }
+  return changed
+}
+
+/** Seconds that the slowest service may take from created to healthy: TimescaleDB's first start on a slow disk takes about a minute. */
+const readyDeadline = 180
+
+/**
+ * Starts what is not running and recreates what is described differently now; waits until every container is healthy, or running where it
+ * has no healthcheck. Returns what changed. A container that ends meanwhile is an error at once, with its last words; so is the deadline.
+ */
+export async function startContainers(
+  platform: Platform,
+  progress: StartProgress,
+): Promise<'unchanged' | 'created' | 'updated'> {
+  const before = await projectContainers()
+  const started = performance.now()
+  let upEnded = false
+  const up = compose(platform, ['up', '--detach', '--remove-orphans', '--quiet-pull', '--pull', 'missing']).finally(
+    () => {
+      upEnded = true
+    },
+  )
+  await Promise.all([up, waitUntilReady(platform, before, () => upEnded, started, progress)])
+  const after = await projectContainers()
+  return changeBetween(before, after)
+}
+
+async function waitUntilReady(
+  platform: Platform,
+  before: readonly Container[],
+  upEnded: () => boolean,
+  started: number,
+  progress: StartProgress,
+): Promise<void> {
+  const seconds = () => (performance.now() - started) / 1000
+  const wasReady = new Set(before.filter(isReady).map(({ id }) => id))
+  const ready = new Set<string>()
+  for (;;) {
+    const finished = upEnded()
+    const containers = await projectContainers()
+    const present = new Map(containers.map(container => [container.service, container]))
+    for (const container of containers) {
+      if (hasEnded(container, before)) throw await endedError(container)
+      if (!isReady(container) || ready.has(container.service)) continue
+      ready.add(container.service)
+      if (!wasReady.has(container.id)) progress.ready(container.service, seconds())
+    }
+    const waiting = platform.services.filter(({ name }) => !isReady(present.get(name))).map(({ name }) => name)
+    if (finished && waiting.length === 0) return
+    if (seconds() > readyDeadline) throw await lateError(waiting, present)
+    progress.waitingFor(waiting)
+    // short against a start of some seconds, long against the 50 ms that asking costs
+    await new Promise(resolve => setTimeout(resolve, 300))
+  }
+}
+
+function isReady(container: Container | undefined): boolean {
+  // a job of the user's that has done its work
+  if (container?.state === 'exited') return container.exitCode === 0
+  return container?.state === 'running' && (container.health === undefined || container.health === 'healthy')
+}
+
+/** A container that has ended since we began; `restart: unless-stopped` would hide it behind endless attempts. */
+function hasEnded(container: Container, before: readonly Container[]): boolean {
+  const known = before.find(({ id }) => id === container.id)
+  if (container.state === 'exited' || container.state === 'dead')
+    return container.exitCode !== 0 && (known === undefined || known.state === 'running')
+  return container.state === 'restarting' || container.restartCount > (known?.restartCount ?? 0)
+}
+
+async function endedError(container: Container): Promise<PlatformError> {
+  return new PlatformError(
+    `${container.name} ended${container.exitCode === undefined ? '' : ` with exit code ${container.exitCode}`} right after it was started`,
+    {
+      why: await lastWords(container.name),
+      hint: `task logs -- ${container.service}`,
+    },
+  )
+}
+
+async function lateError(waiting: readonly string[], present: ReadonlyMap<string, Container>): Promise<PlatformError> {
+  const [first = ''] = waiting
+  const states = waiting.map(
+    service => `${service}: ${present.get(service)?.health ?? present.get(service)?.state ?? 'not created'}`,
+  )
+  return new PlatformError(`Not ready after ${readyDeadline} s: ${waiting.join(', ')}`, {
+    why: [...states, `Last words of ${first}:`, await lastWords(`macula-${first}`)].join('\n'),
+    hint: `task logs -- ${first}`,
+  })
+}
+
+async function lastWords(container: string): Promise<string> {
+  const { stdout, stderr } = await ask(['docker', 'logs', '--tail', '15', container])
+  return lastLines(`${stdout}${stderr}`, 15)
+}
+
+function changeBetween(before: readonly Container[], after: readonly Container[]): 'unchanged' | 'created' | 'updated' {
+  const keyOf = ({ id, startedAt }: Container) => `${id} ${startedAt}`
+  const known = new Set(before.map(keyOf))
+  if (before.length === 0) return 'created'
+  return before.length === after.length && after.every(container => known.has(keyOf(container)))
+    ? 'unchanged'
+    : 'updated'
+}
+
+/** Stops the containers and keeps them, their data included. */
+export async function stopContainers(platform: Platform): Promise<'unchanged' | 'updated'> {
+  const running = (await projectContainers()).filter(({ state }) => state !== 'exited' && state !== 'created')
+  if (running.length === 0) return 'unchanged'
+  await compose(platform, ['stop'])
+  return 'updated'
+}
+
+/** Removes containers and networks, and with `volumes` all data. */
+export async function removeStack(platform: Platform, { volumes }: { volumes: boolean }): Promise<void> {
+  await compose(platform, ['down', '--remove-orphans', ...(volumes ? ['--volumes'] : [])])
+}
+
+async function filesBelow(base: string, folders: readonly string[]): Promise<string[]> {
+  const found: string[] = []
+  for (const folder of folders) {
+    const entries = await readdir(join(base, folder), { withFileTypes: true }).catch(() => [])
+    found.push(...entries.filter(entry => !entry.isDirectory()).map(({ name }) => join(folder, name)))
+    found.push(
+      ...(await filesBelow(
+        base,
+        entries.filter(entry => entry.isDirectory()).map(({ name }) => join(folder, name)),
+      )),
+    )
+  }
+  return found
+}

@@ -1,0 +1,57 @@
+import { resolve } from 'node:path'
+import { placesOf } from '../lib/env.ts'
+import { badInput } from '../lib/errors.ts'
+import { loadImages, missingImages, pullImages, saveImages } from '../lib/images.ts'
+import { counted, table } from '../lib/output.ts'
+import { loadPlatform } from '../lib/platform.ts'
+import { defineTask } from '../lib/task.ts'
+
+export default defineTask({
+  name: 'images',
+  summary: 'List the images, or save and load them for a machine without a network',
+  leaves: ['images in the Docker engine (load); FILE, an archive of all images (save)'],
+  undo: 'task teardown; delete FILE',
+  options: {
+    json: { type: 'boolean', help: 'print the list as JSON' },
+  },
+  positionals: '[save FILE | load FILE]',
+  async run({ options, positionals, out, environment }) {
+    const platform = await loadPlatform(placesOf(environment), environment)
+    const images = [...new Set(platform.services.map(({ image }) => image))]
+    const [action, file, ...rest] = positionals
+
+    if (action === undefined) {
+      const missing = await missingImages(images)
+      const rows = images.map(image => ({ image, present: !missing.includes(image) }))
+      if (options.json) out.json({ images: rows })
+      else
+        out.result(
+          table(
+            ['IMAGE', 'IN THE ENGINE'],
+            rows.map(({ image, present }) => [image, present ? 'yes' : 'no']),
+          ),
+        )
+    } else if (action === 'save' && file !== undefined && rest.length === 0) {
+      await out.step('Have the images', async () => {
+        const missing = await missingImages(images)
+        if (missing.length === 0) return 'unchanged'
+        await pullImages(missing, platform.settings.IMAGE_MIRROR, () => {})
+        return counted(missing.length, 'image')
+      })
+      await out.step(`Save ${counted(images.length, 'image')} to ${resolve(file)}`, async () => {
+        await saveImages(images, resolve(file))
+        return 'created'
+      })
+      out.summary(`On the other machine: task images -- load ${file}`)
+    } else if (action === 'load' && file !== undefined && rest.length === 0) {
+      await out.step(`Load ${resolve(file)}`, async () => counted((await loadImages(resolve(file))).length, 'image'))
+      out.summary('task start-infrastructure finds them in the engine')
+    } else {
+      throw badInput(
+        'images does not take these arguments',
+        [{ where: positionals.join(' '), what: 'should be save FILE, load FILE, or nothing' }],
+        'task images -- --help',
+      )
+    }
+  },
+})

@@ -1,0 +1,51 @@
+import { placesOf } from '../lib/env.ts'
+import { missingImages, pullImages } from '../lib/images.ts'
+import { bytes, counted } from '../lib/output.ts'
+import { loadPlatform } from '../lib/platform.ts'
+import { startContainers, writeStackFiles } from '../lib/stack.ts'
+import { defineTask } from '../lib/task.ts'
+
+export default defineTask({
+  name: 'start-infrastructure',
+  summary: 'Pull and start all services, and wait until they answer',
+  replaces: 'infrastructure/start-infrastructure.sh',
+  leaves: [
+    'images, containers macula-*, network macula-infra and volumes macula_* in the Docker engine',
+    'rendered configurations and secrets in .macula/',
+    'listeners on 127.0.0.1: 80, 5001 and 5300',
+  ],
+  undo: 'task stop-infrastructure (containers), task stop-infrastructure -- --volumes (their data), task teardown (everything)',
+  options: {
+    pull: { type: 'boolean', help: 'pull all images again, also those the engine has' },
+  },
+  async run({ options, out, environment }) {
+    const places = placesOf(environment)
+    const platform = await loadPlatform(places, environment)
+    const images = platform.services.map(({ image }) => image)
+
+    await out.step('Write configurations', async () => {
+      const changed = await writeStackFiles(platform, {})
+      return changed.length === 0 ? 'unchanged' : counted(changed.length, 'file')
+    })
+
+    await out.step('Have the images', async progress => {
+      const missing = options.pull ? images : await missingImages(images)
+      if (missing.length === 0) return 'unchanged'
+      await pullImages(missing, platform.settings.IMAGE_MIRROR, pulls =>
+        progress.update(
+          pulls.map(({ image, current, total }) => `${image} ${bytes(current)} of ${bytes(total)}`).join(', '),
+        ),
+      )
+      return counted(missing.length, 'image')
+    })
+
+    await out.step('Start the containers', progress =>
+      startContainers(platform, {
+        waitingFor: services => progress.update(`waiting for ${services.join(', ')}`),
+        ready: (service, seconds) => progress.line(`${service} ready after ${seconds.toFixed(1)} s`),
+      }),
+    )
+
+    out.summary(`http://home.${platform.domain} leads to every service once DNS is set up: task setup-dnsmasq`)
+  },
+})
