@@ -20,11 +20,13 @@ export interface Places {
   localKindFile: string
   /** Downloads and builds that outlive a checkout. */
   cacheDir: string
+  /** Groups of services to work with, beside infrastructure, which the others are reached through; undefined = all. */
+  onlyGroups: readonly string[] | undefined
   /** Name of the sandbox this process runs in, if it does. */
   sandbox: string | undefined
 }
 
-/** Places named by MACULA_ENV_FILE, MACULA_STATE_DIR, XDG_CACHE_HOME and MACULA_SANDBOX, or their defaults in the checkout. */
+/** Places named by MACULA_ENV_FILE, MACULA_STATE_DIR and their like, or their defaults in the checkout. */
 export function placesOf(environment: NodeJS.ProcessEnv = process.env): Places {
   return {
     envFile: resolve(environment.MACULA_ENV_FILE || join(root, '.env')),
@@ -32,6 +34,7 @@ export function placesOf(environment: NodeJS.ProcessEnv = process.env): Places {
     localComposeFile: resolve(environment.MACULA_LOCAL_COMPOSE || join(root, 'docker-compose.local.yml')),
     localKindFile: resolve(environment.MACULA_LOCAL_KIND || join(root, 'kind.local.yaml')),
     cacheDir: join(environment.XDG_CACHE_HOME || join(homedir(), '.cache'), 'macula'),
+    onlyGroups: environment.MACULA_ONLY ? environment.MACULA_ONLY.split(',') : undefined,
     sandbox: environment.MACULA_SANDBOX || undefined,
   }
 }

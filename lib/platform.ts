@@ -86,6 +86,7 @@ export function buildPlatform(
   const read = sources.map(source => readCompose(source, variables))
   const problems = read.flatMap(({ problems }) => problems)
   const composeFiles = read.map(({ compose }) => compose)
+  if (places.onlyGroups) problems.push(...keepGroups(composeFiles, places.onlyGroups))
   const shift = addressShift(settings, defaults)
   for (const compose of composeFiles) settleAddresses(compose, shift, settings, composeFiles)
 
@@ -143,6 +144,27 @@ export function serviceNamed(platform: Platform, name: string): Service {
       { where: 'services', what: platform.services.map(({ name }) => name).join(', ') },
     ])
   return service
+}
+
+/** Takes away the services of all other groups; infrastructure stays, because the others are reached through it. */
+function keepGroups(files: readonly ReadCompose[], groups: readonly string[]): Problem[] {
+  const groupOf = new Map<string, string>()
+  for (const { content } of files) {
+    for (const [name, service] of Object.entries(content.services ?? {})) {
+      const { group } = (service['x-macula'] ?? {}) as { group?: string }
+      if (group !== undefined) groupOf.set(name, group)
+    }
+  }
+  for (const { content } of files) {
+    const kept = Object.entries(content.services ?? {}).filter(([name]) =>
+      ['infrastructure', ...groups].includes(groupOf.get(name) ?? 'other'),
+    )
+    content.services = Object.fromEntries(kept)
+  }
+  const known = [...new Set(groupOf.values())]
+  return groups
+    .filter(group => !known.includes(group))
+    .map(group => ({ where: 'MACULA_ONLY', what: `there is no group ${group}; known: ${known.join(', ')}` }))
 }
 
 /** Services behind a Compose profile are not started with the others, so they are no part of the platform. */
