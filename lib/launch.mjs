@@ -2,12 +2,11 @@
 // it installs the npm packages where they are missing or outdated, then hands over to tasks/TASK.ts, or, for a task that
 // only names others in Taskfile.yml, to these one after the other.
 // The only place that touches the process: streams, exit code, signals.
-import { spawnSync } from 'node:child_process'
-import { existsSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { ensurePackages, requireNode, root } from './bootstrap.mjs'
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const [name, ...words] = process.argv.slice(2)
 /** What the running task wants done when it is interrupted. */
 const interruptions = []
@@ -72,31 +71,6 @@ async function createOutput(verbose) {
     color: watched && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
     spinner: watched && !verbose,
   })
-}
-
-function requireNode() {
-  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-  if (major > 20 || (major === 20 && minor >= 19)) return
-  process.stderr.write(
-    `✗ Node ${process.versions.node} is too old: the platform needs 20.19 or newer\n  → https://nodejs.org\n`,
-  )
-  process.exit(2)
-}
-
-// npm writes node_modules/.package-lock.json last, so its age tells whether an installation is complete and current
-function ensurePackages() {
-  const installed = join(root, 'node_modules', '.package-lock.json')
-  const wanted = join(root, 'package-lock.json')
-  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(wanted).mtimeMs) return
-  process.stderr.write('Installing npm packages (npm ci) …\n')
-  const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund'], {
-    cwd: root,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    encoding: 'utf8',
-  })
-  if (npm.status === 0) return
-  process.stderr.write(`✗ npm ci failed\n${npm.stderr ?? npm.error}\n  → npm ci\n`)
-  process.exit(1)
 }
 
 // A terminal sends Ctrl-C to the children as well; SIGTERM and SIGHUP reach only us, so we pass them on.
