@@ -22,18 +22,21 @@ interface KernelSocket extends Listener {
   inode: string
 }
 
-/**
- * Everything that listens on this machine, with the process and container that hold it.
- * Reads /proc on Linux and asks `lsof` elsewhere; Docker is asked for names of containers and may be absent.
- */
+/** Everything that listens on this machine, with the process that holds it. Reads /proc on Linux and asks `lsof` elsewhere. */
+export async function openSockets(asker: Runner = ask, platform = process.platform): Promise<Listener[]> {
+  return platform === 'linux'
+    ? linuxListeners()
+    : parseLsof(await outputOf(asker, ['lsof', '-nP', '-iTCP', '-sTCP:LISTEN', '-iUDP', '-F', 'pcuPn']))
+}
+
+/** The same with names of containers; Docker may be absent, then they are missing. */
 export async function listeners(asker: Runner = ask, platform = process.platform): Promise<Listener[]> {
-  const sockets =
-    platform === 'linux'
-      ? await linuxListeners()
-      : parseLsof(await outputOf(asker, ['lsof', '-nP', '-iTCP', '-sTCP:LISTEN', '-iUDP', '-F', 'pcuPn']))
-  const containers = parseContainers(
-    await outputOf(asker, ['docker', 'ps', '--no-trunc', '--format', '{{.ID}}\t{{.Names}}\t{{.Ports}}']),
-  )
+  const [sockets, containers] = await Promise.all([
+    openSockets(asker, platform),
+    outputOf(asker, ['docker', 'ps', '--no-trunc', '--format', '{{.ID}}\t{{.Names}}\t{{.Ports}}']).then(
+      parseContainers,
+    ),
+  ])
   return Promise.all(
     sockets.map(async listener => {
       const container = await containerOf(listener, containers)

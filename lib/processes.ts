@@ -26,29 +26,32 @@ export async function identityOf(pid: number): Promise<(ProcessIdentity & { comm
 
 /** Processes that run exactly this command line in our own network: those of a sandbox beside us are not ours. */
 export async function processesRunning(command: readonly string[]): Promise<ProcessIdentity[]> {
-  if (process.platform !== 'linux') {
-    const { stdout } = await ask(['pgrep', '-f', '-x', command.join(' ')])
-    const found = await Promise.all(
-      stdout
-        .split('\n')
-        .filter(Boolean)
-        .map(pid => identityOf(Number(pid))),
-    )
-    return found.filter(identity => identity !== undefined)
-  }
-  const network = await networkOf('self')
   const wanted = command.join('\0')
-  const found: ProcessIdentity[] = []
-  for (const entry of await readdir('/proc')) {
-    if (!/^\d+$/.test(entry)) continue
-    const identity = await identityOf(Number(entry))
-    if (identity?.command.join('\0') !== wanted) continue
-    // another user's namespace cannot be read; then the command line alone has to do
-    const itsNetwork = await networkOf(entry)
-    if (itsNetwork === undefined || itsNetwork === network)
-      found.push({ pid: identity.pid, startTime: identity.startTime })
-  }
-  return found
+  const found = await findProcesses(running => running.join('\0') === wanted)
+  return found.map(({ pid, startTime }) => ({ pid, startTime }))
+}
+
+/**
+ * Processes in our own network whose command line is accepted. Outside Linux the words are what `ps` prints, split at spaces.
+ */
+export async function findProcesses(
+  accepts: (command: readonly string[]) => boolean,
+): Promise<(ProcessIdentity & { command: string[] })[]> {
+  const isLinux = process.platform === 'linux'
+  const pids = isLinux
+    ? (await readdir('/proc')).filter(entry => /^\d+$/.test(entry))
+    : (await ask(['ps', '-axo', 'pid='])).stdout.split(/\s+/).filter(Boolean)
+  const network = isLinux ? await networkOf('self') : undefined
+  const found = await Promise.all(
+    pids.map(async pid => {
+      const identity = await identityOf(Number(pid))
+      if (identity === undefined || !accepts(identity.command)) return undefined
+      // another user's namespace cannot be read; then the command line alone has to do
+      const itsNetwork = isLinux ? await networkOf(pid) : undefined
+      return itsNetwork === undefined || itsNetwork === network ? identity : undefined
+    }),
+  )
+  return found.filter(identity => identity !== undefined)
 }
 
 // setsid takes it out of our session, so that Ctrl-C and the end of the terminal do not reach it

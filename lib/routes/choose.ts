@@ -1,0 +1,88 @@
+import { access } from 'node:fs/promises'
+import type { Settings } from '../env.ts'
+import { PlatformError } from '../errors.ts'
+import { ask, type Runner } from '../exec.ts'
+import { systemdRuns } from '../systemd.ts'
+import type { EngineName } from './engine.ts'
+
+/** Folders in which distributions keep systemd's own programs. */
+const systemdFolders = ['/usr/lib/systemd', '/lib/systemd']
+
+/** What decides which engine a machine can use. */
+export interface RoutingMachine {
+  platform: NodeJS.Platform
+  /** systemd is what this machine was booted with. */
+  systemd: boolean
+  /** Path of systemd-socket-proxyd, where there is one. */
+  proxy: string | undefined
+  /** Whether addresses of containers can be reached from here; not so with Docker Desktop and rootless engines. */
+  containersReachable: boolean
+}
+
+/** Looks at this machine. */
+export async function inspectMachine(asker: Runner = ask): Promise<RoutingMachine> {
+  const [systemd, proxy, containersReachable] = await Promise.all([
+    systemdRuns(),
+    findProxy(),
+    reachesContainers(asker),
+  ])
+  return { platform: process.platform, systemd, proxy, containersReachable }
+}
+
+/**
+ * The engine to use: the one that `ROUTING` names, or with `auto` the best that this machine has.
+ * Throws where the named one cannot work here.
+ */
+export function chooseEngine(routing: Settings['ROUTING'], machine: RoutingMachine): EngineName {
+  const { platform, systemd, proxy, containersReachable } = machine
+  const systemdWorks = systemd && proxy !== undefined
+  if (routing === 'auto') {
+    if (platform === 'darwin' || !containersReachable) return 'publish'
+    return systemdWorks ? 'systemd' : 'socat'
+  }
+  if (routing === 'systemd' && !systemdWorks) {
+    throw unusable(
+      routing,
+      systemd
+        ? `systemd-socket-proxyd is not in ${systemdFolders.join(' or ')}`
+        : 'This machine was not booted by systemd',
+    )
+  }
+  if (routing !== 'publish' && !containersReachable) {
+    throw unusable(
+      routing,
+      'The Docker engine runs in a machine of its own (Docker Desktop) or rootless: containers have no address here',
+    )
+  }
+  return routing as EngineName
+}
+
+function unusable(routing: string, why: string): PlatformError {
+  return new PlatformError(`ROUTING=${routing} cannot work on this machine`, { why, hint: 'Set ROUTING=auto in .env' })
+}
+
+async function findProxy(): Promise<string | undefined> {
+  for (const folder of systemdFolders) {
+    const path = `${folder}/systemd-socket-proxyd`
+    if (
+      await access(path).then(
+        () => true,
+        () => false,
+      )
+    )
+      return path
+  }
+  return undefined
+}
+
+// An engine that does not answer is no reason to choose another way: doctor and start-infrastructure complain about that.
+async function reachesContainers(asker: Runner): Promise<boolean> {
+  try {
+    const { stdout } = await asker(['docker', 'info', '--format', '{{.OperatingSystem}} {{.SecurityOptions}}'], {
+      timeoutMs: 5000,
+    })
+    return !/Docker Desktop|name=rootless/.test(stdout)
+  } catch {
+    return true
+  }
+}

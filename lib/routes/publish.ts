@@ -1,0 +1,81 @@
+import { PlatformError } from '../errors.ts'
+import { ask, type Runner } from '../exec.ts'
+import type { Platform, Route } from '../platform.ts'
+import { addressText, type RouteEngine, sameListen, sameRoute } from './engine.ts'
+
+/**
+ * The ports that Compose has to publish so that it serves these routes itself: service name → `127.0.0.4:3000:3000`, as its `ports` take them.
+ * Routes that do not lead to a container of the platform are none of Compose's business.
+ */
+export function publishedPorts({ services, routes }: Pick<Platform, 'services' | 'routes'>): Record<string, string[]> {
+  const ports: Record<string, string[]> = {}
+  for (const { listen, target } of routes) {
+    const owner = services.find(({ address }) => address === target.ip)
+    if (owner !== undefined) ports[owner.name] = [...(ports[owner.name] ?? []), `${addressText(listen)}:${target.port}`]
+  }
+  return ports
+}
+
+/** Routes that Compose publishes. Only start-infrastructure makes and unmakes them; here we look, and say so where they are not as they should be. */
+export function publishEngine(platform: Platform, asker: Runner = ask): RouteEngine {
+  async function installed(): Promise<Route[]> {
+    const { exitCode, stdout } = await asker(['docker', 'ps', '--format', '{{.Names}}\t{{.Ports}}'], {
+      timeoutMs: 10_000,
+    }).catch(() => ({ exitCode: 1, stdout: '' }))
+    return exitCode === 0 ? routesOfContainers(stdout, platform) : []
+  }
+  return {
+    name: 'publish',
+    installed,
+    async apply(routes) {
+      const held = await installed()
+      const missing = routes.filter(route => !held.some(other => sameRoute(route, other)))
+      if (missing.length > 0) {
+        throw new PlatformError(
+          `Docker Compose does not publish ${missing.map(({ listen }) => addressText(listen)).join(', ')}`,
+          {
+            why: 'With ROUTING=publish the containers themselves hold the addresses, and they get them when they are started',
+            hint: 'task start-infrastructure',
+          },
+        )
+      }
+      return routes.map(route => ({ route, outcome: 'unchanged' }))
+    },
+    async remove(routes) {
+      const held = (await installed()).filter(route => routes.some(other => sameListen(route, other)))
+      if (held.length > 0) {
+        throw new PlatformError(
+          `Docker Compose still publishes ${held.map(({ listen }) => addressText(listen)).join(', ')}`,
+          {
+            why: 'The containers were started with ROUTING=publish and hold these addresses until they are started anew',
+            hint: 'task start-infrastructure',
+          },
+        )
+      }
+      return routes.map(route => ({ route, outcome: 'unchanged' }))
+    },
+  }
+}
+
+/** Reads lines of `name<tab>ports`: what containers of the platform publish beyond their own catalogue entry. */
+export function routesOfContainers(text: string, { services, routes }: Pick<Platform, 'services' | 'routes'>): Route[] {
+  return text.split('\n').flatMap(line => {
+    const [container, ports = ''] = line.split('\t')
+    const service = services.find(service => service.container === container)
+    if (service === undefined) return []
+    return [...ports.matchAll(/([\d.]+):(\d+)->(\d+)\/tcp/g)].flatMap(([, ip = '', listen, target]) => {
+      const port = Number(listen)
+      if (service.published.some(own => own.ip === ip && own.hostPort === port)) return []
+      // a page on port 80 belongs to the service whose address it is, though the web server holds it
+      const known = routes.find(route => route.listen.ip === ip && route.listen.port === port)
+      return [
+        {
+          group: known?.group ?? service.group,
+          service: known?.service ?? service.name,
+          listen: { ip, port },
+          target: { ip: service.address, port: Number(target) },
+        },
+      ]
+    })
+  })
+}

@@ -1,0 +1,112 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ask } from '../exec.ts'
+import type { Outcome } from '../journal.ts'
+import type { Route } from '../platform.ts'
+import type { Privilege } from '../privilege.ts'
+import { type OpenJournal, type RouteChange, type RouteEngine, sameListen, sameRoute, scopeOf } from './engine.ts'
+import { type BootUnits, bootUnits, routeOfUnit, routeUnits, type Unit, unitFolder, unitName } from './units.ts'
+
+/** Journal scope of what all routes share. */
+const bootScope = 'routes/boot'
+const reload = ['systemctl', 'daemon-reload']
+
+export interface SystemdOptions {
+  openJournal: OpenJournal
+  privilege: Privilege
+  /** Path of systemd-socket-proxyd. */
+  proxy: string
+  boot: BootUnits
+}
+
+/** Routes as pairs of a socket unit, which systemd itself holds, and systemd-socket-proxyd behind it; started at boot by macula.target. */
+export function systemdEngine({ openJournal, privilege, proxy, boot }: SystemdOptions): RouteEngine {
+  async function write(scope: string, units: readonly Unit[]): Promise<Outcome> {
+    const journal = openJournal(scope)
+    const outcomes: Outcome[] = []
+    for (const { name, content } of units) outcomes.push(await journal.writeFile(join(unitFolder, name), content))
+    return outcomes.find(outcome => outcome !== 'unchanged') ?? 'unchanged'
+  }
+
+  async function apply(routes: readonly Route[]): Promise<RouteChange[]> {
+    if (routes.length === 0) return []
+    for (const scope of new Set([bootScope, ...routes.map(({ group }) => scopeOf(group))]))
+      await openJournal(scope).afterUndo(reload)
+    const { target, stack } = await bootUnits(boot)
+    // an engine that systemd does not start (rootless, Podman) is nothing that a unit of ours could wait for
+    const shared = (await unitExists('docker.service')) ? [target, stack] : [target]
+    let changed = (await write(bootScope, shared)) !== 'unchanged'
+    const before = await installedRoutes()
+    // the same address under another name: two socket units cannot share it
+    const renamed = before.filter(held =>
+      routes.some(route => sameListen(held, route) && unitName(held) !== unitName(route)),
+    )
+    for (const route of renamed) await takeAway(route)
+    const changes: RouteChange[] = []
+    for (const route of routes) {
+      const { socket, service } = await routeUnits(route, proxy)
+      const outcome = await write(scopeOf(route.group, route), [socket, service])
+      changed ||= outcome !== 'unchanged'
+      changes.push({ route, outcome })
+    }
+    if (changed) await privilege.run(reload)
+    for (const { name } of shared) await openJournal(bootScope).enableUnit(name)
+    for (const change of changes) {
+      const held = before.find(other => unitName(other) === unitName(change.route))
+      const activated = await activate(change, held)
+      if (change.outcome === 'unchanged') change.outcome = activated
+    }
+    return changes
+  }
+
+  async function activate({ route, outcome }: RouteChange, held: Route | undefined): Promise<Outcome> {
+    const unit = unitName(route)
+    if (outcome === 'updated' && held !== undefined) {
+      // a running forwarder knows its old target until it is started anew; its socket goes on listening meanwhile
+      if (sameListen(held, route)) await privilege.run(['systemctl', 'try-restart', `${unit}.service`])
+      else await privilege.run(['systemctl', 'stop', `${unit}.socket`, `${unit}.service`])
+    }
+    return openJournal(scopeOf(route.group, route)).enableUnit(`${unit}.socket`)
+  }
+
+  async function remove(routes: readonly Route[]): Promise<RouteChange[]> {
+    const before = await installedRoutes()
+    const gone: RouteChange[] = []
+    for (const route of routes) {
+      const held = before.find(other => sameListen(other, route))
+      if (held !== undefined) await takeAway(held)
+      gone.push({ route, outcome: held === undefined ? 'unchanged' : 'removed' })
+    }
+    if (gone.some(({ outcome }) => outcome === 'removed')) {
+      await privilege.run(reload)
+      if ((await installedRoutes()).length === 0) await openJournal(bootScope).undo()
+    }
+    return gone
+  }
+
+  async function takeAway(route: Route): Promise<void> {
+    const unit = unitName(route)
+    await openJournal(scopeOf(route.group, route)).undo()
+    // units that the journal does not know (its folder was deleted) are ours all the same: their text says so
+    if (!(await installedRoutes()).some(other => sameRoute(other, route))) return
+    await privilege.run(['systemctl', 'disable', '--now', `${unit}.socket`])
+    await privilege.run(['rm', '-f', join(unitFolder, `${unit}.socket`), join(unitFolder, `${unit}.service`)])
+  }
+
+  return { name: 'systemd', installed: installedRoutes, apply, remove }
+}
+
+async function unitExists(name: string): Promise<boolean> {
+  return (await ask(['systemctl', 'cat', name])).exitCode === 0
+}
+
+/** Routes of the units that stand in the unit folder. */
+async function installedRoutes(): Promise<Route[]> {
+  const names = await readdir(unitFolder).catch(() => [])
+  const texts = await Promise.all(
+    names
+      .filter(name => /^macula-route-.+\.socket$/.test(name))
+      .map(name => readFile(join(unitFolder, name), 'utf8').catch(() => '')),
+  )
+  return texts.map(routeOfUnit).filter(route => route !== undefined)
+}

@@ -1,0 +1,91 @@
+import type { Route } from '../platform.ts'
+import { fillTemplate, readTemplate } from '../render.ts'
+import { addressText, routeName } from './engine.ts'
+
+/** A systemd unit: its file name and text. */
+export interface Unit {
+  name: string
+  content: string
+}
+
+/** Where local administration keeps units. */
+export const unitFolder = '/etc/systemd/system'
+
+/** Open connections per route; systemd's own 256 would be used up by the idle ones of a few browsers and pools. */
+const maxConnections = 4096
+/** Two sockets and two pipes of two ends each per connection, and some for the program itself. */
+const maxFiles = 6 * maxConnections + 64
+
+/** Base name of a route's two units. */
+export function unitName(route: Route): string {
+  return `macula-${routeName(route)}`
+}
+
+/** The units of a route: the socket that systemd holds, and the forwarder it starts with the first connection. */
+export async function routeUnits(route: Route, proxy: string): Promise<{ socket: Unit; service: Unit }> {
+  const [listen, target] = [addressText(route.listen), addressText(route.target)]
+  const { group, service } = route
+  return {
+    socket: await render(`${unitName(route)}.socket`, 'macula-route.socket', {
+      listen,
+      service,
+      route: `${group} ${service} ${listen} ${target}`,
+    }),
+    service: await render(`${unitName(route)}.service`, 'macula-route.service', {
+      name: routeName(route),
+      listen,
+      service,
+      target,
+      proxy,
+      connections: String(maxConnections),
+      files: String(maxFiles),
+      // an address of this machine itself is in `localhost` already
+      network: route.target.ip.startsWith('127.') ? '' : `${route.target.ip.split('.').slice(0, 2).join('.')}.0.0/16`,
+    }),
+  }
+}
+
+/** The route that a socket unit of ours was rendered for; undefined for any other text. */
+export function routeOfUnit(text: string): Route | undefined {
+  const [, group, service, listenIp, listenPort, targetIp, targetPort] =
+    /^Route=(\S+) (\S+) ([\d.]+):(\d+) ([\d.]+):(\d+)$/m.exec(text) ?? []
+  if (!group || !service || !listenIp || !targetIp) return undefined
+  return {
+    group,
+    service,
+    listen: { ip: listenIp, port: Number(listenPort) },
+    target: { ip: targetIp, port: Number(targetPort) },
+  }
+}
+
+/** What the boot units need to know of this checkout. */
+export interface BootUnits {
+  /** Folder of this checkout. */
+  root: string
+  /** Folder with the rendered compose files. */
+  stateDir: string
+  /** Environment that `docker compose` needs there. */
+  environment: Readonly<Record<string, string>>
+}
+
+/** The target over all units of the platform, and the unit that starts the containers at boot. */
+export async function bootUnits({ root, stateDir, environment }: BootUnits): Promise<{ target: Unit; stack: Unit }> {
+  const lines = Object.entries(environment).map(([name, value]) => `Environment="${name}=${escaped(value)}"`)
+  return {
+    target: await render('macula.target', 'macula.target', { root: encodeURI(root).replaceAll('%', '%%') }),
+    stack: await render('macula-stack.service', 'macula-stack.service', {
+      state: stateDir.replaceAll('%', '%%'),
+      environment: lines.join('\n'),
+    }),
+  }
+}
+
+// `%` starts a specifier everywhere in a unit; quotes and backslashes mean something inside quotes
+function escaped(value: string): string {
+  return value.replaceAll('%', '%%').replace(/["\\]/g, '\\$&')
+}
+
+async function render(name: string, template: string, values: Record<string, string>): Promise<Unit> {
+  const path = `systemd/${template}`
+  return { name, content: fillTemplate(await readTemplate(path), values, path).replace(/[ \t]+$/gm, '') }
+}
