@@ -66,7 +66,7 @@ function applicationTile(name: string): Tile {
 
 /** A link where a browser can follow it, else just the address to copy. */
 function linkTo(url: string): string {
-  const text = escapeHtml(url.replace(/^http:\/\//, '').replace(/\/$/, ''))
+  const text = escapeHtml(url.replace(/^http:\/\//, '').replace(/^([^/]+)\/$/, '$1'))
   return url.startsWith('http://') ? `<a href="${escapeHtml(url)}">${text}</a>` : `<code>${text}</code>`
 }
 
