@@ -33,10 +33,9 @@ export interface Build {
   build: (folder: string, note: (detail: string) => void) => Promise<void>
 }
 
-/** Where `build` is kept in the cache, whether or not it has been built. */
-export function cachedPath(cacheDir: string, { name, inputs }: Pick<Build, 'name' | 'inputs'>): string {
-  const key = createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 16)
-  return join(cacheDir, 'built', `${name}-${key}`)
+/** Short name of everything that decides what is built: equal inputs, equal key. */
+export function keyOf(inputs: unknown): string {
+  return createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 16)
 }
 
 /**
@@ -44,7 +43,7 @@ export function cachedPath(cacheDir: string, { name, inputs }: Pick<Build, 'name
  * Two processes that want the same build it once; the second waits for the first.
  */
 export async function ensureBuilt(build: Build, { cacheDir, report = () => {} }: SupplyOptions): Promise<string> {
-  const folder = cachedPath(cacheDir, build)
+  const folder = join(cacheDir, 'built', `${build.name}-${keyOf(build.inputs)}`)
   const ready = (detail: string, seconds: number) => {
     report({ what: build.name, state: 'ready', detail, seconds })
     return folder
