@@ -49,6 +49,8 @@ for folder in "$@"; do
   mount --rbind "$layers/machine$folder" "$folder"
 done
 umount --lazy "$layers/machine"
+# runc writes there for every `docker exec`
+mountpoint -q /tmp || mount --bind /tmp /tmp
 # what is left of the machine's own root is the list of top-level folders itself
 mount -o remount,bind,ro /
 # a link into /run leads nowhere now
