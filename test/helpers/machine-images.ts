@@ -1,0 +1,82 @@
+import { createHash } from 'node:crypto'
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { root } from '../../lib/env.ts'
+import { type Runner, run } from '../../lib/exec.ts'
+import { ensureBuilt, type SupplyOptions } from '../../lib/sandbox/cache.ts'
+import { machineArchive } from '../../lib/sandbox/debian.ts'
+import { contentsOf } from '../../lib/sandbox/programs.ts'
+
+/** How a machine resolves names; `workstation` is `resolved` with a Docker engine of its own. */
+export const machineKinds = ['plain', 'resolved', 'networkmanager', 'networkmanager-dnsmasq', 'workstation'] as const
+export type MachineKind = (typeof machineKinds)[number]
+
+const recipes = join(root, 'test/machines')
+/** The Debian release of the machines: the newest stable one, whose systemd and dnsmasq users have. */
+const suite = 'trixie'
+
+/**
+ * The name of the image `target` of test/machines/Dockerfile in the engine behind `docker`; made now if the engine does not have it.
+ * Takes about two minutes on an empty cache, half a minute on an empty engine, and no time after that.
+ */
+export async function ensureMachineImage(
+  target: MachineKind | 'upstream',
+  docker: Runner,
+  supply: SupplyOptions,
+): Promise<string> {
+  const inputs = [await contentsOf(recipes), process.version, suite]
+  const version = createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 12)
+  const name = `macula-machine:${target}-${version}`
+  if (await hasImage(name, docker)) return name
+  const base = await ensureBase(version, docker, supply)
+  const context = await mkdtemp(join(tmpdir(), 'macula-machine-'))
+  try {
+    await cp(recipes, context, { recursive: true })
+    await cp(process.execPath, join(context, 'node'))
+    const words = ['--network', 'none', '--build-arg', `BASE=${base}`, '--target', target, '--tag', name, context]
+    await docker(['docker', 'build', '--quiet', ...words])
+  } finally {
+    await rm(context, { recursive: true, force: true })
+  }
+  return name
+}
+
+async function ensureBase(version: string, docker: Runner, supply: SupplyOptions): Promise<string> {
+  const name = `macula-machine:base-${version}`
+  if (await hasImage(name, docker)) return name
+  const archiveScript = join(recipes, 'archive.sh')
+  const packages = await readPackages()
+  const folder = await ensureBuilt(
+    {
+      name: 'machine-base',
+      inputs: [packages, await readFile(archiveScript, 'utf8'), suite],
+      build: async (folder, note) => {
+        note('installing Debian packages into an empty folder')
+        const { uri, keyring } = await machineArchive()
+        await run([
+          'mmdebstrap',
+          ...['--variant=minbase', '--skip=cleanup/apt/lists', `--include=${packages.base.join(',')}`],
+          ...['--dpkgopt=path-exclude=/usr/share/doc/*', '--dpkgopt=path-exclude=/usr/share/man/*'],
+          '--dpkgopt=path-exclude=/usr/share/locale/*',
+          `--customize-hook=sh ${archiveScript} "$1" ${packages.archive.map(line => `'${line}'`).join(' ')}`,
+          ...[suite, join(folder, 'base.tar'), `deb [signed-by=${keyring}] ${uri} ${suite} main`],
+        ])
+      },
+    },
+    supply,
+  )
+  await docker(['docker', 'import', join(folder, 'base.tar'), name])
+  return name
+}
+
+async function readPackages(): Promise<{ base: string[]; archive: string[] }> {
+  const lines = (await readFile(join(recipes, 'packages.txt'), 'utf8')).split('\n')
+  const of = (kind: string) =>
+    lines.filter(line => line.startsWith(`${kind} `)).map(line => line.slice(kind.length + 1).trim())
+  return { base: of('base').flatMap(line => line.split(' ')), archive: of('archive') }
+}
+
+async function hasImage(name: string, docker: Runner): Promise<boolean> {
+  return (await docker(['docker', 'image', 'ls', '--quiet', name])).stdout.trim() !== ''
+}
