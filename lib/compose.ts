@@ -1,6 +1,8 @@
+import { access } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import type { ComposeFile, ComposeService } from './catalogue.ts'
+import { PlatformError } from './errors.ts'
 import { type RunOptions, run } from './exec.ts'
 import type { Platform } from './platform.ts'
 import { hashOf, type RenderedFile } from './render.ts'
@@ -19,6 +21,16 @@ export function composeOptions(platform: Platform): { cwd: string; env: Record<s
       COMPOSE_PROJECT_NAME: projectName,
     },
   }
+}
+
+/** Throws where nothing has been rendered yet, so that there is nothing `docker compose` could be asked about. */
+export async function requireRenderedFiles({ places }: Platform): Promise<void> {
+  const file = join(places.stateDir, fileNames[0])
+  await access(file).catch(() => {
+    throw new PlatformError(`Nothing has been started from here yet: there is no ${file}`, {
+      hint: 'task start-infrastructure',
+    })
+  })
 }
 
 /** Runs `docker compose …` on the rendered files; they must have been written. */
