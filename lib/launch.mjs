@@ -17,8 +17,8 @@ if (!process.features.typescript) {
   ;(await import('tsx/esm/api')).register()
 }
 endWithOurChildren()
-process.exitCode =
-  name !== undefined && existsSync(scriptOf(name)) ? await runScript(name, words) : await runWorkflow(name ?? '', words)
+const alone = name !== undefined && existsSync(scriptOf(name)) && !words.includes('--dry')
+process.exitCode = alone ? await runScript(name, words) : await runWorkflow(name ?? '', words)
 
 function scriptOf(task) {
   return join(root, 'tasks', `${task}.ts`)

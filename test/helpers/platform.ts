@@ -1,0 +1,44 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { defaultSettings, type Places, placesOf, root, type Settings, secretNames } from '../../lib/env.ts'
+import { buildPlatform, type Platform } from '../../lib/platform.ts'
+
+/** The default settings with a distinct, made-up value for each secret. */
+export async function exampleSettings(changes: Partial<Settings> = {}): Promise<Settings> {
+  const secrets = Object.fromEntries(secretNames.map(name => [name, `example-of-${name}`]))
+  return { ...(await defaultSettings()), ...secrets, ...changes }
+}
+
+/** Places below a folder of the test's own. */
+export function examplePlaces(folder = '/nowhere'): Places {
+  return {
+    ...placesOf({}),
+    envFile: join(folder, '.env'),
+    stateDir: join(folder, '.macula'),
+    localComposeFile: join(folder, 'docker-compose.local.yml'),
+    localKindFile: join(folder, 'kind.local.yaml'),
+  }
+}
+
+/** The platform that our own compose file describes, with a user's file beside it where one is given. */
+export async function examplePlatform({
+  local,
+  settings = {},
+  places = examplePlaces(),
+}: {
+  local?: string
+  settings?: Partial<Settings>
+  places?: Places
+} = {}): Promise<ReturnType<typeof buildPlatform>> {
+  const file = 'templates/docker-compose.yml'
+  const sources = [{ file, text: await readFile(join(root, file), 'utf8') }]
+  if (local !== undefined) sources.push({ file: 'docker-compose.local.yml', text: local })
+  return buildPlatform(sources, await exampleSettings(settings), await defaultSettings(), places)
+}
+
+/** The same, for tests that are not about mistakes in it. */
+export async function goodPlatform(options: Parameters<typeof examplePlatform>[0] = {}): Promise<Platform> {
+  const { platform, problems } = await examplePlatform(options)
+  if (problems.length > 0) throw new Error(JSON.stringify(problems))
+  return platform
+}
