@@ -70,6 +70,9 @@ const plainName = matches(/^[A-Za-z_][A-Za-z0-9_-]{0,62}$/, 'letters, digits, _ 
 const imagePrefix = matches(/^[a-z0-9.-]+(:\d+)?(\/[a-z0-9._-]+)*$/, 'host/prefix, like mirror.example.com/hub')
 const imageName = matches(/^[a-z0-9.-]+(:\d+)?(\/[a-z0-9._-]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?$/, 'an image name')
 
+/** Values of MACULA_OS. */
+export const operatingSystems = ['auto', 'debian', 'fedora', 'arch', 'opensuse', 'alpine', 'macos'] as const
+
 /** A secret: never shown; printable ASCII without spaces, so that it survives every config format it is written to. */
 const secretOf =
   (minimum: number): Check =>
@@ -99,7 +102,7 @@ const checks = {
       ? undefined
       : `${value} should be an address of 127.0.0.0/8 with room for seven more`,
   REGISTRY_PORT: port,
-  MACULA_OS: oneOf('auto', 'debian', 'fedora', 'arch', 'opensuse', 'alpine', 'macos'),
+  MACULA_OS: oneOf(...operatingSystems),
   RESOLVER: oneOf(
     'auto',
     'resolv-conf',

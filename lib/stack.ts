@@ -2,9 +2,8 @@ import { chmod, mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { compose, renderComposeFiles } from './compose.ts'
 import { renderConfigs } from './config.ts'
-import { type Container, projectContainers } from './docker.ts'
+import { type Container, describeContainer, isWell, lastLogLines, projectContainers } from './docker.ts'
 import { PlatformError } from './errors.ts'
-import { ask, lastLines } from './exec.ts'
 import type { Platform } from './platform.ts'
 import { writeIfChanged } from './render.ts'
 
@@ -97,10 +96,9 @@ async function waitUntilReady(
   }
 }
 
+/** Well, or a job of the user's that has done its work. */
 function isReady(container: Container | undefined): boolean {
-  // a job of the user's that has done its work
-  if (container?.state === 'exited') return container.exitCode === 0
-  return container?.state === 'running' && (container.health === undefined || container.health === 'healthy')
+  return isWell(container) || (container?.state === 'exited' && container.exitCode === 0)
 }
 
 /** A container that has ended since we began; `restart: unless-stopped` would hide it behind endless attempts. */
@@ -112,33 +110,23 @@ function hasEnded(container: Container, before: readonly Container[]): boolean {
 }
 
 async function endedError(container: Container): Promise<PlatformError> {
-  return new PlatformError(
-    `${container.name} ended${container.exitCode === undefined ? '' : ` with exit code ${container.exitCode}`} right after it was started`,
-    {
-      why: await lastWords(container.name),
-      hint: `task logs -- ${container.service}`,
-    },
-  )
+  return new PlatformError(`${container.name} ended with exit code ${container.exitCode} right after it was started`, {
+    why: await lastLogLines(container.name, 15),
+    hint: `task logs -- ${container.service}`,
+  })
 }
 
 async function lateError(waiting: readonly string[], present: ReadonlyMap<string, Container>): Promise<PlatformError> {
   const [first = ''] = waiting
-  const states = waiting.map(
-    service => `${service}: ${present.get(service)?.health ?? present.get(service)?.state ?? 'not created'}`,
-  )
+  const states = waiting.map(service => `${service}: ${describeContainer(present.get(service))}`)
   return new PlatformError(`Not ready after ${readyDeadline} s: ${waiting.join(', ')}`, {
-    why: [...states, `Last words of ${first}:`, await lastWords(`macula-${first}`)].join('\n'),
+    why: [...states, `Last words of ${first}:`, await lastLogLines(`macula-${first}`, 15)].join('\n'),
     hint: `task logs -- ${first}`,
   })
 }
 
-async function lastWords(container: string): Promise<string> {
-  const { stdout, stderr } = await ask(['docker', 'logs', '--tail', '15', container])
-  return lastLines(`${stdout}${stderr}`, 15)
-}
-
 function changeBetween(before: readonly Container[], after: readonly Container[]): 'unchanged' | 'created' | 'updated' {
-  const keyOf = ({ id, startedAt }: Container) => `${id} ${startedAt}`
+  const keyOf = ({ id, startedAt }: Container) => `${id} ${startedAt?.toISOString()}`
   const known = new Set(before.map(keyOf))
   if (before.length === 0) return 'created'
   return before.length === after.length && after.every(container => known.has(keyOf(container)))

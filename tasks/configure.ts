@@ -6,7 +6,7 @@ import {
   secretQuestions,
   writeEnvFile,
 } from '../lib/configure.ts'
-import { placesOf, type SettingName } from '../lib/env.ts'
+import { operatingSystems, placesOf, type SettingName } from '../lib/env.ts'
 import { detectHost } from '../lib/host.ts'
 import { defineTask } from '../lib/task.ts'
 
@@ -22,11 +22,11 @@ export default defineTask({
     const places = placesOf(environment)
     const { values, missing } = await readEnvFile(places)
     const host = await detectHost()
-    out.say(`This machine: ${host.summary}`)
+    out.say(`This machine: ${host.name} (${host.os}), services started by ${host.init}`)
 
     const answers = { ...values }
     if (out.interactive && !yes && (options.again || missing.length > 0)) {
-      answers.MACULA_OS = await out.choose('Operating system', host.choices, values.MACULA_OS ?? 'auto')
+      answers.MACULA_OS = await out.choose('Operating system', operatingSystems, values.MACULA_OS ?? 'auto')
       for (const name of chosenSecrets) {
         if (values[name] && !options.again) continue
         const enter = values[name] ? 'keep the present one' : 'generate one'
