@@ -34,26 +34,65 @@ export function outsideAddress({ init }: Pick<Namespace, 'init'>): string {
   return `unix:///proc/${init.pid}/root${socket}`
 }
 
+export interface EngineOptions {
+  store: Store
+  programs: EnginePrograms
+  /** What `engineEnvironment` says. */
+  environment: Record<string, string>
+}
+
 /**
  * Starts a Docker engine in the sandbox and waits until it answers. Images of earlier runs are there, containers, volumes and networks are not.
  * Throws with the engine's last words when it does not come up.
  */
-export async function startEngine(
+export async function startEngine(namespace: Namespace, options: EngineOptions): Promise<void> {
+  await forgetRestarts(options.store)
+  const prepare = ['bash', '-c', prepareScript, clientConfig, options.programs.cliPlugins]
+  await run(commandInside(namespace.init, prepare), { env: options.environment })
+  await launchEngine(namespace, options, daemon(options.store))
+  await emptyEngine(namespace, options.environment)
+}
+
+/**
+ * Does `action` while the sandbox's engine has the machine's network instead of the sandbox's, for pulling. In that time it
+ * makes no bridge, no firewall rule and no listener, so that nothing of the machine changes. The engine has to be up and empty.
+ */
+export async function withMachineNetwork(
   namespace: Namespace,
-  { store, programs, environment }: { store: Store; programs: EnginePrograms; environment: Record<string, string> },
+  options: EngineOptions,
+  action: () => Promise<void>,
 ): Promise<void> {
-  await forgetRestarts(store)
-  const inside = (...command: string[]) => commandInside(namespace.init, command)
-  await run(inside('bash', '-c', prepareScript, clientConfig, programs.cliPlugins), { env: environment })
-  const started = await run(inside('bash', '-c', startScript, store.engineLog, ...daemon(store)), { env: environment })
+  const aloof = ['--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false', '--ip-masq=false']
+  await stopEngine(namespace)
+  await launchEngine(namespace, options, [...daemon(options.store), ...aloof], 'machine')
+  try {
+    await action()
+  } finally {
+    await stopEngine(namespace)
+  }
+  await launchEngine(namespace, options, daemon(options.store))
+}
+
+async function launchEngine(
+  { init }: Namespace,
+  { store, environment }: EngineOptions,
+  command: readonly string[],
+  network: 'private' | 'machine' = 'private',
+): Promise<void> {
+  const script = ['bash', '-c', startScript, store.engineLog, ...command]
+  const started = await run(commandInside(init, script, '/', network), { env: environment })
   // the sandbox's own view of its processes, seen from outside
-  const folder = `/proc/${namespace.init.pid}/root/proc/${started.stdout.trim()}`
+  const folder = `/proc/${init.pid}/root/proc/${started.stdout.trim()}`
+  const version = commandInside(init, ['docker', 'version'])
   await untilAnswering(
     store,
-    async () => (await ask(inside('docker', 'version'), { env: environment, timeoutMs: 10_000 })).exitCode === 0,
+    async () => (await ask(version, { env: environment, timeoutMs: 10_000 })).exitCode === 0,
     () => stat(folder).then(Boolean, () => false),
   )
-  await emptyEngine(namespace, environment)
+}
+
+async function stopEngine({ init }: Namespace): Promise<void> {
+  await run(commandInside(init, ['bash', '-c', stopScript]), { timeoutMs: 30_000 })
 }
 
 /** Removes every container, volume and network of the engine; images stay, except those that lost their name to a newer one. */
@@ -67,6 +106,11 @@ const prepareScript = `
   echo '{}' >/run/macula/daemon.json`
 
 const startScript = 'log=$0; setsid "$@" </dev/null >"$log" 2>&1 & echo $!'
+
+const stopScript = `
+  engine=$(cat /run/docker.pid)
+  kill "$engine"
+  while kill -0 "$engine" 2>/dev/null; do sleep 0.1; done`
 
 const emptyScript = `
   set -e

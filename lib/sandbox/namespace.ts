@@ -73,10 +73,15 @@ export async function endSandbox(store: Store, { init }: SandboxState): Promise<
   await removeLeftovers(store)
 }
 
-/** A command that runs `command` in the sandbox, in folder `cwd` of it. */
-export function commandInside(init: ProcessIdentity, command: readonly string[], cwd = '/'): string[] {
+/** A command that runs `command` in the sandbox, in folder `cwd` of it; with the machine's network where that is asked for. */
+export function commandInside(
+  init: ProcessIdentity,
+  command: readonly string[],
+  cwd = '/',
+  network: 'private' | 'machine' = 'private',
+): string[] {
   return [
-    ...['nsenter', '--target', String(init.pid), '--mount', '--net', '--pid', '--'],
+    ...['nsenter', '--target', String(init.pid), '--mount', '--pid', ...(network === 'private' ? ['--net'] : []), '--'],
     ...['env', '--chdir', cwd, ...command],
   ]
 }

@@ -1,0 +1,79 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { PlatformError } from '../errors.ts'
+import { hasTool, run } from '../exec.ts'
+import { missingPackages } from '../packages.ts'
+import { commandInside, type Namespace } from './namespace.ts'
+import type { Store } from './store.ts'
+
+/** What the sandbox's own engine needs, and what one looks around with in it. Installed inside where the machine lacks it. */
+const ownPackages = ['iproute2', 'iptables', 'procps', 'curl', 'bind9-dnsutils']
+/** What the workflow installs, which cannot fetch anything inside. */
+const workflowPackages = ['dnsmasq-base', 'socat']
+const required: Readonly<Record<string, string>> = {
+  ip: 'iproute2',
+  iptables: 'iptables',
+  dnsmasq: 'dnsmasq',
+  socat: 'socat',
+}
+
+/** Packages of the machine's own release that a sandbox brings along; empty on a machine that has them all. */
+export interface SandboxPackages {
+  /** To install before anything else runs inside. */
+  install: string[]
+  /** To have at hand, for the workflow to install. */
+  offer: string[]
+}
+
+/**
+ * Fetches the packages that a sandbox needs and this machine does not have into the store; the machine itself is not changed.
+ * Throws with the programs to install where the machine's package manager is not apt.
+ */
+export async function fetchPackages(store: Store, note: (detail: string) => void): Promise<SandboxPackages> {
+  if (!(await hasTool('apt-get'))) return requireTools()
+  const install = await missingPackages('apt', ownPackages)
+  const offer = await missingPackages('apt', workflowPackages)
+  const all = [...install, ...offer]
+  if (all.length === 0) return { install, offer }
+  const { lists, archives } = foldersOf(store)
+  for (const folder of [lists, archives]) await mkdir(join(folder, 'partial'), { recursive: true })
+  const apt = [
+    ...['apt-get', '-q', '-y', '-o', `Dir::State::Lists=${lists}`, '-o', `Dir::Cache::Archives=${archives}`],
+    // the machine's apt may be busy with its own folders; these are ours, and the user apt drops to cannot enter them
+    ...['-o', 'Debug::NoLocking=true', '-o', 'APT::Sandbox::User=root'],
+  ]
+  note('reading package lists')
+  await run([...apt, 'update'])
+  note(`downloading ${all.join(', ')}`)
+  await run([...apt, 'install', '--download-only', '--no-install-recommends', ...all])
+  return { install, offer }
+}
+
+/** Hands fetched packages to the sandbox's apt and installs those that have to be there first. */
+export async function bringPackages(
+  store: Store,
+  { init }: Namespace,
+  { install, offer }: SandboxPackages,
+): Promise<void> {
+  if (install.length + offer.length === 0) return
+  const { lists, archives } = foldersOf(store)
+  await run(commandInside(init, ['mount', '--bind', lists, '/var/lib/apt/lists']))
+  await run(commandInside(init, ['mount', '--bind', archives, '/var/cache/apt/archives']))
+  if (install.length === 0) return
+  const apt = ['apt-get', '-q', '-y', 'install', '--no-download', '--no-install-recommends', ...install]
+  await run(commandInside(init, apt), { env: { DEBIAN_FRONTEND: 'noninteractive' } })
+}
+
+function foldersOf(store: Store) {
+  return { lists: join(store.folder, 'packages/lists'), archives: join(store.folder, 'packages/archives') }
+}
+
+async function requireTools(): Promise<SandboxPackages> {
+  const missing: string[] = []
+  for (const [tool, name] of Object.entries(required)) if (!(await hasTool(tool))) missing.push(name)
+  if (missing.length === 0) return { install: [], offer: [] }
+  throw new PlatformError(`A sandbox needs programs this machine does not have: ${missing.join(', ')}`, {
+    why: 'There is no network inside to install them from; on Debian they would be brought along',
+    hint: `Install ${missing.join(' ')} with your package manager, then run this again`,
+  })
+}

@@ -1,0 +1,110 @@
+import { root } from '../env.ts'
+import { PlatformError } from '../errors.ts'
+import { counted, type StepProgress } from '../output.ts'
+import { loadPlatform } from '../platform.ts'
+import type { SupplyOptions } from './cache.ts'
+import { type EngineOptions, engineEnvironment, enginePrograms, startEngine } from './engine.ts'
+import { supplyImages } from './images.ts'
+import { type Namespace, startNamespace } from './namespace.ts'
+import { bringPackages, fetchPackages } from './packages.ts'
+import { reportTo } from './report.ts'
+import { askInside, placesInside, rememberSandbox, runInside, sandboxEnvironment } from './sandbox.ts'
+import { type SandboxState, type Store, writeState } from './store.ts'
+
+/** A sandbox on its way up; its steps in the order in which they have to be taken. */
+export interface Sandbox {
+  /** The private copy of the machine, with an engine that answers. */
+  raise(progress: StepProgress): Promise<string>
+  /** Settings of its own, and all images in its engine. */
+  supply(progress: StepProgress): Promise<string>
+  /** The ordinary workflow, inside; it speaks on stderr. Throws when it fails, after it has said why itself. */
+  runWorkflow(words: readonly string[]): Promise<void>
+  isUp(): boolean
+  /** Lets it live on without this process. */
+  keep(): Promise<SandboxState>
+  /** Ends all of it, at any point; twice is as good as once. */
+  end(): Promise<void>
+  readonly state: SandboxState
+}
+
+export interface SandboxOptions {
+  store: Store
+  cacheDir: string
+  /** What this process was started with. */
+  environment: NodeJS.ProcessEnv
+  /** Groups of services, comma separated; undefined = all. */
+  only: string | undefined
+  warn: (text: string) => void
+}
+
+/** Makes nothing yet. */
+export function sandboxOf({ store, cacheDir, environment, only, warn }: SandboxOptions): Sandbox {
+  const path = environment.PATH ?? ''
+  const supply: SupplyOptions = { cacheDir }
+  let raised: { namespace: Namespace; engine: EngineOptions; state: SandboxState } | undefined
+  const up = () => {
+    if (raised) return raised
+    throw new PlatformError(`The sandbox ${store.name} is not up`, { hint: 'npm run sandbox' })
+  }
+
+  return {
+    get state() {
+      return up().state
+    },
+    async raise(progress) {
+      const programs = await enginePrograms({ ...supply, report: reportTo(progress) })
+      const packages = await fetchPackages(store, progress.update)
+      progress.update('making namespaces')
+      const namespace = await startNamespace(store, [store.folder, root, '/tmp'])
+      const engine = { store, programs, environment: engineEnvironment(programs, path) }
+      const inside = { ...sandboxEnvironment(store, engine.environment), ...(only ? { MACULA_ONLY: only } : {}) }
+      // from here on `end` knows of it, whatever happens
+      raised = { namespace, engine, state: await rememberSandbox(store, namespace, inside) }
+      await bringPackages(store, namespace, packages)
+      progress.update('starting the engine')
+      await startEngine(namespace, engine)
+      return 'created'
+    },
+    async supply(progress) {
+      const { namespace, engine, state } = up()
+      await runInside(state, ['node', 'lib/launch.mjs', 'configure', '--yes'])
+      const platform = await loadPlatform(placesInside(state), { ...environment, ...state.environment })
+      const supplied = await supplyImages(namespace, engine, {
+        images: platform.services.map(({ image }) => image),
+        mirror: platform.settings.IMAGE_MIRROR,
+        path,
+        supply: { ...supply, report: reportTo(progress) },
+        progress,
+        warn,
+      })
+      const parts = [
+        supplied.pulled > 0 ? `${counted(supplied.pulled, 'image')} pulled` : '',
+        supplied.standIns > 0 ? `${counted(supplied.standIns, 'stand-in')}` : '',
+        supplied.present > 0 ? `${supplied.present} there` : '',
+      ]
+      return parts.filter(Boolean).join(', ')
+    },
+    async runWorkflow(words) {
+      const { state } = up()
+      const command = ['bash', '-c', 'exec "$@" >&2', 'workflow', 'node', 'lib/launch.mjs', ...words]
+      const { exitCode } = await askInside(state, command, { inherit: true })
+      if (exitCode === 0) return
+      throw new PlatformError(`\`${words.join(' ')}\` failed inside the sandbox`, {
+        hint: 'npm run sandbox -- --keep   # leaves it up to look at',
+        exitCode: exitCode ?? 1,
+      })
+    },
+    isUp: () => raised !== undefined,
+    async keep() {
+      const { namespace, state } = up()
+      const kept = { ...state, kept: true }
+      await writeState(store, kept)
+      namespace.keep()
+      return kept
+    },
+    async end() {
+      await raised?.namespace.end()
+      raised = undefined
+    },
+  }
+}

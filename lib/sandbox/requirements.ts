@@ -1,0 +1,68 @@
+import { mkdir, readFile, statfs } from 'node:fs/promises'
+import { PlatformError } from '../errors.ts'
+import { ask, hasTool } from '../exec.ts'
+import { isRoot } from '../privilege.ts'
+
+/** Programs a sandbox is made with, and the Debian packages they come from; a Debian machine always has them. */
+const tools: Readonly<Record<string, string>> = {
+  unshare: 'util-linux',
+  nsenter: 'util-linux',
+  flock: 'util-linux',
+  setsid: 'util-linux',
+  mount: 'mount',
+  find: 'findutils',
+}
+
+/** Engine programs, a node image and the images of all services, unpacked, with room for containers: measured 7 GB. */
+const neededBytes = 10e9
+
+/**
+ * Looks whether this machine can have a sandbox, before anything is made.
+ * Throws with the command to run, or what to change, for the first thing that is missing.
+ */
+export async function requireSandboxMachine(cacheDir: string): Promise<void> {
+  if (process.platform !== 'linux') {
+    throw new PlatformError('A sandbox needs Linux: it is made of Linux namespaces', {
+      hint: 'task setup   # sets the platform up on this machine itself',
+    })
+  }
+  if (!isRoot()) {
+    throw new PlatformError('A sandbox needs root: only root can make a network and mounts of its own', {
+      hint: 'sudo --preserve-env=HOME env "PATH=$PATH" npm run sandbox',
+    })
+  }
+  for (const [tool, name] of Object.entries(tools)) {
+    if (!(await hasTool(tool))) throw new PlatformError(`${tool} is not installed`, { hint: `apt-get install ${name}` })
+  }
+  const filesystems = async () => readFile('/proc/filesystems', 'utf8')
+  if (!(await filesystems()).includes('\toverlay\n')) {
+    // many kernels load it when it is first used; asking for it by name is the same
+    await ask(['modprobe', 'overlay'])
+    if (!(await filesystems()).includes('\toverlay\n'))
+      throw new PlatformError(
+        'This kernel has no overlay filesystem, which keeps the changes of a sandbox off the machine',
+        {
+          hint: 'modprobe overlay',
+        },
+      )
+  }
+  const unshare = await ask(['unshare', '--net', '--mount', '--pid', '--fork', '--mount-proc', 'true'])
+  if (unshare.exitCode !== 0) {
+    throw new PlatformError('This machine does not let root make namespaces of its own', {
+      why: unshare.stderr.trim(),
+      hint: 'In a container, run it with --privileged',
+    })
+  }
+  await mkdir(cacheDir, { recursive: true })
+  const { bavail, bsize } = await statfs(cacheDir)
+  if (bavail * bsize < neededBytes) {
+    throw new PlatformError(
+      `${cacheDir} has ${gigabytes(bavail * bsize)} GB free, a sandbox needs ${gigabytes(neededBytes)} GB`,
+      { hint: 'Make room, or set XDG_CACHE_HOME to a folder on a larger disk' },
+    )
+  }
+}
+
+function gigabytes(bytes: number): string {
+  return (bytes / 1e9).toFixed(0)
+}

@@ -1,0 +1,100 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Places, placesOf, root } from '../env.ts'
+import { ExitCode, PlatformError } from '../errors.ts'
+import { ask, type Result, type RunOptions, run } from '../exec.ts'
+import { identityOf } from './identity.ts'
+import { commandInside, type Namespace } from './namespace.ts'
+import { livingSandbox, type SandboxState, type Store, writeState } from './store.ts'
+
+/** Inside, in memory: settings and state of the sandbox's platform. */
+const settingsFolder = '/run/macula'
+/** What a user's shell may say about other engines, clusters and networks; none of it can be reached from inside. */
+const foreign = [
+  ...['DOCKER_CONTEXT', 'DOCKER_TLS_VERIFY', 'DOCKER_CERT_PATH', 'COMPOSE_FILE', 'COMPOSE_PROJECT_NAME'],
+  ...['http_proxy', 'https_proxy', 'all_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY'],
+]
+
+/** The variables that tell the workflow where it is, on top of the engine's. */
+export function sandboxEnvironment(store: Store, engine: Record<string, string>): Record<string, string> {
+  return {
+    ...engine,
+    MACULA_SANDBOX: store.name,
+    MACULA_ENV_FILE: `${settingsFolder}/.env`,
+    MACULA_STATE_DIR: `${settingsFolder}/state`,
+    KUBECONFIG: `${settingsFolder}/kubeconfig`,
+  }
+}
+
+/** The sandbox's settings and state as seen from outside. */
+export function placesInside({ init, environment }: Pick<SandboxState, 'init' | 'environment'>): Places {
+  const seen = placesOf(environment)
+  const outside = (path: string) => join(`/proc/${init.pid}/root`, path)
+  return { ...seen, envFile: outside(seen.envFile), stateDir: outside(seen.stateDir) }
+}
+
+/** Remembers a sandbox that is up, so that it is found again. */
+export async function rememberSandbox(
+  store: Store,
+  { init }: Namespace,
+  environment: Record<string, string>,
+): Promise<SandboxState> {
+  const runner = await identityOf(process.pid)
+  if (!runner)
+    throw new PlatformError('This process does not find itself in /proc', { hint: 'mount -t proc proc /proc' })
+  const since = new Date().toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })
+  const state = { init, runner, since, kept: false, environment }
+  await writeState(store, state)
+  return state
+}
+
+/** The sandbox of this store. Throws when none is up. */
+export async function requireSandbox(store: Store): Promise<SandboxState> {
+  const state = await livingSandbox(store)
+  if (state) return state
+  throw new PlatformError(`There is no sandbox ${store.name}`, {
+    hint: `npm run sandbox -- --keep${store.name === defaultName ? '' : ` --name ${store.name}`}`,
+  })
+}
+
+export const defaultName = 'default'
+
+/** Runs a command in the sandbox whose exit code is an answer; in this checkout, which is the machine's own there too. */
+export function askInside(
+  { init, environment }: Pick<SandboxState, 'init' | 'environment'>,
+  command: readonly string[],
+  options: RunOptions = {},
+): Promise<Result> {
+  return ask(wordsInside(init, command, options), { ...options, env: { ...environment, ...options.env } })
+}
+
+/** Runs a command in the sandbox that has to succeed. */
+export function runInside(
+  { init, environment }: Pick<SandboxState, 'init' | 'environment'>,
+  command: readonly string[],
+  options: RunOptions = {},
+): Promise<Result> {
+  return run(wordsInside(init, command, options), { ...options, env: { ...environment, ...options.env } })
+}
+
+/** Opens a shell in the sandbox at this terminal; its exit code comes back. */
+export async function openShell(state: SandboxState): Promise<number> {
+  const prompt = `(sandbox ${state.environment.MACULA_SANDBOX}) \\w\\$ `
+  const startFile = `${settingsFolder}/bashrc`
+  // a user's own start file may set PATH and prompt anew
+  const lines = ['[ -f ~/.bashrc ] && . ~/.bashrc', `PATH='${state.environment.PATH}'`, `PS1='${prompt}'`, '']
+  await writeFile(join(`/proc/${state.init.pid}/root`, startFile), lines.join('\n'))
+  const result = await askInside(state, ['bash', '--rcfile', startFile, '-i'], { inherit: true })
+  return result.exitCode ?? ExitCode.failed
+}
+
+/** Runs a user's command line in the sandbox, with this process's own streams; its exit code comes back, 128 + n for signal n. */
+export async function execute(state: SandboxState, commandLine: string): Promise<number> {
+  const words = ['bash', '-c', 'bash -c "$0"; exit $?', commandLine]
+  const result = await askInside(state, words, { inherit: true })
+  return result.exitCode ?? ExitCode.failed
+}
+
+function wordsInside(init: SandboxState['init'], command: readonly string[], { cwd = root }: RunOptions): string[] {
+  return commandInside(init, ['env', ...foreign.map(name => `--unset=${name}`), ...command], cwd)
+}
