@@ -1,0 +1,68 @@
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { renderComposeFiles } from '../../lib/compose.ts'
+import { renderConfigs } from '../../lib/config.ts'
+import { defaultSettings, type Places, placesOf, root, type Settings } from '../../lib/env.ts'
+import type { Problem } from '../../lib/errors.ts'
+import { buildPlatform, type Platform } from '../../lib/platform.ts'
+import { type RenderedFile, writeIfChanged } from '../../lib/render.ts'
+
+/** Secrets made of the characters that quoting goes wrong with. */
+export const exampleSecrets = {
+  GRAFANA_PASSWORD: `grafana'"#;$$`,
+  MINIO_ROOT_PASSWORD: 'minio/+=&%20',
+  POSTGRES_PASSWORD: `pg'quote\\and"#x%s$$`,
+  PDNS_API_KEY: 'api-key-123#4=5',
+  PDNS_DB_PASSWORD: `db'pass#w\\ord`,
+  PDNS_ADMIN_SECRET_KEY: '0123456789abcdef',
+  PDNS_ADMIN_SALT: 'fedcba9876543210',
+} satisfies Partial<Settings>
+
+interface ExampleOptions {
+  settings?: Partial<Settings>
+  /** Text of a docker-compose.local.yml. */
+  local?: string
+}
+
+/** The platform of our own compose file with the default settings, and whatever is wrong with it. */
+export async function describeExample({ settings = {}, local }: ExampleOptions = {}): Promise<{
+  platform: Platform
+  problems: Problem[]
+}> {
+  const file = 'templates/docker-compose.yml'
+  const sources = [{ file, text: await readFile(join(root, file), 'utf8') }]
+  if (local !== undefined) sources.push({ file: 'docker-compose.local.yml', text: local })
+  const defaults = await defaultSettings()
+  const places: Places = placesOf({ HOME: '/nonexistent' })
+  return buildPlatform(sources, { ...defaults, ...exampleSecrets, ...settings }, defaults, places)
+}
+
+/** The same, where nothing may be wrong. */
+export async function examplePlatform(options: ExampleOptions = {}): Promise<Platform> {
+  const { platform, problems } = await describeExample(options)
+  if (problems.length > 0) throw new Error(problems.map(({ where, what }) => `${where}: ${what}`).join('\n'))
+  return platform
+}
+
+/** Everything that is rendered for the containers: configurations, secrets, compose files. */
+export async function renderExample(options: ExampleOptions = {}): Promise<RenderedFile[]> {
+  const platform = await examplePlatform(options)
+  const configs = await renderConfigs(platform)
+  return [...configs, ...renderComposeFiles(platform, configs)]
+}
+
+/** The content of one rendered file. */
+export function contentOf(files: readonly RenderedFile[], path: string): string {
+  const file = files.find(file => file.path === path)
+  if (file === undefined) throw new Error(`${path} is not among ${files.map(({ path }) => path).join(', ')}`)
+  return file.content
+}
+
+/** Files written to a folder of their own that every user can read; `remove` takes it away. */
+export async function writtenTo(files: readonly RenderedFile[]): Promise<{ folder: string; remove(): Promise<void> }> {
+  const folder = await mkdtemp(join(tmpdir(), 'macula-test-'))
+  await chmod(folder, 0o755)
+  for (const { path, content, mode } of files) await writeIfChanged(join(folder, path), content, mode)
+  return { folder, remove: () => rm(folder, { recursive: true, force: true }) }
+}

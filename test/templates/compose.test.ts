@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { parse } from 'yaml'
+import type { ComposeFile, ComposeService } from '../../lib/catalogue.ts'
+import { run } from '../../lib/exec.ts'
+import { contentOf, describeExample, renderExample, writtenTo } from '../helpers/example.ts'
+import { builtValidator } from '../helpers/validators.ts'
+
+const files = await renderExample()
+const compose = parse(contentOf(files, 'docker-compose.yml')) as ComposeFile & Record<string, Record<string, unknown>>
+interface RenderedService extends ComposeService {
+  restart: string
+  logging: { options: Record<string, string> }
+  healthcheck: { test: string[]; start_interval: string; start_period: string }
+}
+const services = Object.entries((compose.services ?? {}) as Record<string, RenderedService>)
+const engine = await builtValidator('engine', 'usr/libexec/docker/cli-plugins/docker-compose')
+
+test('nothing is wrong with our own description', async () => {
+  assert.deepEqual((await describeExample()).problems, [])
+})
+
+test('every service of the plan stands at its address', () => {
+  const addresses = services.map(([name, { networks }]) => [
+    name,
+    (networks as Record<string, { ipv4_address?: string }>)['macula-infra']?.ipv4_address,
+  ])
+  assert.deepEqual(Object.fromEntries(addresses), {
+    nginx: '172.23.0.2',
+    registry: '172.23.0.5',
+    'registry-ui': '172.23.0.6',
+    powerdns: '172.23.0.10',
+    'powerdns-db': '172.23.0.11',
+    'powerdns-admin': '172.23.0.12',
+    prometheus: '172.23.0.20',
+    grafana: '172.23.0.21',
+    loki: '172.23.0.22',
+    tempo: '172.23.0.23',
+    timescaledb: '172.23.0.31',
+    minio: '172.23.0.30',
+  })
+})
+
+test('all names of the plan lead to the addresses of the plan', async () => {
+  const { platform } = await describeExample()
+  const names = platform.names.map(({ name, ip }) => [name.replace('.macula.local', ''), ip])
+  assert.deepEqual(Object.fromEntries(names), {
+    home: '127.0.0.1',
+    registry: '127.0.0.1',
+    dns: '127.0.0.1',
+    'dns-admin': '127.0.0.1',
+    prometheus: '127.0.0.3',
+    grafana: '127.0.0.4',
+    loki: '127.0.0.5',
+    tempo: '127.0.0.6',
+    postgres: '127.0.0.7',
+    s3: '127.0.0.8',
+    's3-console': '127.0.0.8',
+    console: '127.0.0.2',
+    bootstrap: '127.0.0.2',
+    peer1: '127.0.0.2',
+    peer2: '127.0.0.2',
+  })
+})
+
+for (const [name, service] of services) {
+  test(`${name} has a pinned image, a name, a restart policy, a bounded log and a quick healthcheck`, () => {
+    assert.match(service.image ?? '', /:[^:/]*\d[^:/]*$/)
+    assert.doesNotMatch(service.image ?? '', /:latest/)
+    assert.equal(service.container_name, `macula-${name}`)
+    assert.equal(service.restart, 'unless-stopped')
+    assert.ok(service.logging.options['max-size'])
+    const { healthcheck } = service
+    assert.ok(Array.isArray(healthcheck.test))
+    assert.equal(healthcheck.start_interval, '1s')
+    // Docker uses start_interval only within start_period
+    assert.ok(healthcheck.start_period)
+  })
+
+  test(`${name} mounts only what is rendered, declared or its own`, () => {
+    const rendered = files.map(({ path }) => path)
+    for (const volume of service.volumes ?? []) {
+      const [source = ''] = String(volume).split(':')
+      if (!source.startsWith('./')) assert.ok(source in (compose.volumes ?? {}), `volume ${source} is declared`)
+      else
+        assert.ok(
+          rendered.some(path => `./${path}/`.startsWith(`${source}/`)),
+          `${source} is rendered`,
+        )
+    }
+    for (const secret of service.secrets ?? []) {
+      const source = typeof secret === 'string' ? secret : secret.source
+      assert.ok(rendered.includes(`secrets/${source}`), `${source} is rendered`)
+      assert.equal(compose.secrets?.[source]?.file, `./secrets/${source}`)
+    }
+  })
+}
+
+test('every rendered secret is used', () => {
+  const used = services.flatMap(([, { secrets = [] }]) =>
+    secrets.map(secret => (typeof secret === 'string' ? secret : secret.source)),
+  )
+  const rendered = files
+    .filter(({ path }) => path.startsWith('secrets/'))
+    .map(({ path }) => path.slice('secrets/'.length))
+  assert.deepEqual(
+    rendered.filter(name => !used.includes(name)),
+    [],
+  )
+})
+
+test('ports are published on 127.0.0.1 only', () => {
+  const published = services.flatMap(([, { ports = [] }]) => ports.map(String))
+  assert.deepEqual(published, [
+    '127.0.0.1:80:80',
+    '127.0.0.1:5001:5000',
+    '127.0.0.1:5300:53/tcp',
+    '127.0.0.1:5300:53/udp',
+  ])
+})
+
+test('docker compose takes the rendered file', { skip: engine.skip }, async () => {
+  const { folder, remove } = await writtenTo(files)
+  try {
+    await run([engine.program, '-f', 'docker-compose.yml', 'config', '--quiet'], { cwd: folder })
+  } finally {
+    await remove()
+  }
+})

@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { parse } from 'yaml'
+import { run } from '../../lib/exec.ts'
+import { contentOf, examplePlatform, renderExample, writtenTo } from '../helpers/example.ts'
+import { builtValidator, debianValidator } from '../helpers/validators.ts'
+
+const files = await renderExample()
+const { folder, remove } = await writtenTo(files)
+after(remove)
+const promtool = await debianValidator('promtool')
+const loki = await builtValidator('loki', 'loki')
+
+interface DataSource {
+  uid: string
+  url: string
+  jsonData: object
+}
+const dataSources = (parse(contentOf(files, 'config/grafana/datasources/macula.yml')) as { datasources: DataSource[] })
+  .datasources
+const dashboards = files.filter(({ path }) => path.startsWith('config/grafana/dashboards/') && path.endsWith('.json'))
+
+test('promtool takes the configuration and the targets', { skip: promtool.skip }, async () => {
+  const { stdout } = await run(
+    [promtool.program, 'check', 'config', join(folder, 'config/prometheus/prometheus.yml')],
+    {
+      env: promtool.env,
+    },
+  )
+  assert.doesNotMatch(stdout, /WARNING|FAILED/)
+})
+
+test('everything with metrics is scraped, by its name on the network', async () => {
+  const { services } = await examplePlatform()
+  const groups = JSON.parse(contentOf(files, 'config/prometheus/targets/services.json')) as { targets: string[] }[]
+  assert.deepEqual(
+    groups.flatMap(({ targets }) => targets),
+    ['registry:5001', 'powerdns:8081', 'prometheus:9090', 'grafana:3000', 'loki:3100', 'tempo:3200', 'minio:9000'],
+  )
+  for (const { targets } of groups) assert.ok(services.some(({ name }) => targets[0]?.startsWith(`${name}:`)))
+})
+
+test('Loki takes its configuration', { skip: loki.skip }, async () => {
+  // it wants to make its folders while it verifies
+  const data = await mkdtemp(join(tmpdir(), 'macula-loki-'))
+  try {
+    await run([
+      loki.program,
+      `-config.file=${join(folder, 'config/loki/loki.yml')}`,
+      `-common.path-prefix=${data}`,
+      '-verify-config',
+    ])
+  } finally {
+    await rm(data, { recursive: true })
+  }
+})
+
+test('Tempo receives traces from other containers and hands its metrics to Prometheus', () => {
+  const tempo = parse(contentOf(files, 'config/tempo/tempo.yml'))
+  assert.equal(tempo.distributor.receivers.otlp.protocols.grpc.endpoint, '0.0.0.0:4317')
+  assert.equal(tempo.distributor.receivers.otlp.protocols.http.endpoint, '0.0.0.0:4318')
+  assert.equal(tempo.metrics_generator.storage.remote_write[0].url, 'http://prometheus:9090/api/v1/write')
+  // blocks that Tempo 3 refuses to start with
+  for (const block of ['ingester', 'compactor', 'ingester_client']) assert.ok(!(block in tempo), block)
+})
+
+test('data sources have fixed uids and link only to each other', async () => {
+  const { services } = await examplePlatform()
+  assert.deepEqual(
+    dataSources.map(({ uid }) => uid),
+    ['prometheus', 'loki', 'tempo'],
+  )
+  for (const { uid, url, jsonData } of dataSources) {
+    const service = services.find(({ name }) => name === uid)
+    assert.equal(url, `http://${uid}:${service?.ports[0]?.target}`)
+    const linked = [...JSON.stringify(jsonData).matchAll(/"datasourceUid":"(.*?)"/g)].map(([, target]) => target)
+    assert.ok(linked.length > 0, `${uid} leads somewhere`)
+    for (const target of linked)
+      assert.ok(
+        dataSources.some(source => source.uid === target && target !== uid),
+        target,
+      )
+  }
+})
+
+test('Grafana finds no variable of its own in the data sources', () => {
+  // it expands $name and ${name}; a dollar sign that is meant is written twice
+  const text = contentOf(files, 'config/grafana/datasources/macula.yml').replace(/^\s*#.*$/gm, '')
+  assert.deepEqual(text.replaceAll('$$', '').match(/\$.*/g), null)
+})
+
+test("Grafana's first page is one of the dashboards", () => {
+  const [, file] =
+    /HOME_DASHBOARD_PATH: \/etc\/grafana\/provisioning\/(\S+)/.exec(contentOf(files, 'docker-compose.yml')) ?? []
+  assert.ok(
+    dashboards.some(({ path }) => path === `config/grafana/${file}`),
+    file,
+  )
+})
+
+for (const { path, content } of dashboards) {
+  test(`${path.split('/').at(-1)} asks only data sources that are there`, () => {
+    const dashboard = JSON.parse(content)
+    assert.equal(`${dashboard.uid}.json`, path.split('/').at(-1))
+    const ids = dashboard.panels.map(({ id }: { id: number }) => id)
+    assert.equal(new Set(ids).size, ids.length)
+    for (const panel of dashboard.panels) {
+      for (const { datasource } of [panel, ...panel.targets])
+        assert.ok(
+          dataSources.some(({ uid }) => uid === datasource.uid),
+          `${panel.title}: ${datasource.uid}`,
+        )
+    }
+    for (const { url } of dashboard.links)
+      assert.ok(
+        dashboards.some(({ path }) => path.endsWith(`${url.replace('/d/', '/')}.json`)),
+        url,
+      )
+  })
+}
