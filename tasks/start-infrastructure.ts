@@ -2,6 +2,8 @@ import { placesOf } from '../lib/env.ts'
 import { missingImages, pullImages } from '../lib/images.ts'
 import { bytes, counted } from '../lib/output.ts'
 import { loadPlatform } from '../lib/platform.ts'
+import { chooseEngine, inspectMachine } from '../lib/routes/choose.ts'
+import { publishedPorts } from '../lib/routes/publish.ts'
 import { startContainers, writeStackFiles } from '../lib/stack.ts'
 import { defineTask } from '../lib/task.ts'
 
@@ -21,10 +23,11 @@ export default defineTask({
   async run({ options, out, environment }) {
     const places = placesOf(environment)
     const platform = await loadPlatform(places, environment)
+    const engine = chooseEngine(platform.settings.ROUTING, await inspectMachine())
     const images = platform.services.map(({ image }) => image)
 
     await out.step('Write configurations', async () => {
-      const changed = await writeStackFiles(platform, {})
+      const changed = await writeStackFiles(platform, engine === 'publish' ? publishedPorts(platform) : {})
       return changed.length === 0 ? 'unchanged' : counted(changed.length, 'file')
     })
 
