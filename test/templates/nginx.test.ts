@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createServer, request } from 'node:http'
-import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { ask } from '../../lib/exec.ts'
 import { writeIfChanged } from '../../lib/render.ts'
 import { renderExample, writtenTo } from '../helpers/example.ts'
+import { freePort, until } from '../helpers/sockets.ts'
 import { debianValidator } from '../helpers/validators.ts'
 
 const nginx = await debianValidator('nginx')
@@ -43,7 +44,7 @@ before(async () => {
     stdio: 'ignore',
     env: { ...process.env, ...nginx.env },
   })
-  await listening(port)
+  await until(async () => (await get('localhost', '/healthz')).status === 200, `nginx listens on 127.0.0.1:${port}`)
 })
 
 after(async () => {
@@ -156,25 +157,4 @@ function send(method: string, host: string, path: string, headers: Record<string
     sent.on('error', reject)
     sent.end(payload)
   })
-}
-
-async function freePort(): Promise<number> {
-  const probe = createTcpServer()
-  await new Promise<void>(resolve => probe.listen(0, '127.0.0.1', resolve))
-  const { port } = probe.address() as AddressInfo
-  await new Promise(resolve => probe.close(resolve))
-  return port
-}
-
-async function listening(port: number): Promise<void> {
-  const deadline = Date.now() + 10_000
-  while (Date.now() < deadline) {
-    const answered = await get('localhost', '/healthz').then(
-      () => true,
-      () => false,
-    )
-    if (answered) return
-    await new Promise(resolve => setTimeout(resolve, 50))
-  }
-  throw new Error(`nginx does not listen on 127.0.0.1:${port}`)
 }
