@@ -99,3 +99,19 @@ export async function setState(path: string, state: PathState, { ask }: Privileg
     }
   }
 }
+
+// opening for appending, without writing, is refused for an immutable file and leaves any other as it is
+const writableScript = `folder="$1"
+while [ ! -d "$folder" ]; do folder=$(dirname "$folder"); done
+[ -w "$folder" ] || { echo "$folder is not writable (a read-only file system?)" >&2; exit 1; }
+[ -h "$1" ] || [ ! -f "$1" ] || : >> "$1"`
+
+/** Throws where a file could not be written even by root: immutable, or on a read-only file system. Changes nothing. */
+export async function requireWritable(path: string, { ask }: Privilege): Promise<void> {
+  const { exitCode, stderr } = await ask(['sh', '-c', writableScript, 'check', path])
+  if (exitCode === 0) return
+  throw new PlatformError(`${path} cannot be changed on this machine; nothing was changed`, {
+    why: stderr.trim(),
+    hint: `lsattr ${path}   # an i means immutable: chattr -i ${path}`,
+  })
+}

@@ -14,7 +14,7 @@ import {
   runPackageManager,
 } from './packages.ts'
 import type { Privilege } from './privilege.ts'
-import { identityOf, isSame, processesRunning, startDetached } from './processes.ts'
+import { endProcess as endRunning, identityOf, isSame, processesRunning, startDetached } from './processes.ts'
 import { type UnitState, unitState } from './systemd.ts'
 
 export type { Undone } from './journal/undo.ts'
@@ -100,8 +100,12 @@ export function openJournal({ stateDir, privilege, scope, dryRun = false }: Jour
   const file = journalFile(stateDir)
   const planned: PlannedChange[] = []
 
+  function note(plan: PlannedChange): void {
+    if (!planned.some(({ command }) => command === plan.command)) planned.push(plan)
+  }
+
   async function perform(change: Change, plan: PlannedChange, action: () => Promise<unknown>): Promise<void> {
-    if (dryRun) return void planned.push(plan)
+    if (dryRun) return note(plan)
     await file.append({ id: randomUUID(), scope, at: new Date().toISOString(), ...change })
     await action()
   }
@@ -130,7 +134,7 @@ export function openJournal({ stateDir, privilege, scope, dryRun = false }: Jour
       record => (record.kind === 'process' || record.kind === 'started') && record.name === name,
     )
     if (records.length === 0) return 'unchanged'
-    if (dryRun) planned.push({ what: `end the process ${name}`, command: `# ends ${name}` })
+    if (dryRun) note({ what: `end the process ${name}`, command: `# ends ${name}` })
     else await undo({ file, privilege, records, dryRun })
     return 'removed'
   }
@@ -176,8 +180,9 @@ export function openJournal({ stateDir, privilege, scope, dryRun = false }: Jour
       const replaced = await endProcess(name)
       await perform(
         { kind: 'process', name, command: [...command] },
-        { what: `start ${name}`, command: shown(command) },
+        { what: `start ${name}`, command: `setsid ${shown(command)} </dev/null >>${log} 2>&1 &` },
         async () => {
+          for (const stale of running) await endRunning(stale, privilege)
           await mkdir(dirname(log), { recursive: true })
           const pid = await startDetached(command, log, privilege)
           const identity = await identityOf(pid)
@@ -192,7 +197,7 @@ export function openJournal({ stateDir, privilege, scope, dryRun = false }: Jour
       return replaced === 'removed' ? 'updated' : 'created'
     },
     async command(command) {
-      if (dryRun) return void planned.push({ what: `run ${shown(command)}`, command: shown(command) })
+      if (dryRun) return note({ what: `run ${shown(command)}`, command: shown(command) })
       await privilege.run(command)
     },
     async afterUndo(command) {
@@ -206,7 +211,9 @@ export function openJournal({ stateDir, privilege, scope, dryRun = false }: Jour
       const records = (await file.read()).filter(
         record => wanted === '' || record.scope === wanted || record.scope.startsWith(`${wanted}/`),
       )
-      return undo({ file, privilege, records, dryRun: onlyShow })
+      const undone = await undo({ file, privilege, records, dryRun: onlyShow })
+      if (dryRun) for (const { what } of undone) note({ what: `take back ${what}`, command: `# takes back ${what}` })
+      return undone
     },
   }
 }

@@ -1,0 +1,48 @@
+import { createHash } from 'node:crypto'
+import type { Address, Platform } from '../platform.ts'
+import { fillTemplate, readTemplate } from '../render.ts'
+
+/** Our dnsmasq's own configuration; a distribution's stays as it is. */
+export const configPath = '/etc/macula/dnsmasq.conf'
+/** The name servers that were in /etc/resolv.conf before us, one `nameserver` line each. */
+export const upstreamPath = '/etc/macula/upstream-resolv.conf'
+
+/** Where names that are not ours go: nowhere (another resolver on this machine has them), or to the servers in a file. */
+export type Upstream = { kind: 'none' } | { kind: 'file'; path: string }
+
+export interface DnsmasqSettings {
+  listen: Address
+  upstream: Upstream
+  /** User that a dnsmasq started as root becomes; undefined where it is not started as root. */
+  user: string | undefined
+}
+
+/** The name whose TXT record tells which configuration the running dnsmasq has read. */
+export function versionName(domain: string): string {
+  return `_config.${domain}`
+}
+
+/** The text of our dnsmasq.conf, and the version that the server which read it answers with. */
+export async function dnsmasqConfig(
+  { domain, names, wildcard }: Pick<Platform, 'domain' | 'names' | 'wildcard'>,
+  { listen, upstream, user }: DnsmasqSettings,
+): Promise<{ text: string; version: string }> {
+  const template = await readTemplate('dnsmasq/dnsmasq.conf')
+  const fill = (version: string) =>
+    fillTemplate(
+      template,
+      {
+        domain,
+        port: String(listen.port),
+        ip: listen.ip,
+        user: user === undefined ? '' : `user=${user}`,
+        upstream: upstream.kind === 'none' ? 'no-resolv' : `resolv-file=${upstream.path}\nstrict-order`,
+        wildcard,
+        names: names.map(({ name, ip }) => `address=/${name}/${ip}`).join('\n'),
+        version,
+      },
+      'templates/dnsmasq/dnsmasq.conf',
+    )
+  const version = createHash('sha256').update(fill('')).digest('hex').slice(0, 16)
+  return { text: fill(version), version }
+}

@@ -1,0 +1,89 @@
+import { readFile } from 'node:fs/promises'
+import { PlatformError } from '../errors.ts'
+import { ask, lastLines } from '../exec.ts'
+import { type Host, packageManagerOf, programPath } from '../host.ts'
+import type { Journal, Outcome } from '../journal.ts'
+import type { Address, Platform } from '../platform.ts'
+import { fillTemplate, readTemplate } from '../render.ts'
+import { configPath, type DnsmasqSettings, dnsmasqConfig, versionName } from './config.ts'
+import { query } from './query.ts'
+
+export const unitName = 'macula-dnsmasq.service'
+const unitPath = `/etc/systemd/system/${unitName}`
+
+/** The package with the program alone where a distribution has one, so that no second service comes with it. */
+export function dnsmasqPackage(host: Host): string {
+  return host.os === 'debian' ? 'dnsmasq-base' : 'dnsmasq'
+}
+
+/** Installs dnsmasq where the machine has none. Throws for a version whose answers for AAAA are wrong. */
+export async function ensureDnsmasq(host: Host, journal: Journal): Promise<Outcome> {
+  const outcome: Outcome = (await programPath('dnsmasq'))
+    ? 'unchanged'
+    : await journal.installPackages(packageManagerOf(host, 'dnsmasq'), [dnsmasqPackage(host)])
+  const program = await programPath('dnsmasq')
+  if (program) requireVersion((await ask([program, '--version'])).stdout)
+  return outcome
+}
+
+/** Throws for a dnsmasq before 2.86, which denies the existence of a name when asked for its IPv6 address. */
+export function requireVersion(output: string): void {
+  const [, major, minor] = /version (\d+)\.(\d+)/.exec(output) ?? []
+  if (Number(major) > 2 || (Number(major) === 2 && Number(minor) >= 86)) return
+  throw new PlatformError('dnsmasq is too old', {
+    why: `Version 2.86 or newer is needed; this one says: ${lastLines(output, 1) || 'nothing'}`,
+    hint: 'Install a newer dnsmasq',
+  })
+}
+
+/** Writes our dnsmasq's configuration, after dnsmasq itself has read it without complaint. */
+export async function ensureConfig(platform: Platform, settings: DnsmasqSettings, journal: Journal): Promise<Outcome> {
+  const { text } = await dnsmasqConfig(platform, settings)
+  const program = await programPath('dnsmasq')
+  if (program) {
+    const { exitCode, stderr } = await ask([program, '--test', '--conf-file=-'], { input: text })
+    if (exitCode !== 0) throw new PlatformError('dnsmasq refuses the configuration made for it', { why: stderr.trim() })
+  }
+  return journal.writeFile(configPath, text)
+}
+
+/** Makes our dnsmasq run with its present configuration, as a service where systemd runs, and as a daemon of our own elsewhere. */
+export async function ensureRunning(
+  host: Host,
+  platform: Platform,
+  settings: DnsmasqSettings,
+  journal: Journal,
+): Promise<Outcome> {
+  const { version } = await dnsmasqConfig(platform, settings)
+  const isCurrent = () => answersWith(settings.listen, platform.domain, version)
+  const program = (await programPath('dnsmasq')) ?? '/usr/sbin/dnsmasq'
+  if (host.init !== 'systemd') {
+    const command = [program, '--keep-in-foreground', `--conf-file=${configPath}`]
+    return journal.startProcess({ name: 'dnsmasq', command, ready: isCurrent })
+  }
+  const unit = fillTemplate(
+    await readTemplate(`systemd/${unitName}`),
+    { domain: platform.domain, program, config: configPath },
+    unitName,
+  )
+  await journal.afterUndo(['systemctl', 'daemon-reload'])
+  const written = await journal.writeFile(unitPath, unit)
+  if (written !== 'unchanged') await journal.command(['systemctl', 'daemon-reload'])
+  const enabled = await journal.enableUnit(unitName)
+  if (written === 'unchanged' && enabled === 'unchanged' && (await isCurrent())) return 'unchanged'
+  if (enabled !== 'created') await journal.command(['systemctl', 'restart', unitName])
+  return enabled === 'created' ? 'created' : 'updated'
+}
+
+/** Whether the dnsmasq at an address runs with this version of its configuration. */
+export async function answersWith(listen: Address, domain: string, version: string): Promise<boolean> {
+  const answer = await query(listen, versionName(domain), 'TXT')
+  return answer.kind === 'records' && answer.records.includes(version)
+}
+
+/** The user that a dnsmasq started as root changes to: its own where the machine has one. */
+export async function daemonUser(host: Host): Promise<string | undefined> {
+  if (host.init === 'systemd') return undefined // its unit never starts as root
+  const users = await readFile('/etc/passwd', 'utf8').catch(() => '')
+  return /^dnsmasq:/m.test(users) ? 'dnsmasq' : 'nobody'
+}

@@ -1,0 +1,121 @@
+import { readFile } from 'node:fs/promises'
+import { ask } from '../exec.ts'
+import { type PathState, stateOf } from '../files.ts'
+import { type Host, hasProgram, programPath } from '../host.ts'
+import { unitState } from '../systemd.ts'
+import { upstreamPath } from './config.ts'
+import { parseResolvConf, type ResolvConf } from './resolv-conf.ts'
+
+/** All that adapters decide on, looked at once; data only, so that every kind of machine can be put before them. */
+export interface ResolverFacts {
+  host: Host
+  resolvConf: {
+    /** What stands at /etc/resolv.conf itself. */
+    state: PathState
+    /** What a reader of it gets; undefined where it is missing or leads nowhere. */
+    content: ResolvConf | undefined
+  }
+  /** Servers kept from before us; only while /etc/resolv.conf is ours. */
+  keptUpstream: string[]
+  /** The `hosts:` line of /etc/nsswitch.conf, as words. */
+  lookupOrder: string[]
+  resolved: ResolvedFacts | undefined
+  networkManager: NetworkManagerFacts | undefined
+  resolvconf: 'debian' | 'openresolv' | undefined
+  /** Text of /etc/wsl.conf; undefined where there is none. */
+  wslConf: string | undefined
+}
+
+/** systemd-resolved, where it runs. */
+export interface ResolvedFacts {
+  /** Servers configured for all links. */
+  global: string[]
+  /** Servers of its links. */
+  links: string[]
+  /** Servers it takes where it knows no others. */
+  fallback: string[]
+  /** Whether it insists on TLS. */
+  strictTls: boolean
+  /** Domains that links route to servers of their own, without `~`. */
+  routed: string[]
+}
+
+/** NetworkManager, where it runs. */
+export interface NetworkManagerFacts {
+  /** default, dnsmasq, systemd-resolved, unbound or none. */
+  dns: string
+}
+
+/** Looks at how this machine resolves names. Changes nothing. */
+export async function resolverFacts(host: Host): Promise<ResolverFacts> {
+  const state = await stateOf('/etc/resolv.conf')
+  const content = await readFile('/etc/resolv.conf', 'utf8').then(parseResolvConf, () => undefined)
+  const nsswitch = await readFile('/etc/nsswitch.conf', 'utf8').catch(() => '')
+  const kept = await readFile(upstreamPath, 'utf8').then(parseResolvConf, () => undefined)
+  return {
+    host,
+    resolvConf: { state, content },
+    keptUpstream: kept?.nameservers ?? [],
+    lookupOrder: /^hosts:(.*)$/m.exec(nsswitch)?.[1]?.trim().split(/\s+/) ?? [],
+    resolved: host.init === 'systemd' ? await resolvedFacts() : undefined,
+    networkManager: await networkManagerFacts(),
+    resolvconf: await resolvconfKind(),
+    wslConf: host.wsl ? await readFile('/etc/wsl.conf', 'utf8').catch(() => '') : undefined,
+  }
+}
+
+async function resolvedFacts(): Promise<ResolvedFacts | undefined> {
+  if (!(await unitState('systemd-resolved.service')).active) return undefined
+  const { stdout } = await ask(['resolvectl', '--no-pager', 'status'], {
+    env: { SYSTEMD_COLORS: '0', COLUMNS: '1000' },
+  })
+  return parseResolvectl(stdout)
+}
+
+/** Reads `resolvectl status`: a paragraph for all links together, one for each link. */
+export function parseResolvectl(text: string): ResolvedFacts {
+  const sections = text.split(/\n(?=Link \d+ )/)
+  const listOf = (section: string, label: string) => {
+    // values go on in the following lines, which have no label
+    const found =
+      new RegExp(`^ *${label}:((?:.*)(?:\\n(?! *[A-Z][\\w ()/-]*: )(?! *$).*)*)`, 'm').exec(section)?.[1] ?? ''
+    return found.split(/\s+/).filter(Boolean)
+  }
+  const [global = '', ...links] = sections
+  return {
+    global: listOf(global, 'DNS Servers'),
+    fallback: listOf(global, 'Fallback DNS Servers'),
+    links: links.flatMap(link => listOf(link, 'DNS Servers')),
+    strictTls: /Protocols:.*\+DNSOverTLS/.test(global),
+    routed: links.flatMap(link => listOf(link, 'DNS Domain')).map(domain => domain.replace(/^~/, '')),
+  }
+}
+
+async function networkManagerFacts(): Promise<NetworkManagerFacts | undefined> {
+  if (!(await hasProgram('nmcli'))) return undefined
+  const running = await ask(['nmcli', '-t', '-f', 'RUNNING', 'general'])
+  if (running.stdout.trim() !== 'running') return undefined
+  const property = [
+    'busctl',
+    'get-property',
+    'org.freedesktop.NetworkManager',
+    '/org/freedesktop/NetworkManager/DnsManager',
+    'org.freedesktop.NetworkManager.DnsManager',
+    'Mode',
+  ]
+  const mode = (await hasProgram('busctl')) ? await ask(property) : undefined
+  const dns = /^s "(.*)"/.exec(mode?.stdout ?? '')?.[1]
+  if (dns) return { dns }
+  const program = (await programPath('NetworkManager')) ?? 'NetworkManager'
+  const { stdout } = await ask([program, '--print-config'])
+  return { dns: /^dns=(\S+)/m.exec(stdout)?.[1] ?? 'default' }
+}
+
+async function resolvconfKind(): Promise<ResolverFacts['resolvconf']> {
+  const program = await programPath('resolvconf')
+  if (!program) return undefined
+  if ((await stateOf('/etc/resolvconf/resolv.conf.d')).kind === 'directory') return 'debian'
+  // systemd's resolvectl may stand there under the same name
+  const isOpenresolv = (await stateOf('/etc/resolvconf.conf')).kind === 'file'
+  return isOpenresolv ? 'openresolv' : undefined
+}

@@ -1,0 +1,92 @@
+import { PlatformError } from '../errors.ts'
+import type { Journal, Outcome } from '../journal.ts'
+import type { Address } from '../platform.ts'
+import { describeHolder, hintToFree, holdersOf, type Listener } from '../ports.ts'
+import type { Upstream } from './config.ts'
+import type { ResolverFacts } from './facts.ts'
+import { macos } from './resolvers/macos.ts'
+import { networkManager } from './resolvers/networkmanager.ts'
+import { networkManagerDnsmasq } from './resolvers/networkmanager-dnsmasq.ts'
+import { plain } from './resolvers/resolv-conf.ts'
+import { resolvconf } from './resolvers/resolvconf.ts'
+import { systemdResolved } from './resolvers/systemd-resolved.ts'
+import { wsl } from './resolvers/wsl.ts'
+
+/** One way in which machines resolve names, and how it is pointed at our dnsmasq. Undone through the journal's scope `dns/resolver/<kind>`. */
+export interface ResolverAdapter {
+  /** As in RESOLVER of `.env`. */
+  kind: string
+  /** For people: who decides on names on this machine. */
+  title: string
+  /** Whether it is the one that decides here; also after it was applied. */
+  detect(facts: ResolverFacts): boolean
+  /** Throws where this machine is in a state in which it cannot be applied. Called before anything is changed. */
+  check(facts: ResolverFacts): void
+  /** Where dnsmasq may listen, best first. */
+  listens(loopback: string): Address[]
+  /** Where dnsmasq sends the names that are not ours; with the content of that file where it is for us to write. */
+  upstream(facts: ResolverFacts, listen: Address): { upstream: Upstream; servers?: string[] }
+  /** Files that `apply` changes, which have to be writable. */
+  changes: readonly string[]
+  /** Points the machine's resolver at our dnsmasq, which runs by now. */
+  apply(context: ResolverContext): Promise<Outcome>
+}
+
+export interface ResolverContext {
+  facts: ResolverFacts
+  domain: string
+  listen: Address
+  journal: Journal
+}
+
+/** In the order in which they are asked: those who may stand behind another come later. */
+export const resolvers: readonly ResolverAdapter[] = [
+  macos,
+  systemdResolved,
+  networkManagerDnsmasq,
+  networkManager,
+  resolvconf,
+  wsl,
+  plain,
+]
+
+/** The adapter for this machine: the one named in RESOLVER, or found. Throws where none fits. */
+export function chooseResolver(setting: string, facts: ResolverFacts): ResolverAdapter {
+  const adapter = resolvers.find(({ kind, detect }) => (setting === 'auto' ? detect(facts) : kind === setting))
+  if (adapter === undefined) {
+    throw new PlatformError('This machine resolves names in a way that the platform does not know', {
+      why: `/etc/resolv.conf is ${describe(facts)}`,
+      hint: 'Name the resolver yourself: RESOLVER in .env, or use `task setup-hosts`',
+    })
+  }
+  adapter.check(facts)
+  return adapter
+}
+
+/**
+ * The first address on which dnsmasq can listen: a free one, or the one it has already (`isOurs`).
+ * Throws with the holders of all where none is free.
+ */
+export async function chooseListen(
+  candidates: readonly Address[],
+  table: readonly Listener[],
+  isOurs: (address: Address) => Promise<boolean>,
+): Promise<Address> {
+  const problems: string[] = []
+  let hint = ''
+  for (const address of candidates) {
+    const holders = (['udp', 'tcp'] as const).flatMap(protocol => holdersOf(address, table, protocol))
+    const [holder] = holders
+    if (holder === undefined || (await isOurs(address))) return address
+    problems.push(`${address.ip}:${address.port} is held by ${describeHolder(holder)}`)
+    hint ||= hintToFree(holder)
+  }
+  throw new PlatformError(`dnsmasq cannot listen: ${problems[0]}`, { why: problems.slice(1).join('\n'), hint })
+}
+
+function describe({ resolvConf }: ResolverFacts): string {
+  const { state, content } = resolvConf
+  if (state.kind === 'link')
+    return content ? `a link to ${state.target}` : `a link to ${state.target}, which is not there`
+  return content?.keeper ? `kept by ${content.keeper}` : `a ${state.kind}`
+}

@@ -1,0 +1,32 @@
+import { PlatformError } from '../../errors.ts'
+import type { ResolverAdapter } from '../resolver.ts'
+
+const settings = '/etc/NetworkManager/dnsmasq.d/macula.conf'
+// the plugin is started again with its new settings; connections stay up
+const reload = ['nmcli', 'general', 'reload', 'dns-full']
+
+/** A machine where NetworkManager runs a dnsmasq of its own: that one sends our domain to ours, and goes on with everything else. */
+export const networkManagerDnsmasq: ResolverAdapter = {
+  kind: 'networkmanager-dnsmasq',
+  title: "NetworkManager's dnsmasq plugin",
+  detect: ({ networkManager }) => networkManager?.dns === 'dnsmasq',
+  check({ networkManager }) {
+    if (networkManager?.dns === 'dnsmasq') return
+    throw new PlatformError('NetworkManager does not use its dnsmasq plugin on this machine', {
+      hint: 'RESOLVER=auto in .env',
+    })
+  },
+  // port 53 of 127.0.0.1 is the plugin's
+  listens: loopback => [5300, 5301, 5302, 5303].map(port => ({ ip: loopback, port })),
+  upstream: () => ({ upstream: { kind: 'none' } }),
+  changes: [settings],
+  async apply({ domain, listen, journal }) {
+    await journal.afterUndo(reload)
+    const outcome = await journal.writeFile(
+      settings,
+      `# Written by the Macula platform: names of this domain are answered by its dnsmasq.\nserver=/${domain}/${listen.ip}#${listen.port}\n`,
+    )
+    if (outcome !== 'unchanged') await journal.command(reload)
+    return outcome
+  },
+}

@@ -1,0 +1,45 @@
+import { PlatformError } from '../../errors.ts'
+import { renderResolvConf } from '../resolv-conf.ts'
+import type { ResolverAdapter } from '../resolver.ts'
+
+const settings = '/etc/NetworkManager/conf.d/macula.conf'
+const resolvConf = '/etc/resolv.conf'
+/** Where NetworkManager always lists the servers of its connections, whoever owns /etc/resolv.conf. */
+const connectionServers = '/run/NetworkManager/no-stub-resolv.conf'
+const reload = ['nmcli', 'general', 'reload']
+
+/**
+ * A machine whose /etc/resolv.conf NetworkManager writes: it stops doing so, and the file names our server. dnsmasq takes the servers
+ * of the present connections from where NetworkManager keeps listing them, so a change of network is followed.
+ */
+export const networkManager: ResolverAdapter = {
+  kind: 'networkmanager',
+  title: 'NetworkManager (owner of /etc/resolv.conf)',
+  detect: ({ networkManager, resolvConf: { state, content } }) =>
+    networkManager?.dns === 'default' &&
+    (content?.keeper === 'NetworkManager' ||
+      content?.writtenFor === 'networkmanager' ||
+      (state.kind === 'link' && state.target.includes('/NetworkManager/'))),
+  check({ networkManager }) {
+    if (networkManager) return
+    throw new PlatformError('NetworkManager does not run on this machine', { hint: 'RESOLVER=auto in .env' })
+  },
+  listens: loopback => [
+    { ip: loopback, port: 53 },
+    { ip: '127.0.53.1', port: 53 },
+  ],
+  upstream: () => ({ upstream: { kind: 'file', path: connectionServers } }),
+  changes: [settings, resolvConf],
+  async apply({ facts, listen, journal }) {
+    await journal.afterUndo(reload)
+    const ownership = await journal.writeFile(
+      settings,
+      '# Written by the Macula platform: /etc/resolv.conf names its dnsmasq, which asks the servers of the connections.\n' +
+        '[main]\nrc-manager=unmanaged\n',
+    )
+    if (ownership !== 'unchanged') await journal.command(reload)
+    const former = facts.resolvConf.content ?? { nameservers: [], rest: [], writtenFor: undefined, keeper: undefined }
+    const pointed = await journal.writeFile(resolvConf, renderResolvConf('networkmanager', listen.ip, former))
+    return ownership === 'unchanged' ? pointed : ownership
+  },
+}

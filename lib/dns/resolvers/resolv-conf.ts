@@ -1,0 +1,58 @@
+import { PlatformError } from '../../errors.ts'
+import { upstreamPath } from '../config.ts'
+import type { ResolverFacts } from '../facts.ts'
+import type { ResolvConf } from '../resolv-conf.ts'
+import { renderResolvConf } from '../resolv-conf.ts'
+import type { ResolverAdapter } from '../resolver.ts'
+
+const path = '/etc/resolv.conf'
+
+/** A machine whose /etc/resolv.conf belongs to nobody but its owner: our server goes first, the former ones answer everything else. */
+export const plain: ResolverAdapter = {
+  kind: 'resolv-conf',
+  title: 'plain /etc/resolv.conf',
+  detect: ({ resolvConf: { state, content } }) =>
+    content?.keeper === undefined && (state.kind === 'file' || state.kind === 'absent' || isOwnLink(state, content)),
+  check({ resolvConf: { content } }) {
+    if (content?.keeper === undefined) return
+    throw new PlatformError(`${path} is kept by ${content.keeper}, which would write over any change`, {
+      hint: 'Choose another RESOLVER in .env, or use `task setup-hosts`',
+    })
+  },
+  // a file without ports: another server on the first address leaves only another address
+  listens: loopback => [
+    { ip: loopback, port: 53 },
+    { ip: '127.0.53.1', port: 53 },
+  ],
+  upstream(facts, listen) {
+    const servers = formerServers(facts, listen.ip)
+    return servers.length === 0
+      ? { upstream: { kind: 'none' } }
+      : { upstream: { kind: 'file', path: upstreamPath }, servers }
+  },
+  changes: [path],
+  apply: ({ facts, listen, journal }) =>
+    journal.writeFile(path, renderResolvConf(plain.kind, listen.ip, formerOf(facts, listen.ip))),
+}
+
+/** The servers this machine asked before us; never ourselves, or a question would go round for ever. */
+export function formerServers(facts: ResolverFacts, ours: string): string[] {
+  const { content } = facts.resolvConf
+  const servers = content?.writtenFor === undefined ? (content?.nameservers ?? []) : facts.keptUpstream
+  return servers.filter(server => server !== ours)
+}
+
+function formerOf(facts: ResolverFacts, ours: string): ResolvConf {
+  const { content } = facts.resolvConf
+  return {
+    nameservers: formerServers(facts, ours),
+    rest: content?.rest ?? [],
+    writtenFor: undefined,
+    keeper: undefined,
+  }
+}
+
+// a link into /run or /var/run is some program's; one that a person made leads to a file that stays
+function isOwnLink(state: ResolverFacts['resolvConf']['state'], content: ResolvConf | undefined): boolean {
+  return state.kind === 'link' && content !== undefined && !/(^|\/)(run|mnt\/wsl)\//.test(state.target)
+}

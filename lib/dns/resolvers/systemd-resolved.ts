@@ -1,0 +1,78 @@
+import { PlatformError } from '../../errors.ts'
+import { upstreamPath } from '../config.ts'
+import type { ResolverFacts } from '../facts.ts'
+import type { ResolverAdapter } from '../resolver.ts'
+
+const dropIn = '/etc/systemd/resolved.conf.d/macula.conf'
+const restart = ['systemctl', 'restart', 'systemd-resolved.service']
+
+/**
+ * A machine where programs ask systemd-resolved: a drop-in routes our domain, and nothing else, to dnsmasq. It also sends `.local` there,
+ * which resolved otherwise keeps for multicast DNS.
+ */
+export const systemdResolved: ResolverAdapter = {
+  kind: 'systemd-resolved',
+  title: 'systemd-resolved',
+  detect: facts => facts.resolved !== undefined && (asksStub(facts) || facts.lookupOrder.includes('resolve')),
+  check(facts) {
+    if (facts.resolved === undefined)
+      throw new PlatformError('systemd-resolved does not run on this machine', {
+        hint: 'systemctl enable --now systemd-resolved, or RESOLVER=auto in .env',
+      })
+    if (facts.resolved.strictTls)
+      throw new PlatformError('systemd-resolved asks every server over TLS, which dnsmasq does not speak', {
+        why: 'DNSOverTLS=yes',
+        hint: 'Set DNSOverTLS=opportunistic in /etc/systemd/resolved.conf, then systemctl restart systemd-resolved',
+      })
+  },
+  // its stub has 127.0.0.53 and .54; where another server has port 53, DNS= takes a port
+  listens: loopback => [53, 5300, 5301, 5302, 5303].map(port => ({ ip: loopback, port })),
+  upstream(facts, listen) {
+    const servers = globalServers(facts, addressOf(listen))
+    return servers.length === 0
+      ? { upstream: { kind: 'none' } }
+      : { upstream: { kind: 'file', path: upstreamPath }, servers }
+  },
+  changes: [dropIn],
+  async apply({ domain, listen, journal }) {
+    await journal.afterUndo(restart)
+    const outcome = await journal.writeFile(dropIn, renderDropIn(domain, addressOf(listen)))
+    if (outcome !== 'unchanged') await journal.command(restart)
+    return outcome
+  },
+}
+
+/** The drop-in: our server instead of other global ones, which dnsmasq asks on its behalf. */
+export function renderDropIn(domain: string, server: string): string {
+  return [
+    '# Written by the Macula platform: names of this domain are answered by its dnsmasq.',
+    '[Resolve]',
+    '# resolved would ask only one of several global servers, perhaps not the one that knows the domain',
+    'DNS=',
+    `DNS=${server}`,
+    `Domains=~${domain}`,
+    '',
+  ].join('\n')
+}
+
+// Links keep their servers. Global ones (or, where there are no others at all, the built-in ones) would no longer be asked.
+function globalServers({ resolved, keptUpstream }: ResolverFacts, ours: string): string[] {
+  if (resolved === undefined) return []
+  if (resolved.global.includes(ours)) return keptUpstream
+  if (resolved.global.length > 0) return resolved.global.map(withoutName)
+  return resolved.links.length === 0 ? resolved.fallback.map(withoutName) : []
+}
+
+// 9.9.9.9#dns.quad9.net: the name is for TLS, and dnsmasq would take it for a port
+function withoutName(server: string): string {
+  return server.split('#')[0] ?? server
+}
+
+function addressOf({ ip, port }: { ip: string; port: number }): string {
+  return port === 53 ? ip : `${ip}:${port}`
+}
+
+function asksStub({ resolvConf: { state, content } }: ResolverFacts): boolean {
+  const isItsLink = state.kind === 'link' && /systemd\/resolve\/stub-resolv\.conf$/.test(state.target)
+  return isItsLink || (content?.nameservers.some(server => server === '127.0.0.53') ?? false)
+}

@@ -1,0 +1,60 @@
+import { PlatformError } from '../../errors.ts'
+import { upstreamPath } from '../config.ts'
+import { renderResolvConf } from '../resolv-conf.ts'
+import type { ResolverAdapter } from '../resolver.ts'
+import { formerServers } from './resolv-conf.ts'
+
+const settings = '/etc/wsl.conf'
+const resolvConf = '/etc/resolv.conf'
+
+/** Linux inside Windows, which writes /etc/resolv.conf at every start: it is told not to, and the file names our server. */
+export const wsl: ResolverAdapter = {
+  kind: 'wsl',
+  title: 'WSL (generateResolvConf)',
+  detect: ({ host, resolvConf: { state, content } }) =>
+    host.wsl &&
+    (content?.keeper === 'WSL' ||
+      content?.writtenFor === 'wsl' ||
+      (state.kind === 'link' && state.target.includes('/wsl/'))),
+  check({ host }) {
+    if (host.wsl) return
+    throw new PlatformError('This machine is not WSL', { hint: 'RESOLVER=auto in .env' })
+  },
+  listens: loopback => [
+    { ip: loopback, port: 53 },
+    { ip: '127.0.53.1', port: 53 },
+  ],
+  upstream: (facts, listen) => ({
+    upstream: { kind: 'file', path: upstreamPath },
+    servers: formerServers(facts, listen.ip),
+  }),
+  changes: [settings, resolvConf],
+  async apply({ facts, listen, journal }) {
+    const told = await journal.writeFile(settings, withoutResolvConf(facts.wslConf ?? ''))
+    const former = {
+      nameservers: formerServers(facts, listen.ip),
+      rest: facts.resolvConf.content?.rest ?? [],
+      writtenFor: undefined,
+      keeper: undefined,
+    }
+    const pointed = await journal.writeFile(resolvConf, renderResolvConf('wsl', listen.ip, former))
+    return told === 'unchanged' ? pointed : told
+  },
+}
+
+/** Adds `generateResolvConf = false` to the text of a wsl.conf, in its [network] section; everything else stays as written. */
+export function withoutResolvConf(text: string): string {
+  const lines = text.split('\n')
+  const set = lines.findIndex(line => /^\s*generateResolvConf\s*=/i.test(line))
+  if (set >= 0) {
+    if (/=\s*false\s*$/i.test(lines[set] ?? '')) return text
+    lines[set] = 'generateResolvConf = false'
+    return lines.join('\n')
+  }
+  const section = lines.findIndex(line => /^\s*\[network\]\s*$/i.test(line))
+  if (section >= 0) {
+    lines.splice(section + 1, 0, 'generateResolvConf = false')
+    return lines.join('\n')
+  }
+  return `${text}${text === '' || text.endsWith('\n') ? '' : '\n'}[network]\ngenerateResolvConf = false\n`
+}

@@ -1,0 +1,85 @@
+import { requireWritable } from '../files.ts'
+import type { Host } from '../host.ts'
+import type { Journal, Outcome, Undone } from '../journal.ts'
+import type { Address, Platform } from '../platform.ts'
+import { listeners } from '../ports.ts'
+import type { Privilege } from '../privilege.ts'
+import { type DnsmasqSettings, upstreamPath, versionName } from './config.ts'
+import { daemonUser, ensureConfig, ensureDnsmasq, ensureRunning } from './daemon.ts'
+import { type ResolverFacts, resolverFacts } from './facts.ts'
+import { query } from './query.ts'
+import { renderUpstream } from './resolv-conf.ts'
+import { chooseListen, chooseResolver, type ResolverAdapter, resolvers } from './resolver.ts'
+
+/** What is to be done on this machine so that it knows the names of the platform. */
+export interface DnsPlan {
+  host: Host
+  facts: ResolverFacts
+  adapter: ResolverAdapter
+  dnsmasq: DnsmasqSettings
+  /** Content of the file of upstream servers, where it is ours to write. */
+  servers: readonly string[] | undefined
+}
+
+/** Journal scopes of DNS: dnsmasq itself, and what points the resolver at it. */
+export const dnsScope = 'dns'
+export const resolverScope = (kind: string) => `dns/resolver/${kind}`
+
+/** One visible part of the set-up. */
+export interface DnsStep {
+  title: string
+  run(): Promise<Outcome>
+}
+
+/** Looks at the machine and decides. Changes nothing; throws where the machine is in a state that does not allow it. */
+export async function planDns(platform: Platform, host: Host): Promise<DnsPlan> {
+  const facts = await resolverFacts(host)
+  const adapter = chooseResolver(platform.settings.RESOLVER, facts)
+  const isOurs = async (address: Address) =>
+    (await query(address, versionName(platform.domain), 'TXT', 500)).kind === 'records'
+  const listen = await chooseListen(adapter.listens(platform.loopback), await listeners(), isOurs)
+  const { upstream, servers } = adapter.upstream(facts, listen)
+  return { host, facts, adapter, servers, dnsmasq: { listen, upstream, user: await daemonUser(host) } }
+}
+
+/** Throws, before anything is changed, where a file system is read-only or a file immutable. */
+export async function requireChangeable({ adapter }: DnsPlan, privilege: Privilege): Promise<void> {
+  for (const path of ['/etc/macula/dnsmasq.conf', ...adapter.changes]) await requireWritable(path, privilege)
+}
+
+/** The steps of the plan, in order; with dry journals they only say what they would do. */
+export function dnsSteps(
+  platform: Platform,
+  { host, facts, adapter, dnsmasq, servers }: DnsPlan,
+  journals: { dns: Journal; resolver: Journal },
+): DnsStep[] {
+  const { listen } = dnsmasq
+  return [
+    { title: 'Install dnsmasq', run: () => ensureDnsmasq(host, journals.dns) },
+    {
+      title: `Configure dnsmasq for ${platform.names.length} names and *.${platform.domain}`,
+      async run() {
+        const kept = servers ? await journals.dns.writeFile(upstreamPath, renderUpstream(servers)) : 'unchanged'
+        const configured = await ensureConfig(platform, dnsmasq, journals.dns)
+        return configured === 'unchanged' ? kept : configured
+      },
+    },
+    {
+      title: `Run dnsmasq on ${listen.ip}:${listen.port}`,
+      run: () => ensureRunning(host, platform, dnsmasq, journals.dns),
+    },
+    {
+      title: `Point the resolver of this machine at it: ${adapter.title}`,
+      run: () => adapter.apply({ facts, domain: platform.domain, listen, journal: journals.resolver }),
+    },
+  ]
+}
+
+/** Takes back what other adapters than the chosen one left from an earlier run. */
+export async function undoOtherResolvers(chosen: ResolverAdapter, journal: Journal): Promise<Undone[]> {
+  const undone: Undone[] = []
+  for (const { kind } of resolvers) {
+    if (kind !== chosen.kind) undone.push(...(await journal.undo({ scope: resolverScope(kind) })))
+  }
+  return undone
+}

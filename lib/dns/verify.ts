@@ -1,0 +1,69 @@
+import { lookup } from 'node:dns/promises'
+import { PlatformError } from '../errors.ts'
+import { ask } from '../exec.ts'
+import type { Address, Name, Platform } from '../platform.ts'
+import { query } from './query.ts'
+
+/** One thing that was asked, and why the answer will not do; `problem` is undefined for a good answer. */
+export interface NameCheck {
+  what: string
+  problem: string | undefined
+}
+
+/** Every name of the platform and one that only the wildcard knows. */
+export function namesToCheck({ names, wildcard, domain }: Pick<Platform, 'names' | 'wildcard' | 'domain'>): Name[] {
+  return [...names, { name: `anything.${domain}`, ip: wildcard }]
+}
+
+/** Asks the machine's own resolver, the way programs do, for each name. */
+export async function checkThroughResolver(names: readonly Name[]): Promise<NameCheck[]> {
+  const checks = names.map(async ({ name, ip }) => {
+    const found = (await addressesOf(name)).join(', ') || 'no answer'
+    const problem = `${name} should be ${ip}; this machine's resolver says: ${found}`
+    return { what: name, problem: found === ip ? undefined : problem }
+  })
+  return Promise.all(checks)
+}
+
+/** Asks our dnsmasq itself for each name: IPv4, and an empty answer (no error) for IPv6. */
+export async function checkServer(server: Address, names: readonly Name[]): Promise<NameCheck[]> {
+  const at = `dnsmasq at ${server.ip}:${server.port}`
+  const checks = names.map(async ({ name, ip }) => {
+    const [four, six] = await Promise.all([query(server, name, 'A'), query(server, name, 'AAAA')])
+    const found = four.kind === 'records' ? four.records.join(', ') : four.kind === 'failed' ? four.why : four.kind
+    if (found !== ip) return { what: name, problem: `${name} should be ${ip}; ${at} says: ${found}` }
+    return {
+      what: name,
+      problem:
+        six.kind === 'empty' ? undefined : `${at} should answer AAAA of ${name} with nothing; it says: ${six.kind}`,
+    }
+  })
+  return Promise.all(checks)
+}
+
+/** Repeats checks until all are good. Throws with what was seen last when the time is over. */
+export async function verifyNames(check: () => Promise<NameCheck[]>, withinMs = 10_000): Promise<void> {
+  const deadline = Date.now() + withinMs
+  for (;;) {
+    const problems = (await check()).flatMap(({ problem }) => problem ?? [])
+    if (problems.length === 0) return
+    if (Date.now() > deadline) {
+      throw new PlatformError(`Names are not answered as they should be, ${withinMs / 1000} s after the change`, {
+        why: problems.join('\n'),
+        hint: 'task doctor',
+      })
+    }
+    await new Promise(resume => setTimeout(resume, 200))
+  }
+}
+
+// getent is a fresh process, so it reads the resolver's settings of now; macOS has none. `hosts` shows IPv6 addresses where there are any,
+// IPv4 ones elsewhere, and also answers on a machine that has no network but itself, where `ahosts` does not.
+async function addressesOf(name: string): Promise<string[]> {
+  if (process.platform === 'darwin') {
+    const found = await lookup(name, { all: true }).catch(() => [])
+    return found.map(({ address }) => address)
+  }
+  const { stdout } = await ask(['getent', 'hosts', name], { timeoutMs: 8000 })
+  return [...new Set(stdout.split('\n').flatMap(line => line.split(/\s+/)[0] || []))]
+}

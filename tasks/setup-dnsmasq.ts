@@ -1,0 +1,72 @@
+import {
+  type DnsPlan,
+  dnsScope,
+  dnsSteps,
+  planDns,
+  requireChangeable,
+  resolverScope,
+  undoOtherResolvers,
+} from '../lib/dns/setup.ts'
+import { checkServer, checkThroughResolver, namesToCheck, verifyNames } from '../lib/dns/verify.ts'
+import { placesOf } from '../lib/env.ts'
+import { detectHost } from '../lib/host.ts'
+import { openJournal } from '../lib/journal.ts'
+import { loadPlatform } from '../lib/platform.ts'
+import { acquireRoot, asRoot, type Privilege } from '../lib/privilege.ts'
+import { defineTask } from '../lib/task.ts'
+
+export default defineTask({
+  name: 'setup-dnsmasq',
+  summary: 'Let this machine resolve the names of the platform, with dnsmasq',
+  replaces: 'setup-dnsmasq.sh',
+  leaves: [
+    'the package dnsmasq (dnsmasq-base on Debian), where it was missing',
+    '/etc/macula/dnsmasq.conf, and with systemd the unit macula-dnsmasq.service; elsewhere a dnsmasq process',
+    'one setting that points the resolver of this machine at it; --dry-run says which',
+  ],
+  undo: 'task teardown',
+  options: { 'dry-run': { type: 'boolean', help: 'only say what would be changed on this machine' } },
+  async run({ options, environment, out }) {
+    const places = placesOf(environment)
+    const platform = await loadPlatform(places, environment)
+    const host = await detectHost(platform.settings.MACULA_OS)
+    const journals = (plan: DnsPlan, privilege: Privilege, dryRun: boolean) => {
+      const open = (scope: string) => openJournal({ stateDir: places.stateDir, privilege, scope, dryRun })
+      return { dns: open(dnsScope), resolver: open(resolverScope(plan.adapter.kind)) }
+    }
+
+    let plan = await planDns(platform, host)
+    const preview = journals(plan, asRoot, true)
+    await undoOtherResolvers(plan.adapter, preview.resolver)
+    for (const step of dnsSteps(platform, plan, preview)) await step.run()
+    const planned = [...preview.dns.planned, ...preview.resolver.planned]
+    if (options['dry-run']) {
+      for (const { what } of planned) out.result(what)
+      return out.summary(planned.length === 0 ? 'Nothing would be changed.' : 'Nothing was changed (--dry-run).')
+    }
+
+    out.title(`Names of ${platform.domain}`)
+    const need = {
+      reason: `change how this machine resolves names (${planned.length} changes; --dry-run lists them)`,
+      commands: planned.map(({ command }) => command),
+      interactive: out.interactive,
+      say: out.say,
+    }
+    const privilege = planned.length === 0 ? asRoot : await acquireRoot(need)
+    if (planned.length > 0) await requireChangeable(plan, privilege)
+    if ((await undoOtherResolvers(plan.adapter, journals(plan, privilege, false).resolver)).length > 0)
+      plan = await planDns(platform, host)
+    for (const { title, run } of dnsSteps(platform, plan, journals(plan, privilege, false))) await out.step(title, run)
+
+    const names = namesToCheck(platform)
+    const { listen } = plan.dnsmasq
+    await out.step(`Ask for ${names.length} names`, async () => {
+      await verifyNames(() => checkServer(listen, names))
+      await verifyNames(() => checkThroughResolver(names))
+      return 'unchanged'
+    })
+    out.summary(
+      `Every name of ${platform.domain} resolves on this machine. Look: getent hosts grafana.${platform.domain}`,
+    )
+  },
+})
