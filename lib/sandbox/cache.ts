@@ -38,12 +38,17 @@ export function keyOf(inputs: unknown): string {
   return createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 16)
 }
 
+/** Name of a build's folder in the cache; equal for equal inputs, so that it can be part of another build's inputs. */
+export function folderName({ name, inputs }: Pick<Build, 'name' | 'inputs'>): string {
+  return `${name}-${keyOf(inputs)}`
+}
+
 /**
  * The folder with what `build` makes: found in the cache, or built now and moved there in one step, so that a folder which is there is complete.
  * Two processes that want the same build it once; the second waits for the first.
  */
 export async function ensureBuilt(build: Build, { cacheDir, report = () => {} }: SupplyOptions): Promise<string> {
-  const folder = join(cacheDir, 'built', `${build.name}-${keyOf(build.inputs)}`)
+  const folder = join(cacheDir, 'built', folderName(build))
   const ready = (detail: string, seconds: number) => {
     report({ what: build.name, state: 'ready', detail, seconds })
     return folder

@@ -1,7 +1,7 @@
-import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
+import { mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ask, type Result, type RunOptions, run } from '../exec.ts'
+import { ask, failure, type Result, type RunOptions, run } from '../exec.ts'
 import type { EnginePrograms } from './programs.ts'
 
 /** The engine that images are made for, and the programs to talk to it with. */
@@ -11,18 +11,25 @@ export interface EngineAddress {
   programs: EnginePrograms
 }
 
+/** An image that an engine has. */
+export interface EngineImage {
+  id: string
+  labels: Record<string, string>
+}
+
 /** Docker's CLI against one engine; nothing of the user's own Docker configuration is read or changed. */
 export interface DockerClient {
   run(args: readonly string[], options?: RunOptions): Promise<Result>
   /** Whether the engine has an image of this name. */
   has(image: string): Promise<boolean>
+  /** What the engine knows of an image; undefined when it has none of this name. */
+  inspect(image: string): Promise<EngineImage | undefined>
   close(): Promise<void>
 }
 
 /** `path` is the PATH to put the engine's programs in front of. */
 export async function dockerClient({ host, programs }: EngineAddress, path: string): Promise<DockerClient> {
   const config = await mkdtemp(join(tmpdir(), 'macula-docker-'))
-  await mkdir(config, { recursive: true })
   await symlink(programs.cliPlugins, join(config, 'cli-plugins'))
   const env = {
     DOCKER_HOST: host,
@@ -31,10 +38,20 @@ export async function dockerClient({ host, programs }: EngineAddress, path: stri
     ...(programs.path ? { PATH: `${programs.path}:${path}` } : {}),
   }
   const withEnv = (options: RunOptions = {}) => ({ ...options, env: { ...env, ...options.env } })
+  const inspect: DockerClient['inspect'] = async image => {
+    const format = '{"id":{{json .Id}},"labels":{{json .Config.Labels}}}'
+    const answer = await ask(['docker', 'image', 'inspect', '--format', format, image], withEnv())
+    if (answer.exitCode !== 0) {
+      if (/no such image/i.test(answer.stderr)) return undefined
+      throw failure(['docker', 'image', 'inspect', image], answer)
+    }
+    const { id, labels } = JSON.parse(answer.stdout)
+    return { id, labels: labels ?? {} }
+  }
   return {
     run: (args, options) => run(['docker', ...args], withEnv(options)),
-    has: async image =>
-      (await ask(['docker', 'image', 'inspect', '--format', '{{.Id}}', image], withEnv())).exitCode === 0,
+    has: async image => (await inspect(image)) !== undefined,
+    inspect,
     close: () => rm(config, { recursive: true, force: true }),
   }
 }

@@ -1,9 +1,9 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { run } from '../exec.ts'
-import { ensureBuilt, type SupplyOptions } from './cache.ts'
+import { type Build, ensureBuilt, type SupplyOptions } from './cache.ts'
 import { acquireSettings, machineArchive } from './debian.ts'
-import { contentsOf } from './programs.ts'
+import { contentsOf } from './recipes.ts'
 
 /** A root file system out of Debian packages. */
 export interface RootfsRecipe {
@@ -22,27 +22,27 @@ const leftOut = ['/usr/share/man/*', '/usr/share/doc/*', '/usr/share/info/*', '/
  * The packages are those of the day it is made: Debian's newest release has no other versions than the newest.
  */
 export async function ensureRootfs(recipe: RootfsRecipe, options: SupplyOptions): Promise<string> {
-  const { name, suite, packages, hooks } = recipe
-  const folder = await ensureBuilt(
-    {
-      name: `rootfs-${name}`,
-      inputs: { suite, packages, hooks: await contentsOf(hooks), leftOut },
-      async build(folder, note) {
-        const { uri, keyring } = await machineArchive()
-        const settings = join(folder, 'apt.conf')
-        await writeFile(settings, `${(await acquireSettings()).join('\n')}\n`, { mode: 0o600 })
-        note(`installing ${packages.length} Debian packages of ${suite}`)
-        await run([
-          'mmdebstrap',
-          ...['--variant=minbase', '--format=tar', '--quiet', `--hook-dir=${hooks}`, `--aptopt=${settings}`],
-          ...leftOut.map(path => `--dpkgopt=path-exclude=${path}`),
-          `--include=${packages.join(',')}`,
-          ...[suite, join(folder, 'rootfs.tar'), `deb [signed-by=${keyring}] ${uri} ${suite} main`],
-        ])
-        await rm(settings)
-      },
+  return join(await ensureBuilt(await rootfsBuild(recipe), options), 'rootfs.tar')
+}
+
+/** How the file system is built, and what decides what comes out. */
+export async function rootfsBuild({ name, suite, packages, hooks }: RootfsRecipe): Promise<Build> {
+  return {
+    name: `rootfs-${name}`,
+    inputs: { suite, packages, hooks: await contentsOf(hooks), leftOut },
+    async build(folder, note) {
+      const { uri, keyring } = await machineArchive()
+      const settings = join(folder, 'apt.conf')
+      await writeFile(settings, `${(await acquireSettings()).join('\n')}\n`, { mode: 0o600 })
+      note(`installing ${packages.length} Debian packages of ${suite}`)
+      await run([
+        'mmdebstrap',
+        ...['--variant=minbase', '--format=tar', '--quiet', `--hook-dir=${hooks}`, `--aptopt=${settings}`],
+        ...leftOut.map(path => `--dpkgopt=path-exclude=${path}`),
+        `--include=${packages.join(',')}`,
+        ...[suite, join(folder, 'rootfs.tar'), `deb [signed-by=${keyring}] ${uri} ${suite} main`],
+      ])
+      await rm(settings)
     },
-    options,
-  )
-  return join(folder, 'rootfs.tar')
+  }
 }

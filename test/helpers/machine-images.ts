@@ -6,7 +6,7 @@ import { root } from '../../lib/env.ts'
 import { type Runner, run } from '../../lib/exec.ts'
 import { ensureBuilt, type SupplyOptions } from '../../lib/sandbox/cache.ts'
 import { machineArchive } from '../../lib/sandbox/debian.ts'
-import { contentsOf } from '../../lib/sandbox/programs.ts'
+import { contentsOf } from '../../lib/sandbox/recipes.ts'
 
 /** How a machine resolves names; `workstation` is `resolved` with a Docker engine of its own. */
 export const machineKinds = ['plain', 'resolved', 'networkmanager', 'networkmanager-dnsmasq', 'workstation'] as const

@@ -1,0 +1,72 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { parse } from 'yaml'
+import { z } from 'zod'
+import { root } from '../env.ts'
+import { PlatformError } from '../errors.ts'
+
+/** Folder with the recipes of everything that is built where no image registry can be reached. */
+export const recipesFolder = join(root, 'test/images')
+
+const program = z.union([
+  z.strictObject({
+    module: z.string(),
+    version: z.string(),
+    programs: z.record(z.string(), z.string()),
+    variables: z.record(z.string(), z.string()).optional(),
+    foldersAre: z.string().optional(),
+  }),
+  z.strictObject({ folder: z.string() }),
+])
+
+const image = z.strictObject({
+  folder: z.string(),
+  base: z.string().optional(),
+  programs: z.array(z.string()).default([]),
+  emptyFolders: z.array(z.string()).default([]),
+  archive: z.strictObject({ file: z.string(), images: z.array(z.string()) }).optional(),
+})
+
+const catalogue = z.strictObject({
+  bases: z.record(z.string(), z.strictObject({ suite: z.string(), hooks: z.string(), packages: z.array(z.string()) })),
+  images: z.record(z.string(), image),
+})
+
+export type ProgramRecipe = z.infer<typeof program>
+export type ImageRecipe = z.infer<typeof image>
+/** What `test/images/images.yaml` says, in its order; its comments explain the fields. */
+export type ImageCatalogue = z.infer<typeof catalogue>
+
+export async function imageCatalogue(): Promise<ImageCatalogue> {
+  return catalogue.parse(parse(await readFile(join(recipesFolder, 'images.yaml'), 'utf8')))
+}
+
+/** The recipe of this name in `test/images/programs.yaml`. */
+export async function programRecipe(name: string): Promise<ProgramRecipe> {
+  const recipes = z
+    .record(z.string(), program)
+    .parse(parse(await readFile(join(recipesFolder, 'programs.yaml'), 'utf8')))
+  const recipe = recipes[name]
+  if (!recipe)
+    throw new PlatformError(`No recipe builds a program ${name}`, { hint: 'Recipes: test/images/programs.yaml' })
+  return recipe
+}
+
+/** `registry.example.com:5000/a/b:1.2@sha256:…` → `registry.example.com:5000/a/b`; Docker Hub's own names without their long form. */
+export function repositoryOf(image: string): string {
+  return image
+    .replace(/@.*$/, '')
+    .replace(/:[^/:]*$/, '')
+    .replace(/^(docker\.io\/)?(library\/)?/, '')
+}
+
+/** Path and content of every file under `folder`, in a fixed order: what a build out of it depends on. */
+export async function contentsOf(folder: string): Promise<[string, string][]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+  const files = entries.filter(entry => entry.isFile()).map(entry => join(entry.parentPath, entry.name))
+  return Promise.all(
+    files
+      .sort()
+      .map(async (file): Promise<[string, string]> => [file.slice(folder.length + 1), await readFile(file, 'utf8')]),
+  )
+}
