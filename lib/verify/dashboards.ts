@@ -1,0 +1,53 @@
+import { PlatformError } from '../errors.ts'
+import { type Check, expectStatus, type Family } from './check.ts'
+import { needsOf } from './urls.ts'
+
+/** Grafana lets in who knows the password and nobody else, and reaches all of its data sources. */
+export const dashboards: Family = ({ platform, unique }) => {
+  const service = platform.services.find(({ name }) => name === 'grafana')
+  const name = service?.names[0]
+  if (service === undefined || name === undefined) return []
+  const base = `http://${name}`
+  const own = { service: service.name, needs: needsOf(platform, name), realOnly: true }
+  const admin = { authorization: basic('admin', platform.settings.GRAFANA_PASSWORD) }
+  // not as admin: after five wrong passwords Grafana keeps a user out for minutes, with the right one too
+  const stranger = { authorization: basic(unique, unique) }
+
+  const checks: Check[] = [
+    {
+      ...own,
+      name: 'Grafana lets in with GRAFANA_PASSWORD only',
+      async run({ http }) {
+        const [right, wrong] = await Promise.all([
+          http(`${base}/api/user`, { headers: admin }),
+          http(`${base}/api/user`, { headers: stranger }),
+        ])
+        expectStatus(right, [200], 'Logging in as admin')
+        expectStatus(wrong, [401], 'Logging in with a wrong password')
+        return 'the right password logs in, a wrong one does not'
+      },
+    },
+    {
+      ...own,
+      name: 'Grafana reaches its data sources',
+      needs: [...own.needs, ...platform.services.flatMap(({ names }) => names.map(name => `http://${name}`))],
+      async run({ http }) {
+        const listed = expectStatus(await http(`${base}/api/datasources`, { headers: admin }), [200], 'Data sources')
+        const sources = JSON.parse(listed.body) as { uid: string; name: string }[]
+        if (sources.length === 0) throw new PlatformError('There is none')
+        await Promise.all(
+          sources.map(async source => {
+            const health = await http(`${base}/api/datasources/uid/${source.uid}/health`, { headers: admin })
+            expectStatus(health, [200], source.name)
+          }),
+        )
+        return sources.map(({ name }) => name).join(', ')
+      },
+    },
+  ]
+  return checks
+}
+
+function basic(user: string, password: string): string {
+  return `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
+}

@@ -1,0 +1,54 @@
+import { type Check, expectStatus, type Family, type Tools, thenCleanUp, until } from './check.ts'
+import { needsOf } from './urls.ts'
+
+/** The stream that checks write to; apart from it, nothing in Loki is touched. */
+const selector = '{job="macula-verify"}'
+
+/** A log line is pushed to Loki and read back. */
+export const logs: Family = ({ platform, unique }) => {
+  const service = platform.services.find(({ name }) => name === 'loki')
+  const name = service?.names[0]
+  if (service === undefined || name === undefined) return []
+  const check: Check = {
+    name: 'a log line, pushed and queried',
+    service: service.name,
+    needs: needsOf(platform, name),
+    realOnly: true,
+    run: tools => roundTrip(`http://${name}`, unique, tools),
+  }
+  return [check]
+}
+
+async function roundTrip(base: string, unique: string, { http, cleanUp, signal }: Tools): Promise<string> {
+  const now = Date.now()
+  const line = `verify ${unique}`
+  const seconds = (milliseconds: number) => String(Math.floor(milliseconds / 1000))
+  const body = JSON.stringify({
+    streams: [{ stream: { job: 'macula-verify' }, values: [[`${now}000000`, line]] }],
+  })
+  const query = `${selector} |= "${unique}"`
+  const pushed = await http(`${base}/loki/api/v1/push`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body,
+  })
+  expectStatus(pushed, [204], 'The push')
+  const search = new URLSearchParams({ query, start: seconds(now - 60_000), end: seconds(now + 60_000) })
+  return thenCleanUp(
+    () =>
+      until(signal, 'The line that was pushed is not found', async () => {
+        const answer = expectStatus(await http(`${base}/loki/api/v1/query_range?${search}`), [200], 'The query')
+        return linesOf(answer.body).includes(line) ? 'pushed and read back' : undefined
+      }),
+    // queries do not find it any more from now on; the compactor takes it off the disk within days
+    async () => {
+      const deleted = await cleanUp(`${base}/loki/api/v1/delete?${search}`, { method: 'POST' })
+      expectStatus(deleted, [204], 'Deleting the line')
+    },
+  )
+}
+
+function linesOf(body: string): string[] {
+  const { data } = JSON.parse(body) as { data: { result: { values: [string, string][] }[] } }
+  return data.result.flatMap(({ values }) => values.map(([, line]) => line))
+}

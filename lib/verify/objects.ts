@@ -1,0 +1,50 @@
+import { AwsClient } from 'aws4fetch'
+import { PlatformError } from '../errors.ts'
+import { expectStatus, type Family, type Tools, thenCleanUp } from './check.ts'
+import { needsOf } from './urls.ts'
+
+/** An object is put into the object store, got, and deleted, in a bucket of its own, signed with the settings' keys. */
+export const objects: Family = ({ platform, unique }) => {
+  const service = platform.services.find(({ name }) => name === 'minio')
+  const name = service?.names[0]
+  if (service === undefined || name === undefined) return []
+  const { MINIO_ROOT_USER, MINIO_ROOT_PASSWORD } = platform.settings
+  const client = new AwsClient({
+    accessKeyId: MINIO_ROOT_USER,
+    secretAccessKey: MINIO_ROOT_PASSWORD,
+    service: 's3',
+    region: 'us-east-1',
+  })
+  return [
+    {
+      name: 'an object, put and got',
+      service: service.name,
+      needs: needsOf(platform, name),
+      realOnly: true,
+      run: tools => roundTrip(client, `http://${name}/verify-${unique}`, unique, tools),
+    },
+  ]
+}
+
+async function roundTrip(client: AwsClient, bucket: string, unique: string, tools: Tools): Promise<string> {
+  const object = `${bucket}/${unique}`
+  const send = async (by: Tools['http'], method: string, url: string, body?: string) => {
+    const signed = await client.sign(url, { method, ...(body === undefined ? {} : { body }) })
+    const headers = Object.fromEntries(signed.headers)
+    return by(url, { method, headers, ...(body === undefined ? {} : { body }) })
+  }
+  expectStatus(await send(tools.http, 'PUT', bucket), [200], 'Making a bucket')
+  const cleanUp: Tools['http'] = (url, question = {}) => tools.cleanUp(url, question)
+  await thenCleanUp(
+    async () => {
+      expectStatus(await send(tools.http, 'PUT', object, unique), [200], 'Putting an object')
+      const { body } = expectStatus(await send(tools.http, 'GET', object), [200], 'Getting the object')
+      if (body !== unique) throw new PlatformError(`Got ${JSON.stringify(body.slice(0, 80))} in place of what was put`)
+    },
+    async () => {
+      expectStatus(await send(cleanUp, 'DELETE', object), [204, 404], 'Deleting the object')
+      expectStatus(await send(cleanUp, 'DELETE', bucket), [204, 404], 'Deleting the bucket')
+    },
+  )
+  return 'put, got and deleted'
+}
