@@ -1,0 +1,127 @@
+import { connect } from 'node:net'
+import { defaultSettings } from '../env.ts'
+import { PlatformError } from '../errors.ts'
+import type { Platform } from '../platform.ts'
+import { applicationNames, applicationsNamespace, clusterOf } from './cluster.ts'
+import { type BuiltImage, builtImage } from './images.ts'
+import { applyManifests, getObjects, identityOf, type KubeObject, kubectl, outcomeOf } from './kubectl.ts'
+import { buildOverlay, manifestText, type Overlay, onDomain } from './kustomize.ts'
+import { askUntilGood, isGoodReply, type Reply, replyText } from './probe.ts'
+import { waitForRollout } from './rollout.ts'
+
+/** The image every application has in templates/apps. */
+const templateRepository = 'localhost:5001/macula'
+const nameLabel = 'app.kubernetes.io/name'
+const partOf = 'app.kubernetes.io/part-of=macula'
+/** Behind a ready pod the ingress needs less than a second to hear of it. */
+const probeDeadlineMs = 30_000
+
+/** The image of each application as it was pushed last. Throws, naming them, where some have none. */
+export async function deployableImages(platform: Platform): Promise<BuiltImage[]> {
+  const names = applicationNames(platform)
+  const images = await Promise.all(names.map(name => builtImage(platform, name)))
+  const without = names.filter((_, index) => images[index] === undefined)
+  if (without.length > 0)
+    throw new PlatformError(`No image has been built yet for ${without.join(', ')}`, { hint: 'task build-and-push' })
+  return images.filter(image => image !== undefined)
+}
+
+/** The overlay over templates/apps: images by digest, and what the settings say of the platform. */
+export function applicationsOverlay(platform: Platform, images: readonly BuiltImage[]): Overlay {
+  return {
+    base: 'apps',
+    images: images.map(({ application, repository, digest }) => ({
+      name: `${templateRepository}/${application}`,
+      newName: repository,
+      digest,
+    })),
+    literals: {
+      MACULA_DOMAIN: platform.domain,
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://tempo.${platform.domain}:4318`,
+      S3_ENDPOINT: `http://s3.${platform.domain}:9000`,
+      POSTGRES_HOST: `postgres.${platform.domain}`,
+    },
+  }
+}
+
+/** Objects of the applications that the catalogue names; those of others are left out. */
+export async function applicationObjects(platform: Platform, images: readonly BuiltImage[]): Promise<KubeObject[]> {
+  const { MACULA_DOMAIN } = await defaultSettings()
+  const known = applicationNames(platform)
+  const objects = await buildOverlay(platform, applicationsOverlay(platform, images))
+  return onDomain(objects, MACULA_DOMAIN, platform.domain).filter(({ metadata }) => {
+    const application = metadata.labels?.[nameLabel]
+    return application === undefined || known.includes(application)
+  })
+}
+
+/** Applies the applications' objects. Throws with the server's words for a field it does not know. */
+export async function applyApplications(
+  platform: Platform,
+  objects: readonly KubeObject[],
+): Promise<'unchanged' | 'created' | 'updated'> {
+  return outcomeOf(await applyManifests(clusterOf(platform), manifestText(objects)))
+}
+
+/** Waits until every deployment among the objects runs its newest version only. */
+export async function waitForApplications(
+  platform: Platform,
+  objects: readonly KubeObject[],
+  report: (waiting: readonly string[]) => void,
+): Promise<void> {
+  const names = objects.filter(({ kind }) => kind === 'Deployment').map(({ metadata }) => metadata.name)
+  await waitForRollout(clusterOf(platform), applicationsNamespace, names, report)
+}
+
+/** What earlier deployments left that the objects do not have any more: `Deployment macula/shop`. */
+export async function leftovers(platform: Platform, objects: readonly KubeObject[]): Promise<KubeObject[]> {
+  const kinds = 'deployments,services,ingresses'
+  const words = [kinds, '--namespace', applicationsNamespace, '--selector', partOf]
+  const wanted = new Set(objects.map(identityOf))
+  return (await getObjects(clusterOf(platform), words)).filter(object => !wanted.has(identityOf(object)))
+}
+
+export async function removeLeftovers(platform: Platform, objects: readonly KubeObject[]): Promise<void> {
+  const words = objects.map(({ kind, metadata }) => `${kind}/${metadata.name}`)
+  await kubectl(clusterOf(platform), ['delete', '--namespace', applicationsNamespace, '--ignore-not-found', ...words])
+}
+
+/** Asks every application at its own URL, over HTTP and, with a CA, over HTTPS. Throws, naming each that does not answer. */
+export async function probeApplications(platform: Platform, ca: string): Promise<string[]> {
+  const questions = platform.applications.names.flatMap(host => [
+    { host, path: '/' },
+    { host, path: '/', ca },
+  ])
+  const replies = await Promise.all(questions.map(question => askUntilGood(question, probeDeadlineMs)))
+  const urls = questions.map(({ host, ca }) => `${ca === undefined ? 'http' : 'https'}://${host}`)
+  const failed = replies.flatMap((reply, index) => (isGoodReply(reply) ? [] : [{ url: urls[index] ?? '', reply }]))
+  if (failed.length === 0) return urls
+  throw new PlatformError(
+    `${failed.length === 1 ? 'An application does' : `${failed.length} addresses of applications do`} not answer`,
+    {
+      why: failed.map(({ url, reply }) => `${url}: ${replyText(reply)}`).join('\n'),
+      hint: await hintFor(platform, failed[0]?.reply),
+    },
+  )
+}
+
+// where the way breaks, from the outside in: name, route, ingress, application
+async function hintFor(platform: Platform, reply: Reply | undefined): Promise<string> {
+  if (reply && 'error' in reply && ['ENOTFOUND', 'EAI_AGAIN'].includes(reply.code ?? '')) return 'task setup-dnsmasq'
+  if (!(await listens(platform.applications.loopback, 80))) return 'task setup-kind-routing'
+  return 'task deploy-ingress   # then task deploy-apps'
+}
+
+function listens(host: string, port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const socket = connect({ host, port, timeout: 2000 })
+    const end = (answer: boolean) => {
+      socket.destroy()
+      resolve(answer)
+    }
+    socket
+      .once('connect', () => end(true))
+      .once('error', () => end(false))
+      .once('timeout', () => end(false))
+  })
+}

@@ -1,0 +1,70 @@
+import { join } from 'node:path'
+import { PlatformError } from '../errors.ts'
+import type { Platform } from '../platform.ts'
+
+/** Where applications run, and how it is spoken to. */
+export interface Cluster {
+  kind: 'kind' | 'existing'
+  name: string
+  /** Given to every kubectl call, so that the user's current context never matters. */
+  context: string
+  /** A file of our own; undefined for an existing cluster, which the user's own files know. */
+  kubeconfig: string | undefined
+  /** What images are called when they are pushed and pulled: `localhost:5001/macula`. */
+  imagePrefix: string
+}
+
+/** The applications' namespace; the only one that is touched on an existing cluster. */
+export const applicationsNamespace = 'macula'
+/** Holds what pods need to reach the services beside the cluster. */
+export const platformNamespace = 'macula-platform'
+export const ingressNamespace = 'ingress'
+/** Name of the TLS secret in each namespace that has Ingresses. */
+export const tlsSecret = 'macula-tls'
+
+/** The cluster of these settings; whether it exists is another question. */
+export function clusterOf({ settings, places }: Platform): Cluster {
+  if (settings.CLUSTER === 'existing') {
+    return {
+      kind: 'existing',
+      name: settings.CLUSTER_CONTEXT,
+      context: settings.CLUSTER_CONTEXT,
+      kubeconfig: undefined,
+      imagePrefix: settings.REGISTRY,
+    }
+  }
+  return {
+    kind: 'kind',
+    name: settings.CLUSTER_NAME,
+    context: `kind-${settings.CLUSTER_NAME}`,
+    kubeconfig: join(places.stateDir, 'kubeconfig'),
+    imagePrefix: `${registryHost(settings)}/macula`,
+  }
+}
+
+/**
+ * Our registry as image names spell it. Docker takes loopback addresses, and `localhost` as their name, for registries without TLS;
+ * any other name would need a change of the engine's own settings.
+ */
+export function registryHost(settings: { MACULA_LOOPBACK: string; REGISTRY_PORT: string }): string {
+  const host = settings.MACULA_LOOPBACK === '127.0.0.1' ? 'localhost' : settings.MACULA_LOOPBACK
+  return `${host}:${settings.REGISTRY_PORT}`
+}
+
+/** First labels of the applications' names, which are the names of everything that belongs to them. */
+export function applicationNames(platform: Platform): string[] {
+  return platform.applications.names.map(name => name.slice(0, -platform.domain.length - 1))
+}
+
+/** Where rendered and remembered files of the cluster are kept. */
+export function clusterFolder({ places }: Platform): string {
+  return join(places.stateDir, 'cluster')
+}
+
+/** Throws where a step makes sense only for the KinD cluster. */
+export function requireKind(platform: Platform, what: string): void {
+  if (platform.settings.CLUSTER === 'kind') return
+  throw new PlatformError(`${what} is for CLUSTER=kind; CLUSTER=existing names a cluster that is not ours`, {
+    hint: 'task build-and-push && task deploy-apps   # the steps for an existing cluster',
+  })
+}

@@ -1,0 +1,138 @@
+import { defaultSettings } from '../env.ts'
+import { PlatformError } from '../errors.ts'
+import { ask, lastLines, run } from '../exec.ts'
+import { mirrored, missingImages } from '../images.ts'
+import type { Platform } from '../platform.ts'
+import type { Certificate } from './certs.ts'
+import { type Cluster, clusterOf, ingressNamespace, tlsSecret } from './cluster.ts'
+import { applyManifests, getObject, type KubeObject, outcomeOf } from './kubectl.ts'
+import { buildOverlay, manifestText, type Overlay, onDomain } from './kustomize.ts'
+import type { ClusterNode } from './nodes.ts'
+import { askUntilGood, isGoodReply, type Question, replyText } from './probe.ts'
+import { waitForRollout } from './rollout.ts'
+
+/** Image of each controller as its template names it, and where its health page is. */
+export const controllers = {
+  nginx: { image: 'registry.k8s.io/ingress-nginx/controller', healthPath: '/healthz' },
+  traefik: { image: 'traefik', healthPath: '/ping' },
+} as const
+
+/** Said once where ingress-nginx is deployed anew. */
+export const retirementNotice =
+  'ingress-nginx is retired: 1.15.1 is its last release, and it was tested up to Kubernetes 1.35. INGRESS_CONTROLLER=traefik serves the same manifests.'
+
+/** A controller has loaded its first configuration within a second or two of being Ready. */
+const probeDeadlineMs = 60_000
+
+/** The overlay for these settings; an image of the user's own in the place of the pinned one. */
+export function ingressOverlay({ settings }: Platform): Overlay {
+  const controller = settings.INGRESS_CONTROLLER as keyof typeof controllers
+  const { image } = controllers[controller]
+  const wanted = settings.INGRESS_IMAGE || mirrored(image, settings.IMAGE_MIRROR)
+  if (wanted === image) return { base: `ingress/${controller}` }
+  const [, newName = wanted, newTag, digest] = /^(.+?)(?::([\w.-]+))?(?:@(sha256:[0-9a-f]{64}))?$/.exec(wanted) ?? []
+  // a tag of its own takes the place of the pinned tag and digest; a mirror keeps both
+  return {
+    base: `ingress/${controller}`,
+    images: [{ name: image, newName, ...(newTag ? { newTag } : {}), ...(digest ? { digest } : {}) }],
+  }
+}
+
+/** The controller's objects as they are applied. */
+export async function ingressObjects(platform: Platform): Promise<KubeObject[]> {
+  const { MACULA_DOMAIN } = await defaultSettings()
+  return onDomain(await buildOverlay(platform, ingressOverlay(platform)), MACULA_DOMAIN, platform.domain)
+}
+
+/** Images that pods of these objects run. */
+export function imagesIn(objects: readonly KubeObject[]): string[] {
+  const images = objects.flatMap(({ spec }) => {
+    const template = (spec as { template?: { spec?: { containers?: { image: string }[] } } } | undefined)?.template
+    return (template?.spec?.containers ?? []).map(({ image }) => image)
+  })
+  return [...new Set(images)]
+}
+
+/** Gives nodes the images that the engine has and they have not: nothing has to be downloaded twice, or at all. Others they pull themselves. */
+export async function ensureImagesOnNodes(
+  platform: Platform,
+  nodes: readonly ClusterNode[],
+  images: readonly string[],
+): Promise<'unchanged' | 'updated'> {
+  let changed = false
+  const missing = await missingImages(images)
+  for (const image of images.filter(image => !missing.includes(image))) {
+    const held = await Promise.all(
+      nodes.map(({ name }) => ask(['docker', 'exec', name, 'crictl', 'inspecti', '-q', image])),
+    )
+    const without = nodes.filter((_, index) => held[index]?.exitCode !== 0).map(({ name }) => name)
+    if (without.length === 0) continue
+    await run(['kind', 'load', 'docker-image', image, '--name', clusterOf(platform).name, '--nodes', without.join()])
+    changed = true
+  }
+  return changed ? 'updated' : 'unchanged'
+}
+
+/** The namespace with the certificate, which has to be there before the controller asks for it. */
+export async function ensureTlsSecret(
+  cluster: Cluster,
+  namespace: string,
+  { certificate, key }: Certificate,
+): Promise<'unchanged' | 'created' | 'updated'> {
+  const encoded = (text: string) => Buffer.from(text).toString('base64')
+  const objects: KubeObject[] = [
+    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
+    {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: tlsSecret, namespace },
+      type: 'kubernetes.io/tls',
+      data: { 'tls.crt': encoded(certificate), 'tls.key': encoded(key) },
+    },
+  ]
+  return outcomeOf(await applyManifests(cluster, manifestText(objects)))
+}
+
+/** Deploys the controller and waits until its pods are the new ones. */
+export async function ensureIngress(platform: Platform): Promise<'unchanged' | 'created' | 'updated'> {
+  const cluster = clusterOf(platform)
+  const outcome = outcomeOf(await applyManifests(cluster, manifestText(await ingressObjects(platform))))
+  await waitForRollout(cluster, ingressNamespace, ['ingress-controller'])
+  return outcome
+}
+
+/** What to ask to know that the IngressClass is served, from the machine's side of the node's port. */
+export function ingressQuestion(platform: Platform, ca?: string): Question {
+  const { settings, domain, loopback } = platform
+  const { healthPath } = controllers[settings.INGRESS_CONTROLLER as keyof typeof controllers]
+  const port = Number(ca === undefined ? settings.INGRESS_HTTP_PORT : settings.INGRESS_HTTPS_PORT)
+  return {
+    host: `ingress.${domain}`,
+    path: healthPath,
+    at: { ip: loopback, port },
+    ...(ca === undefined ? {} : { ca }),
+  }
+}
+
+/** Waits until an Ingress of the class is answered over HTTP, and over HTTPS with a certificate that the CA vouches for. */
+export async function waitForIngress(platform: Platform, ca: string): Promise<void> {
+  for (const question of [ingressQuestion(platform), ingressQuestion(platform, ca)]) {
+    const reply = await askUntilGood(question, probeDeadlineMs)
+    if (isGoodReply(reply)) continue
+    const { ip, port } = question.at ?? { ip: '', port: 0 }
+    throw new PlatformError(`The ingress does not serve ${question.host} at ${ip}:${port}`, {
+      why: [replyText(reply), await controllerWords(platform)].filter(Boolean).join('\n'),
+      hint: `task logs -- ingress`,
+    })
+  }
+}
+
+async function controllerWords(platform: Platform): Promise<string> {
+  const cluster = clusterOf(platform)
+  const deployment = await getObject(cluster, ingressNamespace, 'deployment', 'ingress-controller')
+  if (deployment === undefined) return ''
+  const { kubectl } = await import('./kubectl.ts')
+  return lastLines(
+    await kubectl(cluster, ['--namespace', ingressNamespace, 'logs', 'deployment/ingress-controller', '--tail', '10']),
+  )
+}

@@ -1,0 +1,121 @@
+import { PlatformError } from '../errors.ts'
+import { ask, run } from '../exec.ts'
+
+/** A node of a KinD cluster: a container with a label. */
+export interface ClusterNode {
+  id: string
+  name: string
+  role: 'control-plane' | 'worker'
+  running: boolean
+  image: string
+  restartPolicy: string
+  /** Docker networks it is on, by name. */
+  networks: Record<string, { id: string; address: string }>
+}
+
+interface Inspected {
+  Id: string
+  Name: string
+  State: { Running: boolean }
+  Config: { Image: string; Labels: Record<string, string> }
+  HostConfig: { RestartPolicy: { Name: string } }
+  NetworkSettings: {
+    Networks: Record<string, { NetworkID: string; IPAddress: string; IPAMConfig?: { IPv4Address?: string } | null }>
+  }
+}
+
+const clusterLabel = 'io.x-k8s.kind.cluster'
+const roleLabel = 'io.x-k8s.kind.role'
+
+/** The nodes of the KinD cluster of that name, running or not, control plane first; none where there is no such cluster. */
+export async function nodesOf(cluster: string): Promise<ClusterNode[]> {
+  const listed = await ask(['docker', 'ps', '--all', '--quiet', '--filter', `label=${clusterLabel}=${cluster}`])
+  if (listed.exitCode !== 0)
+    throw new PlatformError('Docker does not answer', { why: listed.stderr.trim(), hint: 'task doctor' })
+  const ids = listed.stdout.split('\n').filter(Boolean)
+  if (ids.length === 0) return []
+  const { stdout } = await run(['docker', 'inspect', ...ids])
+  return (JSON.parse(stdout) as Inspected[]).map(describeNode).sort(byRoleAndName)
+}
+
+function describeNode(inspected: Inspected): ClusterNode {
+  const networks = Object.entries(inspected.NetworkSettings.Networks).map(([name, network]) => [
+    name,
+    { id: network.NetworkID, address: network.IPAddress || network.IPAMConfig?.IPv4Address || '' },
+  ])
+  return {
+    id: inspected.Id,
+    name: inspected.Name.replace(/^\//, ''),
+    role: inspected.Config.Labels[roleLabel] === 'worker' ? 'worker' : 'control-plane',
+    running: inspected.State.Running,
+    image: inspected.Config.Image,
+    restartPolicy: inspected.HostConfig.RestartPolicy.Name,
+    networks: Object.fromEntries(networks),
+  }
+}
+
+function byRoleAndName(one: ClusterNode, other: ClusterNode): number {
+  if (one.role !== other.role) return one.role === 'control-plane' ? -1 : 1
+  return one.name.localeCompare(other.name, 'en', { numeric: true })
+}
+
+/**
+ * Puts nodes on the containers' network, each with an address of its own: pods reach the services there, and the services' addresses never change,
+ * while a container that Compose makes anew would lose every network that Compose does not know. A network that was made anew since is joined again.
+ */
+export async function ensureOnNetwork(
+  nodes: readonly ClusterNode[],
+  network: string,
+  addressOf: (index: number) => string,
+): Promise<'unchanged' | 'updated'> {
+  const found = await ask(['docker', 'network', 'inspect', '--format', '{{.Id}}', network])
+  if (found.exitCode !== 0)
+    throw new PlatformError(`The network ${network} of the platform's services is not there`, {
+      why: found.stderr.trim(),
+      hint: 'task start-infrastructure',
+    })
+  const id = found.stdout.trim()
+  let changed = false
+  for (const [index, node] of nodes.entries()) {
+    const joined = node.networks[network]
+    if (joined?.id === id) continue
+    if (joined) await run(['docker', 'network', 'disconnect', '--force', network, node.name])
+    await run(['docker', 'network', 'connect', '--ip', addressOf(index), network, node.name])
+    changed = true
+  }
+  return changed ? 'updated' : 'unchanged'
+}
+
+/** Nodes come back with the engine, as the services do. */
+export async function ensureRestart(nodes: readonly ClusterNode[]): Promise<void> {
+  const others = nodes.filter(({ restartPolicy }) => restartPolicy !== 'unless-stopped').map(({ name }) => name)
+  if (others.length > 0) await run(['docker', 'update', '--restart', 'unless-stopped', ...others])
+}
+
+export async function startNodes(nodes: readonly ClusterNode[]): Promise<'unchanged' | 'updated'> {
+  const stopped = nodes.filter(({ running }) => !running).map(({ name }) => name)
+  if (stopped.length > 0) await run(['docker', 'start', ...stopped])
+  return stopped.length > 0 ? 'updated' : 'unchanged'
+}
+
+export async function stopNodes(nodes: readonly ClusterNode[]): Promise<'unchanged' | 'updated'> {
+  const running = nodes.filter(node => node.running).map(({ name }) => name)
+  // workers first, so that the control plane sees them go
+  if (running.length > 0) await run(['docker', 'stop', ...running.reverse()])
+  return running.length > 0 ? 'updated' : 'unchanged'
+}
+
+/** Writes a file on a node where it differs. Through standard input: an engine in a namespace of its own cannot copy from our file system. */
+export async function ensureNodeFile(
+  node: ClusterNode,
+  path: string,
+  content: string,
+): Promise<'unchanged' | 'updated'> {
+  const before = await ask(['docker', 'exec', node.name, 'cat', path])
+  if (before.exitCode === 0 && before.stdout === content) return 'unchanged'
+  await run(
+    ['docker', 'exec', '--interactive', node.name, 'sh', '-c', 'mkdir -p "$(dirname "$0")" && cat > "$0"', path],
+    { input: content },
+  )
+  return 'updated'
+}

@@ -1,0 +1,150 @@
+import { PlatformError } from '../errors.ts'
+import { lastLines } from '../exec.ts'
+import type { Cluster } from './cluster.ts'
+import { askKubectl, getObjects, type KubeObject } from './kubectl.ts'
+
+interface DeploymentStatus {
+  observedGeneration?: number
+  replicas?: number
+  updatedReplicas?: number
+  availableReplicas?: number
+}
+
+interface ContainerStatus {
+  name: string
+  image: string
+  restartCount: number
+  state: { waiting?: { reason?: string; message?: string }; terminated?: { exitCode: number; reason?: string } }
+  lastState?: { terminated?: { exitCode: number } }
+}
+
+/** Waiting for one of these does not help. ErrImagePull is not among them: the next attempt may succeed, and is called ImagePullBackOff if not. */
+const hopeless = [
+  'ImagePullBackOff',
+  'InvalidImageName',
+  'CrashLoopBackOff',
+  'CreateContainerConfigError',
+  'CreateContainerError',
+  'RunContainerError',
+]
+/** A placeholder is up in 3 s, an application that pulls a large base image from afar in a minute or two. */
+const deadlineMs = 240_000
+
+/** The deployments that have not yet replaced all their pods by available new ones. */
+export function unfinishedRollouts(deployments: readonly KubeObject[]): string[] {
+  return deployments
+    .filter(({ metadata, spec, status }) => {
+      const wanted = (spec as { replicas?: number }).replicas ?? 1
+      const {
+        observedGeneration = 0,
+        replicas = 0,
+        updatedReplicas = 0,
+        availableReplicas = 0,
+      } = (status ?? {}) as DeploymentStatus
+      const settled = observedGeneration >= (metadata.generation ?? 0) && updatedReplicas >= wanted
+      return !settled || replicas > updatedReplicas || availableReplicas < updatedReplicas
+    })
+    .map(({ metadata }) => metadata.name)
+}
+
+/** A container of a pod that will not come up by waiting, in words that name image and reason. */
+export function troubleOf(pod: KubeObject): string | undefined {
+  const { containerStatuses = [], initContainerStatuses = [] } = (pod.status ?? {}) as Record<string, ContainerStatus[]>
+  for (const container of [...initContainerStatuses, ...containerStatuses]) {
+    const { reason = '', message = '' } = container.state.waiting ?? {}
+    if (!hopeless.includes(reason)) continue
+    const exit = container.lastState?.terminated
+    const ended = exit === undefined ? '' : ` (exit code ${exit.exitCode}, ${container.restartCount} restarts)`
+    const image = imageIn(pod, container)
+    const registry = reason.includes('Image') ? ` from registry ${image.split('/')[0]}` : ''
+    return `pod ${pod.metadata.name}: ${reason}: ${image}${registry}${ended}${message === '' ? '' : `\n${message}`}`
+  }
+  return undefined
+}
+
+// before an image is there, the status has no name for it
+function imageIn(pod: KubeObject, container: ContainerStatus): string {
+  const { containers } = pod.spec as { containers: { name: string; image: string }[] }
+  return containers.find(({ name }) => name === container.name)?.image ?? container.image
+}
+
+/**
+ * Waits until these deployments run nothing but available pods of their newest version. Throws as soon as a new pod cannot come up, with the reason,
+ * its events and its last words; or when nothing happens for four minutes.
+ */
+export async function waitForRollout(
+  cluster: Cluster,
+  namespace: string,
+  names: readonly string[],
+  report: (waiting: readonly string[]) => void = () => {},
+): Promise<void> {
+  const deadline = Date.now() + deadlineMs
+  for (;;) {
+    const objects = await getObjects(cluster, ['--namespace', namespace, 'deployments,replicasets,pods'])
+    const deployments = objects.filter(({ kind, metadata }) => kind === 'Deployment' && names.includes(metadata.name))
+    const waiting = unfinishedRollouts(deployments)
+    if (waiting.length === 0 && deployments.length === names.length) return
+    report(waiting)
+    for (const name of waiting) {
+      for (const pod of newestPods(name, objects)) {
+        const trouble = troubleOf(pod)
+        if (trouble !== undefined) throw await rolloutError(cluster, name, pod, trouble)
+      }
+    }
+    if (Date.now() > deadline) {
+      const [name = ''] = waiting
+      const [pod] = newestPods(name, objects)
+      throw await rolloutError(cluster, name, pod, `not available after ${deadlineMs / 1000} s`)
+    }
+    await new Promise(resume => setTimeout(resume, 250))
+  }
+}
+
+/** Pods of a deployment's newest version, by the way Kubernetes links them: deployment → replica set of the highest revision → pods. */
+function newestPods(deployment: string, objects: readonly KubeObject[]): KubeObject[] {
+  const revision = (set: KubeObject) => Number(set.metadata.annotations?.['deployment.kubernetes.io/revision'] ?? 0)
+  const sets = objects.filter(object => object.kind === 'ReplicaSet' && ownedBy(object, 'Deployment', deployment))
+  const newest = sets.sort((one, other) => revision(other) - revision(one))[0]
+  return objects.filter(
+    object => object.kind === 'Pod' && newest && ownedBy(object, 'ReplicaSet', newest.metadata.name),
+  )
+}
+
+function ownedBy(object: KubeObject, kind: string, name: string): boolean {
+  const { ownerReferences = [] } = object.metadata as { ownerReferences?: { kind: string; name: string }[] }
+  return ownerReferences.some(owner => owner.kind === kind && owner.name === name)
+}
+
+async function rolloutError(
+  cluster: Cluster,
+  name: string,
+  pod: KubeObject | undefined,
+  what: string,
+): Promise<PlatformError> {
+  const [events, words] = pod === undefined ? ['', ''] : [await eventsOf(cluster, pod), await lastWordsOf(cluster, pod)]
+  const namespace = pod?.metadata.namespace ?? ''
+  return new PlatformError(`${name} does not come up`, {
+    why: [what, events && `Events:\n${events}`, words && `Its last words:\n${words}`].filter(Boolean).join('\n'),
+    hint: /Image/.test(what)
+      ? 'task build-and-push   # then task deploy-apps'
+      : `kubectl ${cluster.kubeconfig ? `--kubeconfig ${cluster.kubeconfig} ` : ''}--context ${cluster.context} --namespace ${namespace} logs deployment/${name}`,
+  })
+}
+
+async function eventsOf(cluster: Cluster, pod: KubeObject): Promise<string> {
+  const { name, namespace = '' } = pod.metadata
+  const selector = `involvedObject.name=${name}`
+  const events = await getObjects(cluster, ['events', '--namespace', namespace, '--field-selector', selector])
+  return events
+    .map(({ reason, message }) => `${reason}: ${message}`)
+    .slice(-5)
+    .join('\n')
+}
+
+async function lastWordsOf(cluster: Cluster, pod: KubeObject): Promise<string> {
+  const { name, namespace = '' } = pod.metadata
+  const words = ['logs', name, '--namespace', namespace, '--tail', '10']
+  const previous = await askKubectl(cluster, [...words, '--previous'])
+  const result = previous.exitCode === 0 ? previous : await askKubectl(cluster, words)
+  return result.exitCode === 0 ? lastLines(result.stdout, 10) : ''
+}
