@@ -25,7 +25,8 @@ const keepers: readonly (readonly [RegExp, string])[] = [
   [/dhclient/i, 'dhclient'],
   // Docker writes this into its containers once, and leaves the file alone from then on
   [/Docker Engine/i, ''],
-  [/(?:generated|managed|written|created) by (\S+)/i, '$1'],
+  // people also say that a file is written or managed by hand
+  [/(?:generated|managed) by (?!hand\b)([\w.-]*\w)/i, '$1'],
 ]
 
 /** Reads the text of a resolv.conf. */
