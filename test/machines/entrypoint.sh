@@ -7,6 +7,7 @@ mount --make-rshared /
 for file in resolv.conf hosts hostname; do umount "/etc/$file" 2>/dev/null || true; done
 if [ ! -e /var/lib/machine-installed ]; then
   cp -a /usr/local/lib/machine/etc/. /etc/
+  [ -L /etc/resolv.conf ] || chmod 0644 /etc/resolv.conf
   touch /var/lib/machine-installed
 fi
 # without udev, NetworkManager takes only a machine whose /sys it cannot write for a container

@@ -1,0 +1,36 @@
+import type { Machine } from './machine.ts'
+
+/** What the platform may not leave behind on a machine, as lines that a person can read: thing → state. */
+export type Snapshot = ReadonlyMap<string, string>
+
+/** Looks at every path of /etc and /usr/local, unit, package, network interface, name server and open port of a machine. */
+export async function snapshotOf(machine: Machine): Promise<Snapshot> {
+  const lines = (await machine.sh(snapshotScript)).split('\n')
+  return new Map(lines.map(line => line.split('\t', 2) as [string, string]))
+}
+
+/** What differs, one line each; empty when the machine is as it was. */
+export function differences(before: Snapshot, after: Snapshot): string[] {
+  const things = [...new Set([...before.keys(), ...after.keys()])].sort()
+  return things
+    .filter(thing => before.get(thing) !== after.get(thing))
+    .map(thing => `${thing}: ${before.get(thing) ?? 'was not there'} → ${after.get(thing) ?? 'is not there'}`)
+}
+
+// one line each: kind and name, a tab, the state
+const snapshotScript = String.raw`
+cd /
+paths() { find etc usr/local usr/lib/systemd root home -xdev "$@"; }
+paths ! -type f -printf 'path /%p\t%y %m %U:%G %l\n'
+paths -type f -printf 'path /%p\tf %m %U:%G %s ' -exec sh -c 'sha256sum <"$1" | cut -c1-64' sh {} \;
+systemctl list-unit-files --no-legend --no-pager --plain | awk '{ print "unit file " $1 "\t" $2 }'
+systemctl list-units --no-legend --no-pager --plain --state=active,failed,activating,auto-restart \
+  --type=service,socket,target,timer,path | awk '{ print "unit " $1 "\t" $3 " " $4 }'
+dpkg-query -W -f 'package \${Package}\t\${db:Status-Abbrev}\${Version}\n'
+apt-mark showmanual | awk '{ print "asked-for package " $1 "\tyes" }'
+ip -o link show | awk '{ sub(/@.*/, "", $2); print "interface " $2 "\tthere" }'
+ip -o -4 address show | awk '{ print "address " $2 " " $4 "\tthere" }'
+! command -v resolvectl >/dev/null || { resolvectl dns; resolvectl domain; } | awk '{ print "resolved " NR "\t" $0 }'
+# Docker's own resolver has another port at every start of the container
+ss --listening --numeric --tcp --udp --no-header | awk '$5 !~ /^127.0.0.11:/ { print "listens " $1 " " $5 "\tyes" }'
+`
