@@ -90,7 +90,7 @@ export interface Journal {
   /** Records a command that undo runs when everything recorded later in its scope is undone. */
   afterUndo(command: readonly string[]): Promise<void>
   /** Takes back this journal's scope and all below it (`'dns'` includes `'dns/resolver'`, `''` is everything), latest change first. */
-  undo(options?: { scope?: string; dryRun?: boolean }): Promise<Undone[]>
+  undo(options?: { scope?: string; dryRun?: boolean; report?: (undone: Undone) => void }): Promise<Undone[]>
   /** What a dry run left out, in order. */
   readonly planned: readonly PlannedChange[]
 }
@@ -207,11 +207,11 @@ export function openJournal({ stateDir, privilege, scope, dryRun = false }: Jour
       if (same || dryRun) return
       await perform({ kind: 'after-undo', command: [...command] }, { what: '', command: '' }, async () => {})
     },
-    async undo({ scope: wanted = scope, dryRun: onlyShow = dryRun } = {}) {
+    async undo({ scope: wanted = scope, dryRun: onlyShow = dryRun, report = () => {} } = {}) {
       const records = (await file.read()).filter(
         record => wanted === '' || record.scope === wanted || record.scope.startsWith(`${wanted}/`),
       )
-      const undone = await undo({ file, privilege, records, dryRun: onlyShow })
+      const undone = await undo({ file, privilege, records, dryRun: onlyShow, report })
       if (dryRun) for (const { what } of undone) note({ what: `take back ${what}`, command: `# takes back ${what}` })
       return undone
     },

@@ -1,3 +1,5 @@
+import { PlatformError } from '../errors.ts'
+import { shown } from '../exec.ts'
 import { type PathState, sameState, setState, stateOf, temporaryOf } from '../files.ts'
 import { missingPackages, type PackageManagerName, removeCommand, runPackageManager } from '../packages.ts'
 import type { Privilege } from '../privilege.ts'
@@ -9,8 +11,11 @@ import type { JournalFile, JournalRecord } from './records.ts'
 export interface Undone {
   /** The path, package, unit or process. */
   what: string
-  /** `was so already`: the change never happened, or somebody took it back before. */
-  outcome: 'restored' | 'removed' | 'ended' | 'done' | 'was so already' | `left: ${string}`
+  /**
+   * `was so already`: the change never happened, or somebody took it back before. `left`: somebody else changed it since; `failed`: it could
+   * not be taken back. Both stay recorded.
+   */
+  outcome: 'restored' | 'removed' | 'ended' | 'done' | 'was so already' | `left: ${string}` | `failed: ${string}`
 }
 
 export interface UndoOptions {
@@ -20,6 +25,8 @@ export interface UndoOptions {
   records: readonly JournalRecord[]
   /** Only say what would become of each. */
   dryRun: boolean
+  /** Told of each as it is done. */
+  report?: (undone: Undone) => void
 }
 
 /** One daemon: what was to be started, and which processes came of it. */
@@ -46,15 +53,21 @@ interface PathChange {
  * Takes recorded changes back, latest first, and marks each as undone when it is. What somebody else changed since is left and stays recorded.
  * Undoing twice, or after a crash in the middle, is harmless: what is as before already is only marked.
  */
-export async function undo({ file, privilege, records, dryRun }: UndoOptions): Promise<Undone[]> {
+export async function undo({ file, privilege, records, dryRun, report = () => {} }: UndoOptions): Promise<Undone[]> {
   const undone: Undone[] = []
   // what a dry run would have put back by now
   const restored = new Map<string, PathState>()
   for (const change of grouped(records).reverse()) {
     const ids = 'ids' in change ? change.ids : [change.id]
-    const results = await undoOne(change)
+    const results = await undoOne(change).catch((error): Undone[] => {
+      if (!(error instanceof PlatformError)) throw error
+      // the others can still be taken back
+      const why = [error.message, error.why].filter(Boolean).join(': ')
+      return [{ what: nameOf(change), outcome: `failed: ${why}` }]
+    })
+    for (const result of results) report(result)
     undone.push(...results)
-    if (!dryRun && results.every(({ outcome }) => !outcome.startsWith('left'))) await file.close(ids)
+    if (!dryRun && results.every(({ outcome }) => !/^(left|failed)/.test(outcome))) await file.close(ids)
   }
   return undone
 
@@ -71,8 +84,8 @@ export async function undo({ file, privilege, records, dryRun }: UndoOptions): P
       case 'daemon':
         return [{ what: change.name, outcome: await endDaemon(change) }]
       case 'after-undo':
-        if (!dryRun) await privilege.ask(change.command)
-        return [{ what: change.command.join(' '), outcome: 'done' }]
+        if (!dryRun) await privilege.run(change.command)
+        return [{ what: shown(change.command), outcome: 'done' }]
     }
   }
 
@@ -128,6 +141,22 @@ export async function undo({ file, privilege, records, dryRun }: UndoOptions): P
       if (await isSame(identity)) return `left: process ${identity.pid} does not end`
     }
     return 'ended'
+  }
+}
+
+function nameOf(change: Grouped): string {
+  switch (change.kind) {
+    case 'paths':
+    case 'directory':
+      return change.path
+    case 'daemon':
+      return change.name
+    case 'packages':
+      return change.names.join(', ')
+    case 'unit':
+      return change.unit
+    case 'after-undo':
+      return shown(change.command)
   }
 }
 

@@ -1,0 +1,101 @@
+import { readFile, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { projectName } from './compose.ts'
+import type { Places } from './env.ts'
+import { ask, run } from './exec.ts'
+import { openJournal, type Undone } from './journal.ts'
+import { asRoot, type Privilege } from './privilege.ts'
+
+/** All that the platform left on this machine, found without its settings: teardown has to work where those are broken. */
+export interface Leftovers {
+  /** What undoing the journal would do, in the order of doing. */
+  changes: Undone[]
+  containers: string[]
+  networks: string[]
+  volumes: string[]
+  /** Nodes of our own KinD cluster. */
+  nodes: string[]
+}
+
+/** Looks for what is left. Throws for a journal that cannot be read; an engine that does not answer has nothing of ours running. */
+export async function leftovers(places: Places): Promise<Leftovers> {
+  const journal = openJournal({ stateDir: places.stateDir, privilege: asRoot, scope: '' })
+  const ours = `label=com.docker.compose.project=${projectName}`
+  const cluster = await clusterName(places)
+  const [changes, containers, networks, volumes, nodes] = await Promise.all([
+    journal.undo({ dryRun: true }),
+    dockerNames(['ps', '--all', '--filter', ours, '--format', '{{.Names}}']),
+    dockerNames(['network', 'ls', '--filter', ours, '--format', '{{.Name}}']),
+    dockerNames(['volume', 'ls', '--filter', ours, '--format', '{{.Name}}']),
+    cluster === undefined
+      ? []
+      : dockerNames(['ps', '--all', '--filter', `label=io.x-k8s.kind.cluster=${cluster}`, '--format', '{{.Names}}']),
+  ])
+  return { changes, containers, networks, volumes, nodes }
+}
+
+/** What was found, as lines for a person. */
+export function describeLeftovers(found: Leftovers, { volumes }: { volumes: boolean }): string[] {
+  return [
+    ...found.nodes.map(name => `cluster node ${name}: to be removed, with all that runs in it`),
+    ...found.containers.map(name => `container ${name}: to be removed`),
+    ...found.networks.map(name => `network ${name}: to be removed`),
+    ...found.volumes.map(
+      name => `volume ${name}: ${volumes ? 'to be deleted, with its data' : 'kept (--volumes deletes it)'}`,
+    ),
+    ...found.changes
+      .filter(({ outcome }) => outcome !== 'was so already')
+      .map(({ what, outcome }) => `${what}: ${/^(left|failed)/.test(outcome) ? outcome : `to be ${outcome}`}`),
+  ]
+}
+
+/** Removes the nodes of the cluster with their own volumes. */
+export async function removeNodes(nodes: readonly string[]): Promise<void> {
+  await run(['docker', 'rm', '--force', '--volumes', ...nodes])
+}
+
+/** Stops and removes containers and networks, and with `volumes` the data. */
+export async function removeContainers(found: Leftovers, { volumes }: { volumes: boolean }): Promise<void> {
+  const { containers, networks } = found
+  // stopped first, all at once: databases write down what they have
+  if (containers.length > 0) await run(['docker', 'stop', ...containers])
+  if (containers.length > 0) await run(['docker', 'rm', '--force', '--volumes', ...containers])
+  if (networks.length > 0) await run(['docker', 'network', 'rm', ...networks])
+  if (volumes && found.volumes.length > 0) await run(['docker', 'volume', 'rm', ...found.volumes])
+}
+
+/** Takes back everything in the journal, latest first; `report` hears of each. */
+export async function takeBack(
+  places: Places,
+  privilege: Privilege,
+  report: (undone: Undone) => void,
+): Promise<Undone[]> {
+  return openJournal({ stateDir: places.stateDir, privilege, scope: '' }).undo({ report })
+}
+
+/** Deletes the state folder, and with `purge` the settings. Some of it may belong to root, so it is deleted as root where need be. */
+export async function removeState(
+  places: Places,
+  purge: boolean,
+  privilege: Privilege,
+): Promise<'unchanged' | 'removed'> {
+  const before = await stat(places.stateDir).catch(() => undefined)
+  await rm(places.stateDir, { recursive: true, force: true }).catch(() => privilege.run(['rm', '-rf', places.stateDir]))
+  if (purge) await rm(places.envFile, { force: true })
+  return before === undefined && !purge ? 'unchanged' : 'removed'
+}
+
+// our kubeconfig is there for as long as our cluster is, and names it
+async function clusterName({ stateDir }: Places): Promise<string | undefined> {
+  const kubeconfig = await readFile(join(stateDir, 'kubeconfig'), 'utf8').catch(() => '')
+  return /^current-context: kind-(\S+)$/m.exec(kubeconfig)?.[1]
+}
+
+async function dockerNames(words: readonly string[]): Promise<string[]> {
+  try {
+    const { exitCode, stdout } = await ask(['docker', ...words], { timeoutMs: 10_000 })
+    return exitCode === 0 ? stdout.split('\n').filter(Boolean) : []
+  } catch {
+    return [] // no engine on this machine
+  }
+}

@@ -1,0 +1,70 @@
+import { placesOf } from '../lib/env.ts'
+import { badInput, ExitCode } from '../lib/errors.ts'
+import { acquireRoot, asRoot } from '../lib/privilege.ts'
+import { defineTask } from '../lib/task.ts'
+import { describeLeftovers, leftovers, removeContainers, removeNodes, removeState, takeBack } from '../lib/teardown.ts'
+
+export default defineTask({
+  name: 'teardown',
+  summary: 'Remove the platform and give the machine back as it was',
+  leaves: ['.env, unless --purge', 'volumes with the data of the services, unless --volumes'],
+  undo: 'task setup',
+  options: {
+    'dry-run': { type: 'boolean', help: 'only say what would be undone' },
+    volumes: { type: 'boolean', help: 'delete the data of all services, too' },
+    purge: { type: 'boolean', help: 'delete .env, too' },
+  },
+  async run({ options, yes, environment, out }) {
+    const places = placesOf(environment)
+    const volumes = options.volumes ?? false
+    const found = await leftovers(places)
+    const lines = describeLeftovers(found, { volumes })
+    if (options['dry-run']) {
+      for (const line of lines) out.result(line)
+      out.summary(lines.length === 0 ? 'Nothing would be undone.' : 'Nothing was undone (--dry-run).')
+      return ExitCode.done
+    }
+
+    out.title('Teardown')
+    for (const line of lines) out.say(`  ${line}`)
+    if (lines.length > 0 && !yes) {
+      if (!out.interactive) {
+        const problem = { where: 'teardown', what: 'there is no terminal to ask on' }
+        throw badInput('Undoing all this needs a yes', [problem], 'npm run teardown -- --yes')
+      }
+      if (!(await out.confirm('Undo all this?'))) return ExitCode.done
+    }
+    const need = {
+      reason: 'put the files, packages and services of this machine back',
+      commands: ['sudo npm run teardown -- --yes'],
+      interactive: out.interactive,
+      say: out.say,
+    }
+    const privilege = found.changes.length === 0 ? asRoot : await acquireRoot(need)
+
+    if (found.nodes.length > 0) await out.step('Remove the cluster', () => removeNodes(found.nodes).then(removed))
+    if (found.containers.length + found.networks.length > 0 || volumes)
+      await out.step('Stop and remove the containers', () => removeContainers(found, { volumes }).then(removed))
+    let kept = 0
+    let failed = 0
+    await out.step('Put this machine back', async progress => {
+      const undone = await takeBack(places, privilege, ({ what, outcome }) => {
+        if (outcome !== 'was so already') progress.line(`${what}: ${outcome}`)
+      })
+      kept = undone.filter(({ outcome }) => outcome.startsWith('left')).length
+      failed = undone.filter(({ outcome }) => outcome.startsWith('failed')).length
+      return undone.length === 0 ? 'unchanged' : 'restored'
+    })
+    if (kept + failed > 0) {
+      if (kept > 0) out.warn(`${kept} left as somebody else made them; the journal keeps what was there before us`)
+      if (failed > 0) out.warn(`${failed} could not be put back; run this again when the cause is gone`)
+      out.summary(`The journal stays in ${places.stateDir}.`)
+      return failed > 0 ? ExitCode.failed : ExitCode.done
+    }
+    await out.step(`Remove ${places.stateDir}`, () => removeState(places, options.purge ?? false, privilege))
+    out.summary(`This machine is as it was${found.volumes.length > 0 && !volumes ? ', but for the data volumes' : ''}.`)
+    return ExitCode.done
+  },
+})
+
+const removed = () => 'removed'
