@@ -1,3 +1,4 @@
+import { PlatformError } from '../errors.ts'
 import { type Platform, serviceNamed, webServer } from '../platform.ts'
 import { clusterOf, platformNamespace } from './cluster.ts'
 import { applyManifests, getObject, getObjects, type KubeObject, kubectl } from './kubectl.ts'
@@ -156,7 +157,12 @@ async function ensureCorefile(
 ): Promise<boolean> {
   const cluster = clusterOf(platform)
   const configMap = await getObject(cluster, 'kube-system', 'configmap', 'coredns')
-  const before = (configMap?.data as { Corefile: string }).Corefile
+  const before = (configMap?.data as { Corefile: string } | undefined)?.Corefile
+  if (before === undefined)
+    throw new PlatformError('The cluster has no resolver to teach the names of the platform', {
+      why: 'ConfigMap kube-system/coredns is not there',
+      hint: 'task setup-cluster -- --recreate',
+    })
   const after = withPlatformNames(before, platform.domain, addresses, nodeAddress(platform, 0))
   if (after === before) return false
   await kubectl(

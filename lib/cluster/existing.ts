@@ -1,0 +1,34 @@
+import { PlatformError } from '../errors.ts'
+import { applicationsNamespace, type Cluster } from './cluster.ts'
+import { askKubectl } from './kubectl.ts'
+import { requireKubectl } from './versions.ts'
+
+/** What deploying needs to be allowed to do, all of it in the applications' namespace. */
+const needed = ['deployments.apps', 'services', 'ingresses.networking.k8s.io', 'configmaps', 'secrets', 'pods']
+
+/** Throws unless an existing cluster answers under its context and lets this user deploy applications. */
+export async function requireContext(cluster: Cluster): Promise<'unchanged'> {
+  await requireKubectl()
+  await Promise.all(
+    needed.map(async resource => {
+      const verb = resource === 'pods' ? 'list' : 'create'
+      const result = await askKubectl(cluster, ['auth', 'can-i', verb, resource, '--namespace', applicationsNamespace])
+      if (result.exitCode !== 0)
+        throw new PlatformError(`${cluster.context} does not let you ${verb} ${resource} in ${applicationsNamespace}`, {
+          why: result.stderr.trim() || result.stdout.trim(),
+          hint: `kubectl --context ${cluster.context} auth can-i --list --namespace ${applicationsNamespace}`,
+        })
+    }),
+  )
+  return 'unchanged'
+}
+
+/** What the deploy steps will do to an existing cluster, for a person to agree to. */
+export function plannedChanges(cluster: Cluster, applications: readonly string[]): string[] {
+  return [
+    `context    ${cluster.context}`,
+    `namespace  ${applicationsNamespace} (made where it is missing; nothing else is touched)`,
+    `images     ${cluster.imagePrefix}/…`,
+    `deploys    ${applications.join(', ')}: a Deployment, a Service and an Ingress each, and a TLS secret`,
+  ]
+}

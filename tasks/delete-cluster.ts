@@ -1,0 +1,31 @@
+import { clusterOf, requireKind } from '../lib/cluster/cluster.ts'
+import { removeCluster } from '../lib/cluster/lifecycle.ts'
+import { removeFromUsers } from '../lib/cluster/merge-kubeconfig.ts'
+import { nodesOf } from '../lib/cluster/nodes.ts'
+import { placesOf } from '../lib/env.ts'
+import { badInput } from '../lib/errors.ts'
+import { loadPlatform } from '../lib/platform.ts'
+import { defineTask } from '../lib/task.ts'
+
+export default defineTask({
+  name: 'delete-cluster',
+  summary: 'Delete the KinD cluster with all that runs in it',
+  leaves: ['images in the registry, and the Docker network kind'],
+  undo: 'task setup-cluster && task deploy-ingress && task deploy-apps',
+  options: {},
+  async run({ yes, out, environment }) {
+    const platform = await loadPlatform(placesOf(environment), environment)
+    requireKind(platform, 'Deleting a cluster')
+    const { name } = clusterOf(platform)
+    if ((await nodesOf(name)).length > 0 && !yes) {
+      if (!out.interactive) {
+        const problem = { where: 'delete-cluster', what: 'there is no terminal to ask on' }
+        throw badInput(`Deleting ${name} needs a yes`, [problem], 'npm run delete-cluster -- --yes')
+      }
+      if (!(await out.confirm(`Delete the cluster ${name} with all that runs in it?`))) return
+    }
+    await out.step(`Delete ${name}`, () => removeCluster(platform))
+    await out.step('Take the context out of your kubeconfig', () => removeFromUsers(platform, environment))
+    out.summary('Make it anew: task setup-cluster')
+  },
+})

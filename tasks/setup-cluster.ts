@@ -1,0 +1,66 @@
+import { networkName } from '../lib/addresses.ts'
+import { applicationsNamespace, clusterOf } from '../lib/cluster/cluster.ts'
+import { requireContext } from '../lib/cluster/existing.ts'
+import { ensureCluster, existingNodes, kubectlHint, waitForNodes } from '../lib/cluster/lifecycle.ts'
+import { mergeIntoUsers } from '../lib/cluster/merge-kubeconfig.ts'
+import { ensurePodNames, nodeAddress } from '../lib/cluster/names.ts'
+import { ensureOnNetwork } from '../lib/cluster/nodes.ts'
+import { ensureRegistryWiring } from '../lib/cluster/registry.ts'
+import { placesOf } from '../lib/env.ts'
+import { loadPlatform } from '../lib/platform.ts'
+import { defineTask } from '../lib/task.ts'
+
+export default defineTask({
+  name: 'setup-cluster',
+  summary: 'Create the KinD cluster, and let it reach the registry and the services',
+  replaces: 'scripts/setup-cluster.sh',
+  leaves: [
+    'containers of the KinD nodes, and the Docker network kind',
+    'listeners on 127.0.0.1:8080 and :8443, and on 127.0.0.2:4433/udp',
+    '.macula/kubeconfig; your own kubeconfig stays as it is, unless --merge-kubeconfig',
+  ],
+  undo: 'task delete-cluster',
+  options: {
+    recreate: {
+      type: 'boolean',
+      help: 'where the cluster does not fit the settings any more: delete it, and make it anew',
+    },
+    'merge-kubeconfig': {
+      type: 'boolean',
+      help: 'add the context to your own kubeconfig, too; your current context stays',
+    },
+  },
+  async run({ options, yes, out, environment }) {
+    const platform = await loadPlatform(placesOf(environment), environment)
+    const cluster = clusterOf(platform)
+    if (cluster.kind === 'existing') {
+      await out.step(`Ask ${cluster.context} whether it lets us in`, () => requireContext(cluster))
+      return out.summary(
+        `Only the namespace ${applicationsNamespace} of ${cluster.context} will be touched. Next: task build-and-push`,
+      )
+    }
+
+    out.title(`Cluster ${cluster.name}`)
+    const recreate = options.recreate ?? false
+    if (
+      recreate &&
+      !yes &&
+      out.interactive &&
+      !(await out.confirm('Delete the cluster where it does not fit, with all that runs in it?'))
+    )
+      return
+    await out.step(`Create the nodes from ${platform.settings.KIND_NODE_IMAGE.split('@')[0]}`, progress =>
+      ensureCluster(platform, { recreate, report: progress.update }),
+    )
+    const nodes = await existingNodes(platform)
+    await out.step('Connect the nodes to the services', () =>
+      ensureOnNetwork(nodes, networkName, index => nodeAddress(platform, index)),
+    )
+    await out.step('Teach pods the names of the platform', () => ensurePodNames(platform))
+    await out.step('Let the nodes pull from the registry', () => ensureRegistryWiring(platform, nodes))
+    await out.step('Wait until the nodes are ready', () => waitForNodes(platform))
+    if (options['merge-kubeconfig'])
+      await out.step('Add the context to your kubeconfig', () => mergeIntoUsers(platform, environment))
+    out.summary(`${kubectlHint(cluster.kubeconfig, cluster.context)} get nodes`)
+  },
+})

@@ -1,0 +1,21 @@
+import { requireKind } from '../lib/cluster/cluster.ts'
+import { existingNodes } from '../lib/cluster/lifecycle.ts'
+import { stopNodes } from '../lib/cluster/nodes.ts'
+import { placesOf } from '../lib/env.ts'
+import { loadPlatform } from '../lib/platform.ts'
+import { defineTask } from '../lib/task.ts'
+
+export default defineTask({
+  name: 'stop-cluster',
+  summary: 'Stop the KinD cluster and keep everything in it',
+  leaves: ['the stopped nodes with all their data'],
+  undo: 'task start-cluster',
+  options: {},
+  async run({ out, environment }) {
+    const platform = await loadPlatform(placesOf(environment), environment)
+    requireKind(platform, 'Stopping a cluster')
+    const nodes = await existingNodes(platform)
+    await out.step('Stop the nodes', () => stopNodes(nodes))
+    out.summary('Start it again: task start-cluster')
+  },
+})
