@@ -1,0 +1,3 @@
+module macula.local/pause
+
+go 1.21
