@@ -20,11 +20,12 @@ export const logs: Family = ({ platform, unique }) => {
 }
 
 async function roundTrip(base: string, unique: string, { http, cleanUp, signal }: Tools): Promise<string> {
-  const now = Date.now()
+  // Loki deletes what lies in the past, in whole seconds
+  const end = Math.floor(Date.now() / 1000)
+  const written = end - 2
   const line = `verify ${unique}`
-  const seconds = (milliseconds: number) => String(Math.floor(milliseconds / 1000))
   const body = JSON.stringify({
-    streams: [{ stream: { job: 'macula-verify' }, values: [[`${now}000000`, line]] }],
+    streams: [{ stream: { job: 'macula-verify' }, values: [[`${written}000000000`, line]] }],
   })
   const query = `${selector} |= "${unique}"`
   const pushed = await http(`${base}/loki/api/v1/push`, {
@@ -33,14 +34,14 @@ async function roundTrip(base: string, unique: string, { http, cleanUp, signal }
     body,
   })
   expectStatus(pushed, [204], 'The push')
-  const search = new URLSearchParams({ query, start: seconds(now - 60_000), end: seconds(now + 60_000) })
+  const search = new URLSearchParams({ query, start: String(end - 60), end: String(end) })
   return thenCleanUp(
     () =>
       until(signal, 'The line that was pushed is not found', async () => {
         const answer = expectStatus(await http(`${base}/loki/api/v1/query_range?${search}`), [200], 'The query')
         return linesOf(answer.body).includes(line) ? 'pushed and read back' : undefined
       }),
-    // queries do not find it any more from now on; the compactor takes it off the disk within days
+    // Loki takes it away when the time for changing one's mind is over (delete_request_cancel_period: a day)
     async () => {
       const deleted = await cleanUp(`${base}/loki/api/v1/delete?${search}`, { method: 'POST' })
       expectStatus(deleted, [204], 'Deleting the line')
