@@ -13,7 +13,7 @@ import {
   scopeOf,
 } from './engine.ts'
 
-/** socat has one process per connection; this many at once are far more than a developer's machine makes, and no danger to it. */
+/** socat has one process per connection; this many at once are far more than a developer's machine makes, and no danger to it; as many may wait to be accepted (socat's own 5 make a busy page wait). */
 const maxConnections = 1000
 /** A container that is gone answers with nothing at all, and a client should hear so soon. */
 const connectTimeoutSeconds = 3
@@ -29,7 +29,7 @@ export function socatCommand({ group, service, listen, target }: Route): string[
     'socat',
     `-t${halfClosedSeconds}`,
     `-lpmacula:${group}:${service}`,
-    `TCP4-LISTEN:${listen.port},bind=${listen.ip},reuseaddr,fork,max-children=${maxConnections},nodelay`,
+    `TCP4-LISTEN:${listen.port},bind=${listen.ip},reuseaddr,fork,backlog=${maxConnections},max-children=${maxConnections},nodelay`,
     `TCP4:${target.ip}:${target.port}${sourceFor(target.ip)},connect-timeout=${connectTimeoutSeconds},nodelay`,
   ]
 }
