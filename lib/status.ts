@@ -34,11 +34,15 @@ const probeTimeoutMs = 2000
 /** Looks at all services at once, from outside and through the engine. Throws where the engine cannot be asked. */
 export async function statusOf(
   platform: Platform,
-  { asker = ask, timeoutMs = probeTimeoutMs }: { asker?: Runner; timeoutMs?: number } = {},
+  {
+    asker = ask,
+    timeoutMs = probeTimeoutMs,
+    resolve = lookUp,
+  }: { asker?: Runner; timeoutMs?: number; resolve?: typeof lookUp } = {},
 ): Promise<ServiceStatus[]> {
   const probes = new Map(platform.services.map(service => [service.name, probeOf(service)]))
   const names = [...probes.values()].flatMap(probe => (probe?.name === undefined ? [] : [probe.name]))
-  const lookups = lookUp(
+  const lookups = resolve(
     [...new Set(names)].map(name => ({ name, family: 4 })),
     timeoutMs,
   )
