@@ -9,7 +9,7 @@ import { database } from './verify/database.ts'
 import { images } from './verify/images.ts'
 import { logs } from './verify/logs.ts'
 import { metrics } from './verify/metrics.ts'
-import { names, questionsOf } from './verify/names.ts'
+import { ipv6Answer, names, questionsOf } from './verify/names.ts'
 import { objects } from './verify/objects.ts'
 import { traces } from './verify/traces.ts'
 import { urls } from './verify/urls.ts'
@@ -30,6 +30,7 @@ export async function verifyPlatform(
   const situation = {
     platform,
     unique,
+    ipv6Answer,
     containers: new Map(containers.map(container => [container.service, container])),
     lookups: lookUp(questionsOf(platform, unique), limits.checkMs),
   }

@@ -37,6 +37,8 @@ export interface Situation {
   platform: Platform
   containers: ReadonlyMap<string, Container>
   lookups: Lookups
+  /** What the name server says to AAAA of a name, as a c-ares code; undefined where it is not asked for this domain. */
+  ipv6Answer(name: string, signal: AbortSignal): Promise<string | undefined>
   /** Part of everything that this run sends, and of nothing else. */
   unique: string
 }

@@ -9,7 +9,7 @@ const nameServer = 'dnsmasq'
 const hint = 'task setup-dnsmasq'
 
 /** Every name has its address for the programs on this machine, every other name of the domain that of the applications, and none has an IPv6 address. */
-export const names: Family = ({ platform, lookups, unique }) => [
+export const names: Family = ({ platform, lookups, unique, ipv6Answer }) => [
   ...platform.names.map(({ name, ip }) => addressCheck(name, ip, async () => lookups(name))),
   addressCheck(`*.${platform.domain}`, platform.wildcard, async () => lookups(unknownName(platform, unique))),
   {
@@ -25,7 +25,11 @@ export const names: Family = ({ platform, lookups, unique }) => [
       if (wrong) throw new PlatformError(`${wrong.name} has the IPv6 address ${describeLookup(wrong.answer)}`)
       const slow = all.find(({ answer }) => answer.error === 'timeout')
       if (slow) throw new PlatformError(`${slow.name}: ${describeLookup(slow.answer)}`)
-      await requireNoData(platform.names[0]?.name ?? platform.domain, signal)
+      // 'no such name' or a refusal breaks programs that link musl, though glibc forgives it
+      const [first] = platform.names
+      const code = first && (await ipv6Answer(first.name, signal))
+      if (code !== undefined && code !== 'ENODATA')
+        throw new PlatformError(`AAAA of ${first?.name} is answered with ${code}, should be empty`)
       return `${all.length} names, none has one`
     },
   },
@@ -65,21 +69,17 @@ function addressCheck(
 }
 
 /**
- * 'No such name' or a refusal in place of an empty answer to AAAA breaks programs that link musl, though glibc forgives it. The system
- * resolver does not tell them apart, so this asks the name server itself, where that is the one the system asks.
+ * What the name server says to AAAA of a name: `ENODATA` for an empty answer, another code, or 'an address'. The system resolver does not tell
+ * empty from 'no such name', so this asks the server itself; undefined where resolv.conf names one that is not the one the system asks
+ * for this domain (nss-resolve, /etc/resolver), because it has nothing to say about it.
  */
-async function requireNoData(name: string, signal: AbortSignal): Promise<void> {
+export async function ipv6Answer(name: string, signal: AbortSignal): Promise<string | undefined> {
   const resolver = new Resolver({ timeout: 1000, tries: 1 })
   signal.addEventListener('abort', () => resolver.cancel(), { once: true })
-  try {
-    await resolver.resolve4(name)
-  } catch {
-    // resolv.conf names a server that is not asked for this domain (nss-resolve, /etc/resolver): it has nothing to say about it
-    return
-  }
-  const code = await resolver.resolve6(name).then(
+  const known = await resolver.resolve4(name).catch(() => [])
+  if (known.length === 0) return undefined
+  return resolver.resolve6(name).then(
     () => 'an address',
     error => ('code' in error ? String(error.code) : messageOf(error)),
   )
-  if (code !== 'ENODATA') throw new PlatformError(`AAAA of ${name} is answered with ${code}, should be empty`)
 }

@@ -1,0 +1,364 @@
+import assert from 'node:assert/strict'
+import { before, describe, it } from 'node:test'
+import type { Container } from '../../lib/docker.ts'
+import type { LookupAnswer } from '../../lib/lookup.ts'
+import type { Platform } from '../../lib/platform.ts'
+import { type Check, NotVerified, runChecks, type Situation, thenCleanUp } from '../../lib/verify/check.ts'
+import { metrics } from '../../lib/verify/metrics.ts'
+import { names, questionsOf } from '../../lib/verify/names.ts'
+import { urls, webServerCheck } from '../../lib/verify/urls.ts'
+import { goodPlatform } from '../helpers/platform.ts'
+
+let platform: Platform
+before(async () => {
+  platform = await goodPlatform()
+})
+
+const container = (service: string, changes: Partial<Container> = {}): Container => ({
+  id: service,
+  name: `macula-${service}`,
+  service,
+  image: 'a:1',
+  state: 'running',
+  health: 'healthy',
+  exitCode: 0,
+  since: undefined,
+  startedAt: new Date('2026-11-23T10:00:00Z'),
+  restartCount: 0,
+  labels: {},
+  standIn: undefined,
+  ...changes,
+})
+
+/** A run in which all containers are well, apart from what `changes` say, and every name has the address it should have. */
+function situation({
+  containers = {},
+  lookups = {},
+  ipv6 = 'ENODATA',
+}: {
+  containers?: Record<string, Partial<Container>>
+  lookups?: Record<string, LookupAnswer>
+  ipv6?: string
+} = {}): Situation {
+  const answers = new Map(platform.names.map(({ name, ip }) => [name, { addresses: [ip] }]))
+  return {
+    platform,
+    unique: 'unique',
+    ipv6Answer: async () => ipv6,
+    containers: new Map(platform.services.map(({ name }) => [name, container(name, containers[name])])),
+    lookups: async (name, family = 4) =>
+      lookups[`${family}:${name}`] ??
+      (family === 6
+        ? { addresses: [], error: 'ENOTFOUND' }
+        : (answers.get(name) ?? { addresses: [platform.wildcard] })),
+  }
+}
+
+const limits = { checkMs: 200, cleanUpMs: 100 }
+const right = (name: string, service: string, more: Partial<Check> = {}): Check => ({
+  name,
+  service,
+  run: async () => 'fine',
+  ...more,
+})
+const wrong = (name: string, service: string, more: Partial<Check> = {}): Check => ({
+  ...right(name, service, more),
+  run: async () => {
+    throw new Error('seen something else')
+  },
+})
+const okOf = async (checks: Check[], run = situation()) =>
+  Object.fromEntries((await runChecks(checks, run, limits)).map(({ name, ok }) => [name, ok]))
+
+describe('the result of a check', () => {
+  it('is red with what was seen, what the engine says, and the command that looks closer', async () => {
+    const [result] = await runChecks(
+      [wrong('a', 'loki')],
+      situation({ containers: { loki: { state: 'exited', exitCode: 137 } } }),
+      limits,
+    )
+    assert.equal(result?.ok, false)
+    assert.equal(result?.detail, 'seen something else; macula-loki is exited (137)')
+    assert.equal(result?.hint, 'task logs -- loki')
+  })
+
+  it('names the start as the next step where there is no container', async () => {
+    const run = situation()
+    const without = { ...run, containers: new Map([...run.containers].filter(([name]) => name !== 'loki')) }
+    const [result] = await runChecks([wrong('a', 'loki')], without, limits)
+    assert.equal(result?.detail, 'seen something else; macula-loki is not created')
+    assert.equal(result?.hint, 'task start-infrastructure')
+  })
+
+  it('is never green for a placeholder, and red where not even that answers', async () => {
+    let asked = false
+    const real = right('real', 'tempo', {
+      realOnly: true,
+      run: async () => {
+        asked = true
+        return ''
+      },
+    })
+    const checks = [right('answers', 'tempo'), wrong('is silent', 'tempo'), real]
+    const results = await okOf(checks, situation({ containers: { tempo: { standIn: 'placeholder' } } }))
+    assert.deepEqual(results, { answers: null, 'is silent': false, real: null })
+    assert.equal(asked, false)
+  })
+
+  it('is green for a stand-in that runs the real program', async () => {
+    assert.deepEqual(await okOf([right('a', 'loki')], situation({ containers: { loki: { standIn: 'real' } } })), {
+      a: true,
+    })
+  })
+
+  it('is neither where the check itself cannot tell', async () => {
+    const unsure = right('a', 'loki', {
+      run: async () => {
+        throw new NotVerified('too early')
+      },
+    })
+    assert.deepEqual(await okOf([unsure]), { a: null })
+  })
+
+  it('is red when its time is over', async () => {
+    const slow = right('a', 'loki', {
+      run: ({ signal }) =>
+        new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
+    })
+    const [result] = await runChecks([slow], situation(), limits)
+    assert.equal(result?.ok, false)
+    assert.equal(result?.detail, 'no answer within 0.2 s')
+  })
+})
+
+describe('whose trouble a failure is', () => {
+  it('is the one it needs, through any number of others', async () => {
+    const checks = [
+      wrong('name', 'dnsmasq'),
+      wrong('page', 'nginx', { needs: ['name'] }),
+      wrong('log line', 'loki', { needs: ['page'] }),
+      wrong('row', 'timescaledb'),
+    ]
+    const results = await runChecks(checks, situation(), limits)
+    assert.deepEqual(
+      results.map(({ name, ok }) => [name, ok]),
+      [
+        ['name', false],
+        ['page', null],
+        ['log line', null],
+        ['row', false],
+      ],
+    )
+    assert.equal(results[2]?.detail, 'not verified because of name: seen something else')
+  })
+
+  it('stays with it where all it needs is right', async () => {
+    assert.deepEqual(await okOf([right('page', 'nginx'), wrong('log line', 'loki', { needs: ['page'] })]), {
+      page: true,
+      'log line': false,
+    })
+  })
+
+  it('stays with a service for all of its own checks', async () => {
+    assert.deepEqual(await okOf([wrong('page', 'loki'), wrong('log line', 'loki', { needs: ['page'] })]), {
+      page: false,
+      'log line': false,
+    })
+  })
+
+  it('goes to the database that a service depends on, as long as that one is red itself', async () => {
+    const down = situation({ containers: { 'powerdns-db': { state: 'exited', exitCode: 1 } } })
+    assert.deepEqual(await okOf([wrong('db', 'powerdns-db'), wrong('zone', 'powerdns')], down), {
+      db: false,
+      zone: null,
+    })
+    assert.deepEqual(await okOf([right('db', 'powerdns-db'), wrong('zone', 'powerdns')], down), {
+      db: true,
+      zone: false,
+    })
+  })
+
+  it('leaves what succeeds alone, whatever it needs', async () => {
+    assert.deepEqual(await okOf([wrong('name', 'dnsmasq'), right('page', 'nginx', { needs: ['name'] })]), {
+      name: false,
+      page: true,
+    })
+  })
+})
+
+describe('taking away what a check made', () => {
+  it('happens after a failure too, which stays the one that is told', async () => {
+    let removed = false
+    const action = thenCleanUp(
+      async () => {
+        throw new Error('first')
+      },
+      async () => {
+        removed = true
+        throw new Error('second')
+      },
+    )
+    await assert.rejects(action, /first/)
+    assert.equal(removed, true)
+  })
+
+  it('is a failure of the check where it does not succeed', async () => {
+    const action = thenCleanUp(
+      async () => 'done',
+      async () => {
+        throw new Error('still there')
+      },
+    )
+    await assert.rejects(action, /still there/)
+  })
+})
+
+describe('checks of names', () => {
+  const run = async (lookups: Record<string, LookupAnswer>, ipv6 = 'ENODATA') => {
+    const given = situation({ lookups, ipv6 })
+    const results = await runChecks(names(given), given, limits)
+    return results.filter(({ ok }) => ok === false).map(({ name, detail }) => `${name}: ${detail}`)
+  }
+
+  it('cover every name, one that is not in the catalogue, and both kinds of address', async () => {
+    const checks = names(situation()).map(({ name }) => name)
+    for (const { name } of platform.names) assert.ok(checks.includes(name), name)
+    assert.ok(platform.names.length >= 15)
+    assert.ok(checks.includes('*.macula.local'))
+    const asked = questionsOf(platform, 'unique').map(({ name, family }) => `${family}:${name}`)
+    assert.ok(asked.includes('6:grafana.macula.local'))
+    assert.ok(asked.includes('4:unique.macula.local'))
+  })
+
+  it('say which address a name has and which it should have', async () => {
+    assert.deepEqual(await run({ '4:grafana.macula.local': { addresses: ['127.0.0.5'] } }), [
+      'grafana.macula.local: 127.0.0.5, should be 127.0.0.4',
+    ])
+    assert.deepEqual(await run({ '4:loki.macula.local': { addresses: ['127.0.0.5', '127.0.0.6'] } }), [
+      'loki.macula.local: 127.0.0.5, 127.0.0.6, should be 127.0.0.5',
+    ])
+  })
+
+  it('are red where only the wildcard is missing', async () => {
+    assert.deepEqual(await run({ '4:unique.macula.local': { addresses: [], error: 'ENOTFOUND' } }), [
+      '*.macula.local: no address, should be 127.0.0.2',
+    ])
+  })
+
+  it('are red where a name has an IPv6 address', async () => {
+    assert.deepEqual(await run({ '6:s3.macula.local': { addresses: ['::1'] } }), [
+      'no IPv6 address in macula.local: s3.macula.local has the IPv6 address ::1',
+    ])
+  })
+
+  it("are red where the name server says 'no such name' in place of an empty answer", async () => {
+    const [first] = platform.names
+    assert.deepEqual(await run({}, 'ENOTFOUND'), [
+      `no IPv6 address in macula.local: AAAA of ${first?.name} is answered with ENOTFOUND, should be empty`,
+    ])
+    assert.deepEqual(await run({}), [])
+  })
+})
+
+describe('checks of URLs', () => {
+  it('ask for every documented URL, with the port and without, and every other port', () => {
+    const checks = urls(situation()).map(({ name }) => name)
+    for (const url of [
+      'http://registry.macula.local',
+      'http://registry.macula.local/v2/',
+      'http://dns.macula.local',
+      'http://dns-admin.macula.local',
+      'http://home.macula.local',
+      'http://prometheus.macula.local',
+      'http://prometheus.macula.local:9090',
+      'http://grafana.macula.local',
+      'http://grafana.macula.local:3000',
+      'http://loki.macula.local:3100',
+      'http://tempo.macula.local:3200',
+      'tempo.macula.local:4317',
+      'tempo.macula.local:4318',
+      'postgres.macula.local:5432',
+      'http://s3.macula.local',
+      'http://s3.macula.local:9000',
+      'http://s3-console.macula.local',
+      'http://s3-console.macula.local:9001',
+    ])
+      assert.ok(checks.includes(url), `${url} is not among ${checks.join(', ')}`)
+    assert.equal(new Set(checks).size, checks.length, 'a name twice')
+  })
+
+  it("take the engine's word for a service that nothing outside leads to", async () => {
+    const [check] = urls(situation()).filter(({ service }) => service === 'powerdns-db')
+    assert.equal(check?.name, 'macula-powerdns-db')
+    const down = situation({ containers: { 'powerdns-db': { health: 'unhealthy' } } })
+    assert.deepEqual(
+      await okOf(
+        urls(down).filter(({ service }) => service === 'powerdns-db'),
+        down,
+      ),
+      { 'macula-powerdns-db': false },
+    )
+  })
+
+  it('need the web server where they go through it, and not where they go to a port', () => {
+    const byName = new Map(urls(situation()).map(check => [check.name, check]))
+    const server = webServerCheck(platform)
+    assert.equal(server, 'http://home.macula.local')
+    assert.ok(byName.get('http://grafana.macula.local')?.needs?.includes(server))
+    assert.ok(!byName.get('http://grafana.macula.local:3000')?.needs?.includes(server))
+  })
+})
+
+describe('checks of metrics', () => {
+  const target = (job: string, changes: object = {}) => ({
+    labels: { job },
+    health: 'up',
+    lastError: '',
+    lastScrape: '2026-11-23T11:00:00Z',
+    ...changes,
+  })
+  /** What the check of one service comes to where Prometheus knows these targets and values of `up`. */
+  const run = async (service: string, targets: object[], up: Record<string, string>) => {
+    const [check] = metrics(situation()).filter(each => each.service === service)
+    assert.ok(check)
+    return check.run({
+      signal: new AbortController().signal,
+      addressOf: async () => '127.0.0.3',
+      cleanUp: async () => assert.fail('nothing was made'),
+      http: async url => {
+        const data = url.includes('/query?')
+          ? { result: Object.entries(up).map(([job, value]) => ({ metric: { job }, value: [0, value] })) }
+          : { activeTargets: targets }
+        return { status: 200, headers: {}, body: JSON.stringify({ data }) }
+      },
+    })
+  }
+
+  it('are there for every service that has metrics, and are that service’s own trouble', () => {
+    const found = metrics(situation())
+    const expected = platform.services.filter(({ metrics }) => metrics !== undefined).map(({ name }) => name)
+    assert.deepEqual(
+      found.map(({ service }) => service),
+      expected,
+    )
+    assert.ok(expected.length > 4)
+  })
+
+  it('are right where `up` is 1', async () => {
+    assert.equal(await run('loki', [target('loki')], { loki: '1' }), 'up')
+  })
+
+  it('say why a target is down', async () => {
+    const down = target('loki', { health: 'down', lastError: 'connection refused' })
+    await assert.rejects(run('loki', [down], { loki: '0' }), /up is 0: connection refused/)
+  })
+
+  it('cannot tell of a target that was last looked at before its container started', async () => {
+    const down = target('loki', { health: 'down', lastError: 'refused', lastScrape: '2026-11-23T09:59:59Z' })
+    await assert.rejects(run('loki', [down], { loki: '0' }), NotVerified)
+  })
+
+  it('are wrong for a service that Prometheus does not scrape', async () => {
+    await assert.rejects(run('loki', [target('minio')], { minio: '1' }), /does not scrape it/)
+  })
+})
