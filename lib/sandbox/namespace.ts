@@ -1,6 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { mkdir, open, readFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
+import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { PlatformError } from '../errors.ts'
 import { ask, lastLines } from '../exec.ts'
@@ -11,10 +12,12 @@ import { forgetState, livingSandbox, type SandboxState, type Store } from './sto
 export interface Namespace {
   init: ProcessIdentity
   /** Lets it live on when this process has ended. */
-  keep(): void
+  keep(): Promise<void>
   /** Ends all in it; resolves when nothing is left. */
   end(): Promise<void>
 }
+
+type Child = ChildProcessByStdio<Writable, Readable, null>
 
 const initScript = fileURLToPath(new URL('init.sh', import.meta.url))
 /** How `flock` says that somebody else holds the lock; any number that no other part of the command uses. */
@@ -33,11 +36,12 @@ export async function startNamespace(store: Store, shared: readonly string[]): P
   await mkdir(store.dataRoot, { recursive: true })
   await endOrphan(store)
   const log = await open(store.initLog, 'w', 0o600)
-  const child = spawn('flock', [...lockWords(store), ...unshareWords, initScript, store.cgroup, ...shared], {
+  const words = [...lockWords(store), ...unshareWords, initScript, store.cgroup, ...shared]
+  const child = spawn('flock', words, {
     // away from the terminal: Ctrl-C is for us, and we end the sandbox in order
     detached: true,
     stdio: ['pipe', 'pipe', log.fd],
-  })
+  }) as Child
   await log.close()
   try {
     await untilReady(child)
@@ -54,12 +58,14 @@ export async function startNamespace(store: Store, shared: readonly string[]): P
   if (!init) throw new PlatformError('The first process of the sandbox ended at once', { hint: `cat ${store.initLog}` })
   return {
     init,
-    keep() {
-      child.stdin?.end('keep\n')
+    async keep() {
+      await new Promise<void>(resolve => child.stdin.end('keep\n', resolve))
+      // nothing of it may hold this process back
+      child.stdout.destroy()
       child.unref()
     },
     async end() {
-      child.stdin?.end()
+      child.stdin.end()
       await untilGone(init, endDeadlineMs)
       await removeLeftovers(store)
     },
@@ -127,7 +133,7 @@ async function removeLeftovers(store: Store): Promise<void> {
   await ask(['bash', '-c', script, store.cgroup])
 }
 
-async function untilReady(child: ChildProcess): Promise<void> {
+async function untilReady(child: Child): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const late = setTimeout(() => reject(new Error(`not ready after ${startDeadlineMs / 1000} s`)), startDeadlineMs)
     const settle = (done: () => void) => {
@@ -136,7 +142,7 @@ async function untilReady(child: ChildProcess): Promise<void> {
     }
     child.once('error', error => settle(() => reject(error)))
     child.once('exit', code => settle(() => reject(new Error(`ended with exit code ${code}`))))
-    createInterface(child.stdout!).once('line', () => settle(resolve))
+    createInterface(child.stdout).once('line', () => settle(resolve))
   })
 }
 

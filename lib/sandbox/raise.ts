@@ -99,7 +99,7 @@ export function sandboxOf({ store, cacheDir, environment, only, warn }: SandboxO
       const { namespace, state } = up()
       const kept = { ...state, kept: true }
       await writeState(store, kept)
-      namespace.keep()
+      await namespace.keep()
       return kept
     },
     async end() {
