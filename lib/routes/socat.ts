@@ -56,12 +56,12 @@ export function routeOfSocat(command: readonly string[]): Route | undefined {
 }
 
 /** Routes as detached socat processes: they outlive the task and the terminal, but not a reboot. */
-export function socatEngine(openJournal: OpenJournal, privilege: Privilege): RouteEngine {
+export function socatEngine(openJournal: OpenJournal, privilege: Privilege, dryRun = false): RouteEngine {
   async function remove(route: Route): Promise<RouteChange> {
     const before = await runningAt(route)
     const ended = await openJournal(scopeOf(route.group)).endProcess(routeName(route))
     // what the journal does not know (its folder was deleted) is recognised all the same
-    for (const process of await runningAt(route)) await endProcess(process, privilege)
+    if (!dryRun) for (const process of await runningAt(route)) await endProcess(process, privilege)
     return { route, outcome: before.length > 0 || ended === 'removed' ? 'removed' : 'unchanged' }
   }
 

@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import { ask } from '../exec.ts'
 import type { Outcome } from '../journal.ts'
 import type { Route } from '../platform.ts'
-import type { Privilege } from '../privilege.ts'
 import { type OpenJournal, type RouteChange, type RouteEngine, sameListen, sameRoute, scopeOf } from './engine.ts'
 import { type BootUnits, bootUnits, routeOfUnit, routeUnits, type Unit, unitFolder, unitName } from './units.ts'
 
@@ -13,14 +12,15 @@ const reload = ['systemctl', 'daemon-reload']
 
 export interface SystemdOptions {
   openJournal: OpenJournal
-  privilege: Privilege
   /** Path of systemd-socket-proxyd. */
   proxy: string
   boot: BootUnits
 }
 
 /** Routes as pairs of a socket unit, which systemd itself holds, and systemd-socket-proxyd behind it; started at boot by macula.target. */
-export function systemdEngine({ openJournal, privilege, proxy, boot }: SystemdOptions): RouteEngine {
+export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): RouteEngine {
+  const systemctl = (...words: string[]) => openJournal(bootScope).command(['systemctl', ...words])
+
   async function write(scope: string, units: readonly Unit[]): Promise<Outcome> {
     const journal = openJournal(scope)
     const outcomes: Outcome[] = []
@@ -49,7 +49,7 @@ export function systemdEngine({ openJournal, privilege, proxy, boot }: SystemdOp
       changed ||= outcome !== 'unchanged'
       changes.push({ route, outcome })
     }
-    if (changed) await privilege.run(reload)
+    if (changed) await systemctl('daemon-reload')
     for (const { name } of shared) await openJournal(bootScope).enableUnit(name)
     for (const change of changes) {
       const held = before.find(other => unitName(other) === unitName(change.route))
@@ -63,8 +63,8 @@ export function systemdEngine({ openJournal, privilege, proxy, boot }: SystemdOp
     const unit = unitName(route)
     if (outcome === 'updated' && held !== undefined) {
       // a running forwarder knows its old target until it is started anew; its socket goes on listening meanwhile
-      if (sameListen(held, route)) await privilege.run(['systemctl', 'try-restart', `${unit}.service`])
-      else await privilege.run(['systemctl', 'stop', `${unit}.socket`, `${unit}.service`])
+      if (sameListen(held, route)) await systemctl('try-restart', `${unit}.service`)
+      else await systemctl('stop', `${unit}.socket`, `${unit}.service`)
     }
     return openJournal(scopeOf(route.group, route)).enableUnit(`${unit}.socket`)
   }
@@ -78,7 +78,7 @@ export function systemdEngine({ openJournal, privilege, proxy, boot }: SystemdOp
       gone.push({ route, outcome: held === undefined ? 'unchanged' : 'removed' })
     }
     if (gone.some(({ outcome }) => outcome === 'removed')) {
-      await privilege.run(reload)
+      await systemctl('daemon-reload')
       if ((await installedRoutes()).length === 0) await openJournal(bootScope).undo()
     }
     return gone
@@ -89,8 +89,9 @@ export function systemdEngine({ openJournal, privilege, proxy, boot }: SystemdOp
     await openJournal(scopeOf(route.group, route)).undo()
     // units that the journal does not know (its folder was deleted) are ours all the same: their text says so
     if (!(await installedRoutes()).some(other => sameRoute(other, route))) return
-    await privilege.run(['systemctl', 'disable', '--now', `${unit}.socket`])
-    await privilege.run(['rm', '-f', join(unitFolder, `${unit}.socket`), join(unitFolder, `${unit}.service`)])
+    await systemctl('disable', '--now', `${unit}.socket`)
+    const files = [`${unit}.socket`, `${unit}.service`].map(name => join(unitFolder, name))
+    await openJournal(bootScope).command(['rm', '-f', ...files])
   }
 
   return { name: 'systemd', installed: installedRoutes, apply, remove }

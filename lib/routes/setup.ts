@@ -1,0 +1,91 @@
+import { readFile } from 'node:fs/promises'
+import { composeOptions } from '../compose.ts'
+import { root } from '../env.ts'
+import { hasTool } from '../exec.ts'
+import { detectHost, packageManagerOf } from '../host.ts'
+import { type Journal, openJournal, type PlannedChange } from '../journal.ts'
+import type { Platform, Route } from '../platform.ts'
+import { isRoot, type Privilege } from '../privilege.ts'
+import type { Routing } from './apply.ts'
+import type { RoutingMachine } from './choose.ts'
+import { type EngineName, type RouteChange, type RouteEngine, scopeOf } from './engine.ts'
+import { publishEngine } from './publish.ts'
+import { socatEngine } from './socat.ts'
+import { systemdEngine } from './systemd.ts'
+
+export interface RoutingOptions {
+  /** The engine in charge, as chooseEngine named it. */
+  engine: EngineName
+  machine: RoutingMachine
+  privilege: Privilege
+  /** Change nothing; `planned` then says what would have been done. */
+  dryRun?: boolean
+}
+
+/** The engines of this machine over the journal of this platform. */
+export interface OpenRouting extends Routing {
+  /** What a dry run left out, in order. */
+  planned(): PlannedChange[]
+}
+
+/** Puts the engine in charge and the others of this machine together. Nothing is read or changed yet. */
+export function openRouting(
+  platform: Platform,
+  { engine, machine, privilege, dryRun = false }: RoutingOptions,
+): OpenRouting {
+  const journals: Journal[] = []
+  const open = (scope: string) => {
+    const journal = openJournal({ stateDir: platform.places.stateDir, privilege, scope, dryRun })
+    journals.push(journal)
+    return journal
+  }
+  const { cwd: stateDir, env: environment } = composeOptions(platform)
+  const engines: RouteEngine[] = [
+    socatEngine(open, privilege, dryRun),
+    publishEngine(platform),
+    // without systemd, units in /etc are files that nobody reads: a sandbox sees those of its host
+    ...(machine.systemd
+      ? [systemdEngine({ openJournal: open, proxy: machine.proxy ?? '', boot: { root, stateDir, environment } })]
+      : []),
+  ]
+  const [chosen, others] = [
+    engines.filter(({ name }) => name === engine),
+    engines.filter(({ name }) => name !== engine),
+  ]
+  return {
+    engine: chosen[0]!,
+    others,
+    planned: () => journals.flatMap(({ planned }) => planned).filter(({ what }) => what !== ''),
+  }
+}
+
+/** Installs what the engine needs and does not have: socat, where that is the one in charge. */
+export async function ensureForwarder(
+  platform: Platform,
+  { engine, privilege, dryRun = false }: RoutingOptions,
+): Promise<{ outcome: 'unchanged' | 'created' | 'updated'; planned: readonly PlannedChange[] }> {
+  if (engine !== 'socat' || (await hasTool('socat'))) return { outcome: 'unchanged', planned: [] }
+  const host = await detectHost(platform.settings.MACULA_OS)
+  const journal = openJournal({ stateDir: platform.places.stateDir, privilege, scope: scopeOf('socat'), dryRun })
+  const outcome = await journal.installPackages(packageManagerOf(host, 'socat'), ['socat'])
+  return { outcome, planned: journal.planned }
+}
+
+/**
+ * Whether changes to these routes need root: units always do, and so do ports that this kernel keeps for root, and packages.
+ * A user's own socat on a high port does not.
+ */
+export async function needsRoot(
+  engine: EngineName,
+  changes: readonly RouteChange[],
+  others: readonly PlannedChange[],
+): Promise<boolean> {
+  const changed = changes.filter(({ outcome }) => outcome !== 'unchanged').map(({ route }) => route)
+  if (isRoot() || (changed.length === 0 && others.length === 0)) return false
+  return engine !== 'socat' || others.length > 0 || (await anyPrivileged(changed))
+}
+
+async function anyPrivileged(routes: readonly Route[]): Promise<boolean> {
+  const first = await readFile('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'utf8').catch(() => '1024')
+  return routes.some(({ listen }) => listen.port < Number(first))
+}

@@ -1,0 +1,90 @@
+import { placesOf } from '../env.ts'
+import { counted } from '../output.ts'
+import { loadPlatform, type Platform, type Route } from '../platform.ts'
+import { acquireRoot, asRoot } from '../privilege.ts'
+import { defineTask, type TaskDefinition } from '../task.ts'
+import { applyRoutes, verifyRoutes } from './apply.ts'
+import { chooseEngine, inspectMachine } from './choose.ts'
+import { addressText, type EngineName } from './engine.ts'
+import { ensureForwarder, needsRoot, openRouting } from './setup.ts'
+
+export interface RoutingTask {
+  name: string
+  summary: string
+  replaces: string
+  /** Whose routes the task is in charge of, also of those that are not wanted any more. */
+  owns: (group: string) => boolean
+  /** The routes that should exist; by default those of the catalogue that are owned. */
+  routesOf?: (platform: Platform) => Route[]
+}
+
+const means: Record<EngineName, string> = {
+  systemd: 'socket units of systemd',
+  socat: 'socat',
+  publish: 'ports that Docker publishes',
+}
+
+/** A task that brings routes into place, or with `--remove` takes them away; all of them go these steps. */
+export function defineRoutingTask({ name, summary, replaces, owns, routesOf }: RoutingTask): TaskDefinition {
+  return defineTask({
+    name,
+    summary,
+    replaces,
+    leaves: [
+      'with systemd: units macula-route-*, macula.target and macula-stack.service in /etc/systemd/system',
+      'without: the package socat, where it was missing, and a socat process per address',
+      'with ROUTING=publish nothing: there the containers themselves listen',
+    ],
+    undo: `task ${name} -- --remove, or task teardown`,
+    options: {
+      remove: { type: 'boolean', help: 'take the routes away instead' },
+      'dry-run': { type: 'boolean', help: 'only say what would be changed on this machine' },
+    },
+    async run({ options, out, environment }) {
+      const platform = await loadPlatform(placesOf(environment), environment)
+      const machine = await inspectMachine()
+      const engine = chooseEngine(platform.settings.ROUTING, machine)
+      const wanted = options.remove ? [] : (routesOf?.(platform) ?? platform.routes.filter(({ group }) => owns(group)))
+
+      const dry = { engine, machine, privilege: asRoot, dryRun: true }
+      const preview = openRouting(platform, dry)
+      const forwarder = options.remove ? [] : (await ensureForwarder(platform, dry)).planned
+      const changes = await applyRoutes(wanted, owns, preview)
+      const planned = [...forwarder, ...preview.planned()]
+      if (options['dry-run']) {
+        for (const { what } of planned) out.result(what)
+        return out.summary(planned.length === 0 ? 'Nothing would be changed.' : 'Nothing was changed (--dry-run).')
+      }
+
+      const privilege = (await needsRoot(engine, changes, forwarder))
+        ? await acquireRoot({
+            reason: `lead ${counted(wanted.length, 'route')} to containers (${counted(planned.length, 'change')}; --dry-run lists them)`,
+            commands: planned.map(({ command }) => command),
+            interactive: out.interactive,
+            say: out.say,
+          })
+        : asRoot
+      const real = { engine, machine, privilege }
+      if (forwarder.length > 0)
+        await out.step('Install socat', async () => (await ensureForwarder(platform, real)).outcome)
+      await out.step(title(wanted.length, engine), async progress => {
+        const done = await applyRoutes(wanted, owns, openRouting(platform, real))
+        const changed = done.filter(({ outcome }) => outcome !== 'unchanged')
+        for (const { route, outcome } of changed)
+          progress.line(`${addressText(route.listen)} → ${addressText(route.target)}  ${route.service}  ${outcome}`)
+        return changed.length === 0 ? 'unchanged' : counted(changed.length, 'route')
+      })
+      if (options.remove) return out.summary('The routes are gone. Back again: the same without --remove')
+      await out.step('Look from outside', async progress => {
+        const idle = (await verifyRoutes(wanted, platform)).filter(({ state }) => state === 'idle')
+        for (const { route, detail } of idle) progress.line(`${addressText(route.listen)}  ${detail}`)
+        return 'unchanged'
+      })
+      out.summary(`${counted(wanted.length, 'route')} to containers. Look: task status`)
+    },
+  }) as TaskDefinition
+}
+
+function title(count: number, engine: EngineName): string {
+  return count === 0 ? 'Take the routes away' : `Make ${counted(count, 'route')} to containers with ${means[engine]}`
+}
