@@ -25,7 +25,7 @@ export default defineTask({
       if (!(await out.confirm(`Delete the cluster ${name} with all that runs in it?`))) return
     }
     await out.step(`Delete ${name}`, () => removeCluster(platform))
-    await out.step('Take the context out of your kubeconfig', () => removeFromUsers(platform, environment))
+    await out.step('Take the context out of your kubeconfig', () => removeFromUsers(platform))
     out.summary('Make it anew: task setup-cluster')
   },
 })

@@ -58,7 +58,10 @@ export default defineTask({
     )
     await out.step('Teach pods the names of the platform', () => ensurePodNames(platform))
     await out.step('Let the nodes pull from the registry', () => ensureRegistryWiring(platform, nodes))
-    await out.step('Wait until the nodes are ready', () => waitForNodes(platform))
+    await out.step('Wait until the nodes are ready', async () => {
+      await waitForNodes(platform)
+      return 'unchanged'
+    })
     if (options['merge-kubeconfig'])
       await out.step('Add the context to your kubeconfig', () => mergeIntoUsers(platform, environment))
     out.summary(`${kubectlHint(cluster.kubeconfig, cluster.context)} get nodes`)

@@ -1,6 +1,7 @@
-import { PlatformError } from '../errors.ts'
+import { messageOf, PlatformError } from '../errors.ts'
 import { ask } from '../exec.ts'
 import type { Platform } from '../platform.ts'
+import { deadline, type HttpAnswer, http } from '../probe.ts'
 import { registryHost } from './cluster.ts'
 
 const manifestTypes = [
@@ -19,13 +20,11 @@ export async function requireRegistry(platform: Platform): Promise<void> {
       hint: 'Set REGISTRY in .env to host/prefix, like registry.example.com/macula',
     })
   }
-  const url = `${ownUrl(platform)}/v2/`
-  const reason = await fetch(url, { signal: AbortSignal.timeout(5000) }).then(
-    ({ ok, status }) => (ok ? undefined : `status ${status}`),
-    error => reasonOf(error),
-  )
-  if (reason === undefined) return
-  throw new PlatformError(`The registry does not answer at ${url}`, { why: reason, hint: 'task start-infrastructure' })
+  const { status } = await askRegistry(platform, 'GET', '/v2/')
+  if (status === 200) return
+  throw new PlatformError(`The registry answers with status ${status} at ${ownUrl(platform)}/v2/`, {
+    hint: 'task logs -- registry',
+  })
 }
 
 /** Digest of an image in its registry; undefined where the registry does not have it. */
@@ -46,23 +45,28 @@ export async function digestOf(platform: Platform, repository: string, tag: stri
     return exitCode === 0 ? stdout.trim() : undefined
   }
   const path = repository.slice(own.length + 1)
-  const response = await fetch(`${ownUrl(platform)}/v2/${path}/manifests/${tag}`, {
-    method: 'HEAD',
-    headers: { accept: manifestTypes },
-    signal: AbortSignal.timeout(10_000),
-  }).catch(error => {
+  const { status, headers } = await askRegistry(platform, 'HEAD', `/v2/${path}/manifests/${tag}`)
+  const digest = headers['docker-content-digest']
+  return status === 200 && typeof digest === 'string' ? digest : undefined
+}
+
+async function askRegistry(platform: Platform, method: string, path: string): Promise<HttpAnswer> {
+  const { signal, done } = deadline(10_000)
+  try {
+    return await http(`${ownUrl(platform)}${path}`, platform.loopback, signal, {
+      method,
+      headers: { accept: manifestTypes },
+    })
+  } catch (error) {
     throw new PlatformError(`The registry does not answer at ${ownUrl(platform)}`, {
-      why: reasonOf(error),
+      why: messageOf(error),
       hint: 'task start-infrastructure',
     })
-  })
-  return response.ok ? (response.headers.get('docker-content-digest') ?? undefined) : undefined
+  } finally {
+    done()
+  }
 }
 
 function ownUrl({ settings }: Platform): string {
   return `http://${settings.MACULA_LOOPBACK}:${settings.REGISTRY_PORT}`
-}
-
-function reasonOf(error: Error & { cause?: unknown }): string {
-  return error.cause instanceof Error ? error.cause.message : error.message
 }

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { LineCounter, parse, parseDocument, stringify } from 'yaml'
 import { badInput } from '../errors.ts'
 import type { Platform } from '../platform.ts'
-import { fillTemplate, readTemplate } from '../render.ts'
+import { readTemplate } from '../render.ts'
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
 
@@ -25,24 +25,8 @@ export interface PortMapping {
 
 /** The config that the cluster should have been made with: ours, with the user's own file merged in. */
 export async function desiredConfig(platform: Platform): Promise<KindConfig> {
-  const { settings, places, applications, loopback } = platform
-  const template = await readTemplate('kind/cluster.yaml')
-  const config = parse(
-    fillTemplate(
-      template,
-      {
-        name: settings.CLUSTER_NAME,
-        image: settings.KIND_NODE_IMAGE,
-        loopback,
-        applicationsLoopback: applications.loopback,
-        httpPort: settings.INGRESS_HTTP_PORT,
-        httpsPort: settings.INGRESS_HTTPS_PORT,
-      },
-      'templates/kind/cluster.yaml',
-    ),
-  ) as KindConfig
-  for (let worker = 0; worker < Number(settings.CLUSTER_WORKERS); worker += 1)
-    config.nodes.push({ role: 'worker', image: settings.KIND_NODE_IMAGE })
+  const { places } = platform
+  const config = withSettings(parse(await readTemplate('kind/cluster.yaml')) as KindConfig, platform)
   const local = await readFile(places.localKindFile, 'utf8').catch(error => {
     if (error.code === 'ENOENT') return undefined
     throw badInput('The additions to the cluster cannot be read', [
@@ -50,6 +34,22 @@ export async function desiredConfig(platform: Platform): Promise<KindConfig> {
     ])
   })
   return local === undefined ? config : mergeLocal(config, local, basename(places.localKindFile))
+}
+
+function withSettings(template: KindConfig, { settings, applications, loopback }: Platform): KindConfig {
+  const image = settings.KIND_NODE_IMAGE
+  const hostPorts: Record<number, string> = { 80: settings.INGRESS_HTTP_PORT, 443: settings.INGRESS_HTTPS_PORT }
+  const nodes = template.nodes.map(node => ({
+    ...node,
+    image,
+    extraPortMappings: (node.extraPortMappings ?? []).map(mapping => ({
+      ...mapping,
+      hostPort: Number(hostPorts[mapping.containerPort] ?? mapping.hostPort),
+      listenAddress: mapping.protocol === 'UDP' ? applications.loopback : loopback,
+    })),
+  }))
+  const workers = Array.from({ length: Number(settings.CLUSTER_WORKERS) }, () => ({ role: 'worker', image }))
+  return { ...template, name: settings.CLUSTER_NAME, nodes: [...nodes, ...workers] }
 }
 
 /** Merges a user's file into the config. Throws with the line where it is not YAML, or where it names another cluster. */

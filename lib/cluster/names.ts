@@ -128,11 +128,11 @@ export async function ensurePodNames(platform: Platform): Promise<'unchanged' | 
   const manifests = nameManifests(names)
   const applied = await applyManifests(cluster, manifests.map(manifest => JSON.stringify(manifest)).join('\n---\n'))
   await removeOthers(platform, manifests)
-  const addresses = names.map(({ host, name }) => {
-    const service = applied.find(
-      ({ object }) => object.kind === 'Service' && object.metadata.name === serviceName(host),
-    )
-    return { name, ip: (service?.object.spec as { clusterIP: string }).clusterIP }
+  const addresses = names.flatMap(({ host, name }) => {
+    const spec = applied.find(
+      ({ object: { kind, metadata } }) => kind === 'Service' && metadata.name === serviceName(host),
+    )?.object.spec as { clusterIP: string } | undefined
+    return spec === undefined ? [] : [{ name, ip: spec.clusterIP }]
   })
   const changed = await ensureCorefile(platform, addresses)
   return changed || applied.some(({ outcome }) => outcome !== 'unchanged') ? 'updated' : 'unchanged'

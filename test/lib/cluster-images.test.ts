@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, beforeEach, describe, it } from 'node:test'
+import { clusterOf } from '../../lib/cluster/cluster.ts'
+import { fingerprintOf, sourcesOf } from '../../lib/cluster/images.ts'
+import { digestOf, requireRegistry } from '../../lib/cluster/images-registry.ts'
+import type { PlatformError } from '../../lib/errors.ts'
+import { goodPlatform } from '../helpers/platform.ts'
+
+describe('sources of applications', () => {
+  it('are the bundled placeholder where none is named', async () => {
+    const sources = await sourcesOf(await goodPlatform())
+    assert.deepEqual(
+      sources.map(({ application }) => application),
+      ['console', 'bootstrap', 'peer1', 'peer2'],
+    )
+    assert.ok(sources.every(({ folder }) => folder.endsWith('templates/applications/placeholder')))
+  })
+
+  it('are refused all at once where a folder or its Dockerfile is missing', async () => {
+    const settings = { CONSOLE_SOURCE: '/nowhere/console', PEER1_SOURCE: tmpdir() }
+    await assert.rejects(sourcesOf(await goodPlatform({ settings })), (error: PlatformError) => {
+      assert.equal(error.exitCode, 2)
+      assert.equal(
+        error.why,
+        `CONSOLE_SOURCE: /nowhere/console does not exist\nPEER1_SOURCE: ${tmpdir()} has no Dockerfile`,
+      )
+      return true
+    })
+  })
+})
+
+describe('the fingerprint of a source', () => {
+  let folder = ''
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'macula-source-'))
+    await writeFile(join(folder, 'Dockerfile'), 'FROM scratch\n')
+    await mkdir(join(folder, '.git'))
+  })
+  after(() => rm(folder, { recursive: true, force: true }))
+
+  it('changes with a file and not with what git does', async () => {
+    const before = await fingerprintOf(folder)
+    await writeFile(join(folder, '.git', 'index'), 'x')
+    assert.equal(await fingerprintOf(folder), before)
+    await writeFile(join(folder, 'new.js'), '')
+    assert.notEqual(await fingerprintOf(folder), before)
+  })
+})
+
+describe('the registry', () => {
+  let server: Server
+  let port = ''
+  const digest = `sha256:${'a'.repeat(64)}`
+  before(async () => {
+    server = createServer((request, response) => {
+      if (request.url === '/v2/') return response.end('{}')
+      const known =
+        request.url === '/v2/macula/console/manifests/dev' && request.headers.accept?.includes('oci.image.index')
+      response.writeHead(known ? 200 : 404, known ? { 'docker-content-digest': digest } : {}).end()
+    })
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    port = String((server.address() as AddressInfo).port)
+  })
+  after(() => server.close())
+
+  it('tells the digest of an image, or that it does not have it', async () => {
+    const platform = await goodPlatform({ settings: { REGISTRY_PORT: port } })
+    const { imagePrefix } = clusterOf(platform)
+    assert.equal(imagePrefix, `localhost:${port}/macula`)
+    assert.equal(await digestOf(platform, `${imagePrefix}/console`, 'dev'), digest)
+    assert.equal(await digestOf(platform, `${imagePrefix}/console`, 'other'), undefined)
+    await requireRegistry(platform)
+  })
+
+  it('is missed with its address and what starts it', async () => {
+    const platform = await goodPlatform({ settings: { REGISTRY_PORT: '1' } })
+    await assert.rejects(
+      requireRegistry(platform),
+      (error: PlatformError) =>
+        error.message === 'The registry does not answer at http://127.0.0.1:1' &&
+        /nobody listens/.test(error.why ?? '') &&
+        /start-infrastructure/.test(error.hint ?? ''),
+    )
+  })
+
+  it('has to be named for a cluster elsewhere', async () => {
+    const platform = await goodPlatform({ settings: { CLUSTER: 'existing', CLUSTER_CONTEXT: 'big' } })
+    await assert.rejects(requireRegistry(platform), (error: PlatformError) => /REGISTRY/.test(error.hint ?? ''))
+  })
+})

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { KubeObject } from '../../lib/cluster/kubectl.ts'
+import { troubleOf, unfinishedRollouts } from '../../lib/cluster/rollout.ts'
+
+const deployment = (status: object, generation = 2): KubeObject => ({
+  apiVersion: 'apps/v1',
+  kind: 'Deployment',
+  metadata: { name: 'console', generation },
+  spec: { replicas: 1 },
+  status,
+})
+
+const pod = (state: object, lastState = {}): KubeObject => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name: 'console-1' },
+  spec: { containers: [{ name: 'application', image: 'localhost:5001/macula/console@sha256:1' }] },
+  status: { containerStatuses: [{ name: 'application', image: '', restartCount: 3, state, lastState }] },
+})
+
+describe('a roll-out', () => {
+  const done = { observedGeneration: 2, replicas: 1, updatedReplicas: 1, availableReplicas: 1 }
+
+  it('is finished when nothing but available new pods is left', () => {
+    assert.deepEqual(unfinishedRollouts([deployment(done)]), [])
+  })
+
+  it('is not finished before its newest version has been seen, or while an old pod is there, or a new one is not available', () => {
+    for (const change of [{ observedGeneration: 1 }, { replicas: 2 }, { updatedReplicas: 0 }, { availableReplicas: 0 }])
+      assert.deepEqual(unfinishedRollouts([deployment({ ...done, ...change })]), ['console'], JSON.stringify(change))
+    assert.deepEqual(unfinishedRollouts([deployment({})]), ['console'])
+  })
+})
+
+describe('the trouble of a pod', () => {
+  it('names image and registry where the image cannot be pulled', () => {
+    const trouble = troubleOf(pod({ waiting: { reason: 'ImagePullBackOff', message: 'not found' } }))
+    assert.match(
+      trouble ?? '',
+      /ImagePullBackOff: localhost:5001\/macula\/console@sha256:1 from registry localhost:5001/,
+    )
+    assert.match(trouble ?? '', /not found/)
+  })
+
+  it('tells the exit code of a program that keeps ending', () => {
+    const trouble = troubleOf(pod({ waiting: { reason: 'CrashLoopBackOff' } }, { terminated: { exitCode: 3 } }))
+    assert.match(trouble ?? '', /exit code 3, 3 restarts/)
+  })
+
+  it('is not to be had while there is hope', () => {
+    for (const state of [
+      { running: {} },
+      { waiting: { reason: 'ContainerCreating' } },
+      { waiting: { reason: 'ErrImagePull' } },
+    ])
+      assert.equal(troubleOf(pod(state)), undefined)
+  })
+})

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { applicationObjects } from '../../lib/cluster/apps.ts'
+import { applicationNames } from '../../lib/cluster/cluster.ts'
+import { imagesIn, ingressObjects } from '../../lib/cluster/ingress.ts'
+import type { KubeObject } from '../../lib/cluster/kubectl.ts'
+import type { Settings } from '../../lib/env.ts'
+import { hasTool } from '../../lib/exec.ts'
+import { examplePlaces, goodPlatform } from '../helpers/platform.ts'
+
+const skip = (await hasTool('kubectl')) ? false : 'kubectl is not installed'
+const digest = (letter: string) => `sha256:${letter.repeat(64)}`
+
+let folder = ''
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'macula-apps-'))
+})
+after(() => rm(folder, { recursive: true, force: true }))
+
+const platformWith = (settings: Partial<Settings> = {}) => goodPlatform({ settings, places: examplePlaces(folder) })
+const ofKind = (objects: readonly KubeObject[], kind: string) => objects.filter(object => object.kind === kind)
+const hostsOf = (objects: readonly KubeObject[]) =>
+  ofKind(objects, 'Ingress').flatMap(({ spec }) =>
+    (spec as { rules: { host: string }[] }).rules.map(({ host }) => host),
+  )
+
+describe('the applications', { skip }, () => {
+  const build = async (settings: Partial<Settings> = {}) => {
+    const platform = await platformWith(settings)
+    const images = applicationNames(platform).map((application, index) => ({
+      application,
+      repository: `localhost:5001/macula/${application}`,
+      tag: 'tag',
+      digest: digest(String(index)),
+    }))
+    return applicationObjects(platform, images)
+  }
+
+  it('have a Deployment, a Service and an Ingress each, for every name of the catalogue', async () => {
+    const objects = await build()
+    const names = ['bootstrap', 'console', 'peer1', 'peer2']
+    assert.deepEqual(
+      ofKind(objects, 'Deployment')
+        .map(({ metadata }) => metadata.name)
+        .sort(),
+      names,
+    )
+    assert.deepEqual(
+      hostsOf(objects).sort(),
+      names.map(name => `${name}.macula.local`),
+    )
+    for (const name of names)
+      assert.ok(
+        ofKind(objects, 'Service').some(({ metadata }) => metadata.name === name),
+        name,
+      )
+    assert.ok(objects.every(({ kind, metadata }) => kind === 'Namespace' || metadata.namespace === 'macula'))
+  })
+
+  it('run the image that was pushed, by its digest', async () => {
+    assert.deepEqual(imagesIn(ofKind(await build(), 'Deployment')).sort(), [
+      `localhost:5001/macula/bootstrap@${digest('1')}`,
+      `localhost:5001/macula/console@${digest('0')}`,
+      `localhost:5001/macula/peer1@${digest('2')}`,
+      `localhost:5001/macula/peer2@${digest('3')}`,
+    ])
+  })
+
+  it("follow the settings' domain", async () => {
+    const objects = await build({ MACULA_DOMAIN: 'dev.test' })
+    assert.ok(hostsOf(objects).every(host => host.endsWith('.dev.test')))
+    const [config] = ofKind(objects, 'ConfigMap')
+    assert.equal(
+      (config as unknown as { data: Record<string, string> }).data.OTEL_EXPORTER_OTLP_ENDPOINT,
+      'http://tempo.dev.test:4318',
+    )
+    assert.ok(!JSON.stringify(objects).includes('macula.local'))
+  })
+
+  it('listen for peers on the node port that the cluster maps', async () => {
+    const mesh = ofKind(await build(), 'Service').find(({ metadata }) => metadata.name === 'peer1-mesh')
+    assert.deepEqual((mesh as unknown as { spec: { ports: object[] } }).spec.ports, [
+      { name: 'mesh', nodePort: 30443, port: 4433, protocol: 'UDP', targetPort: 'mesh' },
+    ])
+  })
+})
+
+describe('the ingress controllers', { skip }, () => {
+  for (const controller of ['nginx', 'traefik']) {
+    it(`${controller} is pinned by digest and takes the ports of the node that has them mapped`, async () => {
+      const objects = await ingressObjects(await platformWith({ INGRESS_CONTROLLER: controller }))
+      const [deployment] = ofKind(objects, 'Deployment')
+      assert.match(imagesIn(objects)[0] ?? '', /:v\d+\.\d+\.\d+@sha256:[0-9a-f]{64}$/)
+      const { spec } = (deployment as unknown as { spec: { template: { spec: Record<string, unknown> } } }).spec
+        .template
+      assert.deepEqual(spec.nodeSelector, { 'ingress-ready': 'true' })
+      const [container] = spec.containers as { ports: { hostPort: number }[] }[]
+      assert.deepEqual(
+        container?.ports.map(({ hostPort }) => hostPort),
+        [80, 443],
+      )
+      const [ingressClass] = ofKind(objects, 'IngressClass')
+      assert.equal(ingressClass?.metadata.name, 'nginx')
+      assert.deepEqual(ingressClass?.spec, { controller: 'k8s.io/ingress-nginx' })
+    })
+  }
+
+  it('take an image of the user in the place of the pinned one', async () => {
+    const images = async (settings: Partial<Settings>) => imagesIn(await ingressObjects(await platformWith(settings)))
+    assert.deepEqual(await images({ INGRESS_CONTROLLER: 'traefik', INGRESS_IMAGE: 'traefik:v3.6.12' }), [
+      'traefik:v3.6.12',
+    ])
+    const [mirrored = ''] = await images({ INGRESS_CONTROLLER: 'traefik', IMAGE_MIRROR: 'mirror.test/hub' })
+    assert.match(mirrored, /^mirror\.test\/hub\/library\/traefik:v3.*@sha256:/)
+  })
+
+  it("have a health page under the settings' domain", async () => {
+    const objects = await ingressObjects(await platformWith({ MACULA_DOMAIN: 'dev.test' }))
+    assert.deepEqual(hostsOf(objects), ['ingress.dev.test'])
+  })
+})
