@@ -140,7 +140,12 @@ function describe(service: Service, container: Container | undefined, seen: Seen
     url: urlOf(service),
     address: addressOf(service),
     state,
-    detail: seen === undefined ? engine : seen.ok ? seen.detail : `${seen.detail}; container ${engine}`,
+    detail:
+      seen === undefined || container?.state !== 'running'
+        ? engine
+        : seen.ok
+          ? seen.detail
+          : `${seen.detail}; container ${engine}`,
     since: container?.since,
     container: service.container,
     image: service.image,

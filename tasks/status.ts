@@ -53,7 +53,7 @@ function paint({ state, standIn }: ServiceStatus, color: boolean): string {
 /** What a reader has to know beside the state: that it is not the real thing, or why it is not well. */
 function note({ state, standIn, detail }: ServiceStatus): string {
   const mark = standIn === undefined ? '' : standIn === 'real' ? 'stand-in' : 'placeholder'
-  return [mark, good.has(state) ? '' : detail].filter(Boolean).join('; ')
+  return [mark, good.has(state) || detail === state ? '' : detail].filter(Boolean).join('; ')
 }
 
 function hintFor(troubled: readonly ServiceStatus[]): string {

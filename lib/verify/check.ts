@@ -126,8 +126,11 @@ function toolsOf({ lookups }: Situation, signal: AbortSignal, limits: Limits): T
 function attribute(checks: readonly Check[], results: CheckResult[], situation: Situation): CheckResult[] {
   const failed = new Map(results.filter(({ ok }) => ok === false).map(result => [result.name, result]))
   const byName = new Map(checks.map(check => [check.name, check]))
+  // a service that does not run is its own trouble, whatever else is wrong
+  const known = new Set(situation.platform.services.map(({ name }) => name))
+  const isDown = (service: string) => known.has(service) && situation.containers.get(service)?.state !== 'running'
   const culprit = (check: Check, seen: readonly string[] = []): string | undefined => {
-    for (const need of check.needs ?? []) {
+    for (const need of isDown(check.service) ? [] : (check.needs ?? [])) {
       const needed = byName.get(need)
       if (needed === undefined || needed.service === check.service || seen.includes(need) || !failed.has(need)) continue
       return culprit(needed, [...seen, need]) ?? need

@@ -23,8 +23,8 @@ export const names: Family = ({ platform, lookups, unique, ipv6Answer }) => [
       )
       const wrong = all.find(({ answer }) => answer.addresses.length > 0)
       if (wrong) throw new PlatformError(`${wrong.name} has the IPv6 address ${describeLookup(wrong.answer)}`)
-      const slow = all.find(({ answer }) => answer.error === 'timeout')
-      if (slow) throw new PlatformError(`${slow.name}: ${describeLookup(slow.answer)}`)
+      const unanswered = all.find(({ answer }) => answer.error === 'timeout' || answer.error === 'EAI_AGAIN')
+      if (unanswered) throw new PlatformError(`${unanswered.name}: ${describeLookup(unanswered.answer)}`)
       // 'no such name' or a refusal breaks programs that link musl, though glibc forgives it
       const [first] = platform.names
       const code = first && (await ipv6Answer(first.name, signal))

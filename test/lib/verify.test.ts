@@ -178,6 +178,14 @@ describe('whose trouble a failure is', () => {
     })
   })
 
+  it('stays with a service that does not run, whatever it needs', async () => {
+    const down = situation({ containers: { loki: { state: 'exited', exitCode: 1 } } })
+    assert.deepEqual(await okOf([wrong('page', 'nginx'), wrong('log line', 'loki', { needs: ['page'] })], down), {
+      page: false,
+      'log line': false,
+    })
+  })
+
   it('leaves what succeeds alone, whatever it needs', async () => {
     assert.deepEqual(await okOf([wrong('name', 'dnsmasq'), right('page', 'nginx', { needs: ['name'] })]), {
       name: false,
@@ -249,6 +257,11 @@ describe('checks of names', () => {
     assert.deepEqual(await run({ '6:s3.macula.local': { addresses: ['::1'] } }), [
       'no IPv6 address in macula.local: s3.macula.local has the IPv6 address ::1',
     ])
+  })
+
+  it('are not green where no name server answers', async () => {
+    const red = await run({ '6:s3.macula.local': { addresses: [], error: 'EAI_AGAIN' } })
+    assert.deepEqual(red, ['no IPv6 address in macula.local: s3.macula.local: no name server answered'])
   })
 
   it("are red where the name server says 'no such name' in place of an empty answer", async () => {
