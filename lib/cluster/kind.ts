@@ -23,10 +23,13 @@ export interface PortMapping {
   [key: string]: Json
 }
 
-/** The config that the cluster should have been made with: ours, with the user's own file merged in. */
-export async function desiredConfig(platform: Platform): Promise<KindConfig> {
+/**
+ * The config that the cluster should have been made with: ours, with the user's own file merged in. With `publish`, the node also takes
+ * ports 80 and 443 of the applications' loopback address itself: where nothing on the machine could lead them to it.
+ */
+export async function desiredConfig(platform: Platform, publish = false): Promise<KindConfig> {
   const { places } = platform
-  const config = withSettings(parse(await readTemplate('kind/cluster.yaml')) as KindConfig, platform)
+  const config = withSettings(parse(await readTemplate('kind/cluster.yaml')) as KindConfig, platform, publish)
   const local = await readFile(places.localKindFile, 'utf8').catch(error => {
     if (error.code === 'ENOENT') return undefined
     throw badInput('The additions to the cluster cannot be read', [
@@ -36,18 +39,28 @@ export async function desiredConfig(platform: Platform): Promise<KindConfig> {
   return local === undefined ? config : mergeLocal(config, local, basename(places.localKindFile))
 }
 
-function withSettings(template: KindConfig, { settings, applications, loopback }: Platform): KindConfig {
+function withSettings(
+  template: KindConfig,
+  { settings, applications, loopback }: Platform,
+  publish: boolean,
+): KindConfig {
   const image = settings.KIND_NODE_IMAGE
   const hostPorts: Record<number, string> = { 80: settings.INGRESS_HTTP_PORT, 443: settings.INGRESS_HTTPS_PORT }
-  const nodes = template.nodes.map(node => ({
-    ...node,
-    image,
-    extraPortMappings: (node.extraPortMappings ?? []).map(mapping => ({
-      ...mapping,
-      hostPort: Number(hostPorts[mapping.containerPort] ?? mapping.hostPort),
-      listenAddress: mapping.protocol === 'UDP' ? applications.loopback : loopback,
-    })),
-  }))
+  const nodes = template.nodes.map(node => {
+    const mappings = node.extraPortMappings ?? []
+    const ofApplications = { listenAddress: applications.loopback }
+    const extraPortMappings = [
+      ...mappings.map(mapping => ({
+        ...mapping,
+        hostPort: Number(hostPorts[mapping.containerPort] ?? mapping.hostPort),
+        listenAddress: mapping.protocol === 'UDP' ? applications.loopback : loopback,
+      })),
+      ...mappings
+        .filter(({ protocol }) => publish && protocol === 'TCP')
+        .map(mapping => ({ ...mapping, hostPort: mapping.containerPort, ...ofApplications })),
+    ]
+    return { ...node, image, extraPortMappings }
+  })
   const workers = Array.from({ length: Number(settings.CLUSTER_WORKERS) }, () => ({ role: 'worker', image }))
   return { ...template, name: settings.CLUSTER_NAME, nodes: [...nodes, ...workers] }
 }

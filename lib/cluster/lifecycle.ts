@@ -6,6 +6,7 @@ import { ask, lastLines, run } from '../exec.ts'
 import type { Platform } from '../platform.ts'
 import { describeHolder, hintToFree, holdersOf, listeners } from '../ports.ts'
 import { writeIfChanged } from '../render.ts'
+import { chooseEngine, inspectMachine } from '../routes/choose.ts'
 import { clusterFolder, clusterOf, platformNamespace } from './cluster.ts'
 import { configText, desiredConfig, differences, type KindConfig, phaseOf } from './kind.ts'
 import { applyManifests, askKubectl, getObject, kubectl } from './kubectl.ts'
@@ -35,7 +36,8 @@ export async function ensureCluster(
   const { settings } = platform
   await requireKindProgram(settings.KIND_NODE_IMAGE)
   await requireKubectl()
-  const wanted = await desiredConfig(platform)
+  const engine = chooseEngine(settings.ROUTING, await inspectMachine())
+  const wanted = await desiredConfig(platform, engine === 'publish')
   const nodes = await nodesOf(settings.CLUSTER_NAME)
   if (nodes.length > 0) {
     if (await isUnfinished(platform)) report('removing a cluster that was not finished')

@@ -3,8 +3,9 @@ import type { Platform, Route } from '../platform.ts'
 /** Group of the routes to the cluster's ingress. */
 export const clusterGroup = 'applications'
 
-/** 127.0.0.2:80 and :443 lead to the ports that the KinD node has on the first loopback address; 4433/udp is mapped by KinD itself. */
+/** 127.0.0.2:80 and :443 lead to the ports that the KinD node has on the first loopback address; 4433/udp is mapped by KinD itself. None for a cluster elsewhere. */
 export function clusterRoutes({ settings, applications, loopback }: Platform): Route[] {
+  if (settings.CLUSTER === 'existing') return []
   const route = (listen: number, target: string): Route => ({
     group: clusterGroup,
     service: 'ingress',

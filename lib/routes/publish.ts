@@ -29,7 +29,12 @@ export function publishEngine(platform: Platform, asker: Runner = ask): RouteEng
     installed,
     async apply(routes) {
       const held = await installed()
-      const missing = routes.filter(route => !held.some(other => sameRoute(route, other)))
+      // the way to the cluster is published by KinD's node
+      const missing = routes.filter(
+        route =>
+          platform.services.some(({ address }) => address === route.target.ip) &&
+          !held.some(other => sameRoute(route, other)),
+      )
       if (missing.length > 0) {
         throw new PlatformError(
           `Docker Compose does not publish ${missing.map(({ listen }) => addressText(listen)).join(', ')}`,

@@ -23,6 +23,16 @@ describe('the kind config', () => {
     )
   })
 
+  it("takes the applications' own ports where nothing else could lead them to the node", async () => {
+    const { nodes } = await desiredConfig(await goodPlatform(), true)
+    assert.deepEqual(
+      nodes[0]?.extraPortMappings
+        ?.slice(3)
+        .map(({ listenAddress, hostPort, containerPort }) => `${listenAddress}:${hostPort} → ${containerPort}`),
+      ['127.0.0.2:80 → 80', '127.0.0.2:443 → 443'],
+    )
+  })
+
   it('follows the settings', async () => {
     const settings = {
       CLUSTER_NAME: 'other',

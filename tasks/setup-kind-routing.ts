@@ -1,0 +1,12 @@
+import { clusterGroup, clusterRoutes } from '../lib/cluster/routing.ts'
+import { defineRoutingTask } from '../lib/routes/task.ts'
+
+// Leaves units or socat processes, see lib/routes/task.ts; --remove and `task teardown` take them away.
+// 4433/udp needs no route: KinD itself listens on the applications' loopback address.
+export default defineRoutingTask({
+  name: 'setup-kind-routing',
+  summary: "Lead ports 80 and 443 of the applications' loopback address to the cluster's ingress",
+  replaces: 'scripts/setup-kind-routing.sh',
+  owns: group => group === clusterGroup,
+  routesOf: clusterRoutes,
+})
