@@ -58,6 +58,6 @@ function note({ state, standIn, detail }: ServiceStatus): string {
 
 function hintFor(troubled: readonly ServiceStatus[]): string {
   if (troubled.every(({ state }) => state === 'not created')) return 'task start-infrastructure'
-  if (troubled.every(({ detail }) => detail.includes('does not resolve'))) return 'task setup-dnsmasq'
+  if (troubled.some(({ detail }) => detail.includes('does not resolve'))) return 'task setup-dnsmasq'
   return `task logs -- ${troubled[0]?.name}`
 }

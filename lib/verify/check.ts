@@ -83,9 +83,10 @@ async function runCheck(check: Check, situation: Situation, limits: Limits): Pro
   const started = performance.now()
   const container = situation.containers.get(service)
   const placeholder = container?.standIn === 'placeholder'
+  const { container: containerName, group } = situation.platform.services.find(({ name }) => name === service) ?? {}
   const end = (ok: boolean | null, detail: string): CheckResult => {
     const seconds = Math.round(performance.now() - started) / 1000
-    const hint = check.hint ?? (container ? `task logs -- ${service}` : 'task start-infrastructure')
+    const hint = check.hint ?? hintFor(group, container, detail)
     return { name, service, ok, detail, ...(ok === false ? { hint } : {}), seconds }
   }
   if (placeholder && check.realOnly) return end(null, 'a placeholder stands here')
@@ -96,13 +97,20 @@ async function runCheck(check: Check, situation: Situation, limits: Limits): Pro
     return placeholder ? end(null, `a placeholder stands here; ${seen}`) : end(true, seen)
   } catch (error) {
     if (error instanceof NotVerified) return end(null, error.message)
-    const known = situation.platform.services.find(({ name }) => name === service)
     const engine =
-      known === undefined || isWell(container) ? '' : `; ${known.container} is ${describeContainer(container)}`
+      containerName === undefined || isWell(container) ? '' : `; ${containerName} is ${describeContainer(container)}`
     return end(false, messageOf(error) + engine)
   } finally {
     done()
   }
+}
+
+function hintFor(group: string | undefined, container: Container | undefined, detail: string): string {
+  if (container === undefined) return 'task start-infrastructure'
+  // the container is content, so what is missing is the way to it
+  if (isWell(container) && detail.startsWith('nobody listens') && group !== 'infrastructure')
+    return group === 'observability' ? 'task setup-observability-routing' : 'task setup-data-routing'
+  return `task logs -- ${container.service}`
 }
 
 function toolsOf({ lookups }: Situation, signal: AbortSignal, limits: Limits): Tools {

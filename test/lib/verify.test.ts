@@ -90,6 +90,20 @@ describe('the result of a check', () => {
     assert.equal(result?.hint, 'task start-infrastructure')
   })
 
+  it('names the routes as the next step where the container is well and nobody listens', async () => {
+    const unrouted = (service: string) =>
+      right(service, service, {
+        run: async () => {
+          throw new Error('nobody listens on 127.0.0.5:3100')
+        },
+      })
+    const results = await runChecks([unrouted('loki'), unrouted('minio'), unrouted('registry')], situation(), limits)
+    assert.deepEqual(
+      results.map(({ hint }) => hint),
+      ['task setup-observability-routing', 'task setup-data-routing', 'task logs -- registry'],
+    )
+  })
+
   it('is never green for a placeholder, and red where not even that answers', async () => {
     let asked = false
     const real = right('real', 'tempo', {
