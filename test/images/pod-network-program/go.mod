@@ -1,0 +1,3 @@
+module macula.local/pod-network
+
+go 1.21
