@@ -7,7 +7,7 @@ import { ensurePackages, requireNode, root, typescriptArguments } from '../lib/b
 
 requireNode()
 ensurePackages()
-const [kind, ...named] = process.argv.slice(2)
+const [kind = 'unit', ...named] = process.argv.slice(2)
 const files = named.length > 0 ? named : testFiles(kind === 'e2e' ? ['e2e'] : ['lib', 'tasks', 'templates'])
 // one after the other where files share an engine and its ports
 const concurrency = kind === 'e2e' ? ['--test-concurrency=1'] : []
