@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import type { Address, Platform } from '../platform.ts'
 import { fillTemplate, readTemplate } from '../render.ts'
 
@@ -20,6 +21,12 @@ export interface DnsmasqSettings {
 /** The name whose TXT record tells which configuration the running dnsmasq has read. */
 export function versionName(domain: string): string {
   return `_config.${domain}`
+}
+
+/** The same for the configuration that is in place, whose domain may be another; undefined where there is none. */
+export async function installedVersionName(): Promise<string | undefined> {
+  const text = await readFile(configPath, 'utf8').catch(() => '')
+  return /^txt-record=([^,]+),/m.exec(text)?.[1]
 }
 
 /** The text of our dnsmasq.conf, and the version that the server which read it answers with. */

@@ -4,7 +4,7 @@ import type { Journal, Outcome, Undone } from '../journal.ts'
 import type { Address, Platform } from '../platform.ts'
 import { listeners } from '../ports.ts'
 import type { Privilege } from '../privilege.ts'
-import { type DnsmasqSettings, upstreamPath, versionName } from './config.ts'
+import { type DnsmasqSettings, installedVersionName, upstreamPath } from './config.ts'
 import { daemonUser, ensureConfig, ensureDnsmasq, ensureRunning } from './daemon.ts'
 import { type ResolverFacts, resolverFacts } from './facts.ts'
 import { query } from './query.ts'
@@ -35,8 +35,9 @@ export interface DnsStep {
 export async function planDns(platform: Platform, host: Host): Promise<DnsPlan> {
   const facts = await resolverFacts(host)
   const adapter = chooseResolver(platform.settings.RESOLVER, facts)
+  const name = await installedVersionName()
   const isOurs = async (address: Address) =>
-    (await query(address, versionName(platform.domain), 'TXT', 500)).kind === 'records'
+    name !== undefined && (await query(address, name, 'TXT', 500)).kind === 'records'
   const listen = await chooseListen(adapter.listens(platform.loopback), await listeners(), isOurs)
   const { upstream, servers } = adapter.upstream(facts, listen)
   return { host, facts, adapter, servers, dnsmasq: { listen, upstream, user: await daemonUser(host) } }
