@@ -1,4 +1,5 @@
 import { placesOf } from '../lib/env.ts'
+import { ensureGrafanaPassword } from '../lib/grafana.ts'
 import { missingImages, pullImages } from '../lib/images.ts'
 import { bytes, counted } from '../lib/output.ts'
 import { loadPlatform } from '../lib/platform.ts'
@@ -48,6 +49,8 @@ export default defineTask({
         ready: (service, seconds) => progress.line(`${service} ready after ${seconds.toFixed(1)} s`),
       }),
     )
+
+    await out.step("Settle Grafana's password", () => ensureGrafanaPassword(platform))
 
     out.summary(`http://home.${platform.domain} leads to every service once DNS is set up: task setup-dnsmasq`)
   },
