@@ -34,11 +34,13 @@ export interface SandboxOptions {
   environment: NodeJS.ProcessEnv
   /** Groups of services, comma separated; undefined = all. */
   only: string | undefined
+  /** More variables for everything that runs inside. */
+  variables?: Record<string, string>
   warn: (text: string) => void
 }
 
 /** Makes nothing yet. */
-export function sandboxOf({ store, cacheDir, environment, only, warn }: SandboxOptions): Sandbox {
+export function sandboxOf({ store, cacheDir, environment, only, variables, warn }: SandboxOptions): Sandbox {
   const path = environment.PATH ?? ''
   const supply: SupplyOptions = { cacheDir }
   let raised: { namespace: Namespace; engine: EngineOptions; state: SandboxState } | undefined
@@ -57,7 +59,11 @@ export function sandboxOf({ store, cacheDir, environment, only, warn }: SandboxO
       progress.update('making namespaces')
       const namespace = await startNamespace(store, [store.folder, root, '/tmp'])
       const engine = { store, programs, environment: engineEnvironment(programs, path) }
-      const inside = { ...sandboxEnvironment(store, engine.environment), ...(only ? { MACULA_ONLY: only } : {}) }
+      const inside = {
+        ...sandboxEnvironment(store, engine.environment),
+        ...(only ? { MACULA_ONLY: only } : {}),
+        ...variables,
+      }
       // from here on `end` knows of it, whatever happens
       raised = { namespace, engine, state: await rememberSandbox(store, namespace, inside) }
       await bringPackages(store, namespace, packages)

@@ -15,6 +15,9 @@ const foreign = [
   ...['http_proxy', 'https_proxy', 'all_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY'],
 ]
 
+/** What a command has to know to run inside. */
+export type Inside = Pick<SandboxState, 'init' | 'environment'>
+
 /** The variables that tell the workflow where it is, on top of the engine's. */
 export function sandboxEnvironment(store: Store, engine: Record<string, string>): Record<string, string> {
   return {
@@ -27,7 +30,7 @@ export function sandboxEnvironment(store: Store, engine: Record<string, string>)
 }
 
 /** The sandbox's settings and state as seen from outside. */
-export function placesInside({ init, environment }: Pick<SandboxState, 'init' | 'environment'>): Places {
+export function placesInside({ init, environment }: Inside): Places {
   const seen = placesOf(environment)
   const outside = (path: string) => join(`/proc/${init.pid}/root`, path)
   return { ...seen, envFile: outside(seen.envFile), stateDir: outside(seen.stateDir) }
@@ -61,7 +64,7 @@ export const defaultName = 'default'
 
 /** Runs a command in the sandbox whose exit code is an answer; in this checkout, which is the machine's own there too. */
 export function askInside(
-  { init, environment }: Pick<SandboxState, 'init' | 'environment'>,
+  { init, environment }: Inside,
   command: readonly string[],
   options: RunOptions = {},
 ): Promise<Result> {
@@ -70,7 +73,7 @@ export function askInside(
 
 /** Runs a command in the sandbox that has to succeed. */
 export function runInside(
-  { init, environment }: Pick<SandboxState, 'init' | 'environment'>,
+  { init, environment }: Inside,
   command: readonly string[],
   options: RunOptions = {},
 ): Promise<Result> {
@@ -78,7 +81,7 @@ export function runInside(
 }
 
 /** Opens a shell in the sandbox at this terminal; its exit code comes back. */
-export async function openShell(state: SandboxState): Promise<number> {
+export async function openShell(state: Inside): Promise<number> {
   const prompt = `(sandbox ${state.environment.MACULA_SANDBOX}) \\w\\$ `
   const startFile = `${settingsFolder}/bashrc`
   // a user's own start file may set PATH and prompt anew
@@ -89,7 +92,7 @@ export async function openShell(state: SandboxState): Promise<number> {
 }
 
 /** Runs a user's command line in the sandbox, with this process's own streams; its exit code comes back, 128 + n for signal n. */
-export async function execute(state: SandboxState, commandLine: string): Promise<number> {
+export async function execute(state: Inside, commandLine: string): Promise<number> {
   const words = ['bash', '-c', 'bash -c "$0"; exit $?', commandLine]
   const result = await askInside(state, words, { inherit: true })
   return result.exitCode ?? ExitCode.failed

@@ -1,0 +1,52 @@
+import { readdir, readFile, readlink } from 'node:fs/promises'
+import { childrenOf, identityOf, isAlive, type ProcessIdentity } from '../../lib/sandbox/identity.ts'
+
+/** All that a sandbox consists of, as the machine sees it while it is up. */
+export interface Footprint {
+  processes: ProcessIdentity[]
+  /** Like `net:[4026532178]`. */
+  namespaces: Set<string>
+}
+
+/** The processes below `pid` with the namespaces they live in, apart from the machine's own. */
+export async function footprintOf(pid: number): Promise<Footprint> {
+  const pids = [pid]
+  // grows while it is walked: children of children
+  for (const parent of pids) pids.push(...(await childrenOf(parent)))
+  const own = new Set(await namespacesOf('self'))
+  const footprint: Footprint = { processes: [], namespaces: new Set() }
+  for (const each of pids) {
+    const identity = await identityOf(each)
+    if (identity) footprint.processes.push(identity)
+    for (const namespace of await namespacesOf(each)) if (!own.has(namespace)) footprint.namespaces.add(namespace)
+  }
+  return footprint
+}
+
+/** What is still there of a sandbox, in words; empty when it is gone. */
+export async function leftovers(
+  { processes, namespaces }: Footprint,
+  cgroup: string,
+  folder: string,
+): Promise<string[]> {
+  const found: string[] = []
+  for (const process of processes) if (await isAlive(process)) found.push(`process ${process.pid}`)
+  for (const entry of await readdir('/proc')) {
+    if (!/^\d+$/.test(entry)) continue
+    for (const namespace of await namespacesOf(entry))
+      if (namespaces.has(namespace)) found.push(`${namespace} of ${entry}`)
+  }
+  for (const parent of ['', ...(await readdir('/sys/fs/cgroup'))]) {
+    const names = await readdir(`/sys/fs/cgroup/${parent}`).catch((): string[] => [])
+    if (names.includes(cgroup)) found.push(`cgroup ${parent}/${cgroup}`)
+  }
+  const mounts = await readFile('/proc/self/mountinfo', 'utf8')
+  found.push(...mounts.split('\n').filter(line => line.includes(folder) || line.includes('macula')))
+  return found
+}
+
+async function namespacesOf(pid: number | string): Promise<string[]> {
+  const kinds = ['net', 'mnt', 'pid']
+  const links = await Promise.all(kinds.map(kind => readlink(`/proc/${pid}/ns/${kind}`).catch(() => undefined)))
+  return links.filter(link => link !== undefined)
+}

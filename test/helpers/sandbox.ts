@@ -1,0 +1,92 @@
+import { join } from 'node:path'
+import { placesOf } from '../../lib/env.ts'
+import { messageOf } from '../../lib/errors.ts'
+import type { Result, RunOptions } from '../../lib/exec.ts'
+import type { StepProgress } from '../../lib/output.ts'
+import { withLock } from '../../lib/sandbox/cache.ts'
+import { sandboxOf } from '../../lib/sandbox/raise.ts'
+import { requireSandboxMachine } from '../../lib/sandbox/requirements.ts'
+import { askInside } from '../../lib/sandbox/sandbox.ts'
+import { storeOf } from '../../lib/sandbox/store.ts'
+
+/** A sandbox with the platform in it, for one test file. */
+export interface TestSandbox {
+  /** Runs a script with bash inside, in the checkout; a non-zero exit code is an answer. */
+  exec(script: string, options?: RunOptions): Promise<Result>
+  /** Runs one command inside. */
+  ask(command: readonly string[], options?: RunOptions): Promise<Result>
+  /** Variables of the sandbox, MACULA_ENV_FILE and DOCKER_HOST among them. */
+  env: Readonly<Record<string, string>>
+  /** Where the file of that name inside is seen from outside. */
+  path(inside: string): string
+  end(): Promise<void>
+}
+
+export interface TestSandboxOptions {
+  /** Groups of services; all when left out. */
+  only?: readonly string[]
+  /** Words for lib/launch.mjs; `false` leaves the sandbox with nothing but engine, images and settings. */
+  workflow?: readonly string[] | false
+  /** Added to the environment of everything inside. */
+  env?: Record<string, string>
+}
+
+/** Why sandboxes cannot run on this computer; false where they can. Made for the `skip` of node:test. */
+export async function noSandbox(): Promise<string | false> {
+  return requireSandboxMachine(placesOf().cacheDir).then(
+    () => false,
+    error => `no sandbox here: ${messageOf(error)}`,
+  )
+}
+
+/**
+ * Brings up a sandbox with the platform. All test files share one store, so that images are built once; a second caller waits for the first.
+ * It ends with this process, however that ends.
+ */
+export async function startSandbox({
+  only,
+  workflow = ['platform', '--yes'],
+  env = {},
+}: TestSandboxOptions = {}): Promise<TestSandbox> {
+  const { cacheDir } = placesOf()
+  const release = await holdLock(join(cacheDir, 'locks', 'sandbox-tests'))
+  const sandbox = sandboxOf({
+    store: storeOf(cacheDir, 'tests'),
+    cacheDir,
+    environment: process.env,
+    variables: env,
+    only: only?.join(','),
+    warn: text => process.stderr.write(`${text}\n`),
+  })
+  const end = async () => {
+    await sandbox.end()
+    release()
+  }
+  try {
+    await sandbox.raise(silent)
+    await sandbox.supply(silent)
+    if (workflow) await sandbox.runWorkflow(workflow)
+  } catch (error) {
+    await end()
+    throw error
+  }
+  const { state } = sandbox
+  const ask = (command: readonly string[], options?: RunOptions) => askInside(state, command, options)
+  return {
+    exec: (script, options) => ask(['bash', '-c', script], options),
+    ask,
+    env: state.environment,
+    path: inside => join(`/proc/${state.init.pid}/root`, inside),
+    end,
+  }
+}
+
+const silent: StepProgress = { update: () => {}, line: () => {} }
+
+/** Takes the lock and keeps it until the function it returns is called. */
+async function holdLock(file: string): Promise<() => void> {
+  const waiting = () => process.stderr.write('waiting for other sandbox tests\n')
+  return new Promise((resolve, reject) => {
+    withLock(file, waiting, () => new Promise<void>(release => resolve(release))).catch(reject)
+  })
+}
