@@ -1,0 +1,36 @@
+import { requireCgroupFor, requireKindProgram, requireKubectl } from '../cluster/versions.ts'
+import type { Platform } from '../platform.ts'
+import { type Check, type Finding, findingOf } from './finding.ts'
+
+/** The programs of the cluster. They are missed at the cluster's own steps only: without them everything else still works. */
+export function clusterCheck({ settings }: Platform): Check {
+  const image = settings.KIND_NODE_IMAGE
+  const programs: [string, () => Promise<string>][] = [
+    ...(settings.CLUSTER === 'kind'
+      ? [['kind', () => requireKindProgram(image)] as [string, () => Promise<string>]]
+      : []),
+    ['kubectl', requireKubectl],
+  ]
+  return {
+    name: 'Cluster',
+    async look() {
+      const found = await Promise.all(
+        programs.map(([name, ask]) =>
+          ask().then(
+            detail => ok(name, detail),
+            error => later(name, error),
+          ),
+        ),
+      )
+      if (settings.CLUSTER !== 'kind') return found
+      const control = await requireCgroupFor(image).then(
+        () => [],
+        error => [later('cgroups', error)],
+      )
+      return [...found, ...control]
+    },
+  }
+}
+
+const ok = (check: string, detail: string): Finding => ({ check, state: 'ok', detail })
+const later = (check: string, error: unknown): Finding => ({ ...findingOf(check, error), state: 'warn' })

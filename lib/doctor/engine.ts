@@ -1,0 +1,84 @@
+import { engineVersion } from '../docker.ts'
+import { ask, lastLines, type Runner } from '../exec.ts'
+import type { Check, Finding } from './finding.ts'
+
+/** Engine 25 brought `start_interval` (API 1.44), which the healthchecks use. */
+const oldestEngine = [25]
+/** Up to 28.3.2 a reload of the firewall let neighbours reach ports that are published on loopback addresses. */
+const safeEngine = [28, 3, 3]
+const enginePages = 'https://docs.docker.com/engine/install/'
+const composePages = 'https://docs.docker.com/compose/install/'
+
+/** The Docker engine: there, running, ours to use, new enough. */
+export function engineCheck(asker: Runner = ask, hasTool: (name: string) => Promise<boolean>): Check {
+  const check = 'Docker engine'
+  return {
+    name: check,
+    async look() {
+      if (!(await hasTool('docker')))
+        return [{ check, state: 'fail', detail: 'docker is not installed', hint: `Install Docker: ${enginePages}` }]
+      const version = await engineVersion(asker)
+      if (isOlder(version, oldestEngine)) {
+        const detail = `${version} is too old: the platform needs ${oldestEngine.join('.')} or newer`
+        return [{ check, state: 'fail', detail, hint: `Update Docker: ${enginePages}` }]
+      }
+      if (isOlder(version, safeEngine)) {
+        const detail = `${version}; before ${safeEngine.join('.')} a reload of the firewall exposes ports published on 127.0.0.0/8 to the local network`
+        return [{ check, state: 'warn', detail, hint: `Update Docker: ${enginePages}` }]
+      }
+      return [{ check, state: 'ok', detail: version }]
+    },
+  }
+}
+
+// the smallest file that has what ours depends on; needs no engine
+const probeFile = 'services: { probe: { image: probe, healthcheck: { test: [CMD, "true"], start_interval: 1s } } }'
+
+/** Compose: the plugin, and one that knows what our file says. Asked for what it can do, since versions 3 and 4 do not exist. */
+export function composeCheck(asker: Runner = ask, hasTool: (name: string) => Promise<boolean>): Check {
+  const check = 'Docker Compose'
+  const install = `Debian and Ubuntu: sudo apt-get install docker-compose-plugin (or docker-compose-v2)\nElsewhere: ${composePages}`
+  return {
+    name: check,
+    async look(): Promise<Finding[]> {
+      if (!(await hasTool('docker'))) return []
+      const asked = await asker(['docker', 'compose', 'version', '--short'], { timeoutMs: 10_000 })
+      if (asked.exitCode !== 0) {
+        const old = await hasTool('docker-compose')
+        const detail = old
+          ? 'only Compose v1 (docker-compose) is installed; the platform needs the plugin `docker compose`'
+          : 'the plugin `docker compose` is not installed'
+        return [{ check, state: 'fail', detail, hint: install }]
+      }
+      const version = asked.stdout.trim()
+      const read = await asker(['docker', 'compose', '--project-name', 'probe', '--file', '-', 'config'], {
+        input: probeFile,
+        timeoutMs: 10_000,
+      })
+      if (read.exitCode === 0 && read.stdout.includes('start_interval'))
+        return [{ check, state: 'ok', detail: version }]
+      const why = lastLines(read.stderr, 1)
+      return [
+        {
+          check,
+          state: 'fail',
+          detail: `${version} is too old: it does not know start_interval${why && ` (${why})`}`,
+          hint: install,
+        },
+      ]
+    },
+  }
+}
+
+/** Whether a version is before another, number by number; what follows the numbers (`+dfsg1`, `-rc.1`) does not count. */
+export function isOlder(version: string, than: readonly number[]): boolean {
+  const numbers = version
+    .replace(/^v/, '')
+    .split(/[.+~-]/)
+    .map(Number)
+  for (const [index, wanted] of than.entries()) {
+    const found = numbers[index] ?? 0
+    if (found !== wanted) return found < wanted
+  }
+  return false
+}

@@ -1,0 +1,108 @@
+import { readFile } from 'node:fs/promises'
+import { ask, type Runner } from '../exec.ts'
+import type { Platform } from '../platform.ts'
+import type { Check, Finding } from './finding.ts'
+
+/** Name of the containers' network in the compose file. */
+const ownNetwork = 'macula-infra'
+
+/** A network that is in use on this machine already. */
+export interface UsedNetwork {
+  /** `172.23.0.0/16` */
+  subnet: string
+  /** Who uses it: `Docker network "lab"`, `route on eth0`. */
+  by: string
+}
+
+/** The containers' subnet: not in use by another Docker network or a route of this machine. */
+export function subnetCheck({ settings }: Pick<Platform, 'settings'>, asker: Runner = ask): Check {
+  const check = 'Subnet'
+  return {
+    name: check,
+    async look(): Promise<Finding[]> {
+      const wanted = settings.MACULA_SUBNET
+      const { networks, ownBridge } = await dockerNetworks(asker)
+      const used = [...networks, ...parseRoutes(await readFile('/proc/net/route', 'utf8').catch(() => ''), ownBridge)]
+      const clash = used.find(({ subnet }) => overlap(subnet, wanted))
+      if (clash === undefined) return [{ check, state: 'ok', detail: wanted }]
+      const free = freeSubnet(used)
+      return [
+        {
+          check,
+          state: 'fail',
+          detail: `${wanted} overlaps with ${clash.subnet} (${clash.by})`,
+          hint:
+            free === undefined ? 'Set MACULA_SUBNET in .env to a free network' : `Set MACULA_SUBNET=${free} in .env`,
+        },
+      ]
+    },
+  }
+}
+
+// Bridges of Docker appear as routes, too. Ours is known by its name once it exists.
+async function dockerNetworks(asker: Runner): Promise<{ networks: UsedNetwork[]; ownBridge: string | undefined }> {
+  const listed = await asker(['docker', 'network', 'ls', '--quiet', '--filter', 'driver=bridge'], {
+    timeoutMs: 10_000,
+  }).catch(() => undefined)
+  const ids = listed?.exitCode === 0 ? listed.stdout.split('\n').filter(Boolean) : []
+  // The engine itself is another check's business. Its bridges outlive it, and nobody tells then which of them is ours.
+  if (ids.length === 0) return { networks: [], ownBridge: 'br-' }
+  const { stdout } = await asker(['docker', 'network', 'inspect', ...ids], { timeoutMs: 10_000 })
+  return parseNetworks(stdout)
+}
+
+/** Reads what `docker network inspect` prints: networks of others, and the bridge of our own. */
+export function parseNetworks(json: string): { networks: UsedNetwork[]; ownBridge: string | undefined } {
+  const inspected = JSON.parse(json || '[]') as {
+    Name: string
+    Id: string
+    Options?: Record<string, string> | null
+    IPAM?: { Config?: { Subnet?: string }[] | null }
+  }[]
+  const own = inspected.find(({ Name }) => Name === ownNetwork)
+  return {
+    networks: inspected
+      .filter(network => network !== own)
+      .flatMap(({ Name, IPAM }) =>
+        (IPAM?.Config ?? []).flatMap(({ Subnet }) =>
+          Subnet && !Subnet.includes(':') ? [{ subnet: Subnet, by: `Docker network "${Name}"` }] : [],
+        ),
+      ),
+    ownBridge: own && (own.Options?.['com.docker.network.bridge.name'] ?? `br-${own.Id.slice(0, 12)}`),
+  }
+}
+
+/** Reads /proc/net/route; the default route and our own bridge (or, for `br-`, all of Docker's) do not count. */
+export function parseRoutes(text: string, ownBridge: string | undefined): UsedNetwork[] {
+  const isOwn = (device: string) => device === ownBridge || (ownBridge === 'br-' && /^br-[0-9a-f]{12}$/.test(device))
+  return text
+    .split('\n')
+    .slice(1)
+    .flatMap(line => {
+      const [device = '', destination = '', , , , , , mask = ''] = line.split('\t')
+      if (device === '' || isOwn(device) || mask.trim() === '00000000') return []
+      const length = [...Number.parseInt(mask, 16).toString(2)].filter(bit => bit === '1').length
+      const octets = (destination.match(/../g) ?? []).reverse().map(byte => Number.parseInt(byte, 16))
+      return [{ subnet: `${octets.join('.')}/${length}`, by: `route on ${device}` }]
+    })
+}
+
+/** Whether two networks in CIDR form share an address. */
+export function overlap(one: string, other: string): boolean {
+  const [first, second] = [one, other].map(text => {
+    const [ip = '', length = '32'] = text.split('/')
+    return { bits: ip.split('.').reduce((bits, octet) => bits * 256 + Number(octet), 0), length: Number(length) }
+  })
+  const shared = 2 ** (32 - Math.min(first!.length, second!.length))
+  return Math.floor(first!.bits / shared) === Math.floor(second!.bits / shared)
+}
+
+/** A private /16 that nobody uses; those outside Docker's own pools first, which it gives to the next network. */
+function freeSubnet(used: readonly UsedNetwork[]): string | undefined {
+  const candidates = [
+    ...Array.from({ length: 100 }, (_, index) => `10.${100 + index}.0.0/16`),
+    '172.30.0.0/16',
+    '172.31.0.0/16',
+  ]
+  return candidates.find(candidate => !used.some(({ subnet }) => overlap(subnet, candidate)))
+}

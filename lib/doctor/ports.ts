@@ -1,0 +1,114 @@
+import { clusterRoutes } from '../cluster/routing.ts'
+import type { Address, Platform, Route } from '../platform.ts'
+import { describeHolder, hintToFree, holdersOf, type Listener, type Protocol, tryBind } from '../ports.ts'
+import { addressText } from '../routes/engine.ts'
+import { routeOfSocat } from '../routes/socat.ts'
+import type { Check, Finding } from './finding.ts'
+
+/** An address that the platform listens on, once it is up. */
+export interface NeededAddress extends Address {
+  protocol: Protocol
+  service: string
+}
+
+/** An address with what stands there now. */
+export interface AddressState extends NeededAddress {
+  state: 'free' | 'ours' | 'taken'
+  holder: Listener | undefined
+}
+
+/** Every address that the platform listens on: published by Compose, routed, and those of the cluster. DNS chooses its own (see dns.ts). */
+export function neededAddresses(platform: Platform): NeededAddress[] {
+  const { services, routes, settings, applications, loopback } = platform
+  const tcp = ({ listen, service }: Route): NeededAddress => ({ ...listen, protocol: 'tcp', service })
+  const cluster: NeededAddress[] =
+    settings.CLUSTER === 'kind'
+      ? [
+          ...clusterRoutes(platform).map(tcp),
+          ...[settings.INGRESS_HTTP_PORT, settings.INGRESS_HTTPS_PORT].map(port => ({
+            ip: loopback,
+            port: Number(port),
+            protocol: 'tcp' as const,
+            service: 'cluster',
+          })),
+          { ip: applications.loopback, port: 4433, protocol: 'udp', service: 'cluster' },
+        ]
+      : []
+  return [
+    ...services.flatMap(({ name, published }) =>
+      published.map(({ ip, hostPort, protocol }) => ({ ip, port: hostPort, protocol, service: name })),
+    ),
+    ...routes.map(tcp),
+    ...cluster,
+  ]
+}
+
+/** What stands at each address. `routes` are those that an engine of ours holds, by the address they listen on. */
+export async function addressStates(
+  platform: Platform,
+  table: readonly Listener[],
+  routes: readonly Route[],
+  bind: typeof tryBind = tryBind,
+): Promise<AddressState[]> {
+  const ours = new Set([...platform.services.map(({ container }) => container), ...nodeNames(platform)])
+  const routed = new Set(routes.map(({ listen }) => addressText(listen)))
+  return Promise.all(
+    neededAddresses(platform).map(async needed => {
+      const [holder] = holdersOf(needed, table, needed.protocol)
+      if (holder === undefined) return { ...needed, state: 'free', holder }
+      const isOurs =
+        (holder.container !== undefined && ours.has(holder.container)) ||
+        (holder.process !== undefined && routeOfSocat(holder.process.command) !== undefined) ||
+        (holder.ip === needed.ip && routed.has(addressText(needed)))
+      if (isOurs) return { ...needed, state: 'ours', holder }
+      // `::` may or may not take IPv4 along: only trying tells
+      const free = holder.ip === '::' && needed.protocol === 'tcp' && (await bind(needed)) === 'free'
+      return free ? { ...needed, state: 'free', holder: undefined } : { ...needed, state: 'taken', holder }
+    }),
+  )
+}
+
+/** What stands at one address, in words. */
+export function describeState({ state, holder }: AddressState): string {
+  return holder === undefined ? state : `${state}: ${describeHolder(holder)}`
+}
+
+/** Every address the platform needs: free, ours already, or taken and by whom. */
+export function portsCheck(look: () => Promise<AddressState[]>): Check {
+  const check = 'Ports'
+  return {
+    name: check,
+    async look() {
+      const states = await look()
+      const taken = states.filter(({ state }) => state === 'taken').map(takenFinding)
+      const [free, ours] = (['free', 'ours'] as const).map(
+        wanted => states.filter(({ state }) => state === wanted).length,
+      )
+      const summary: Finding = {
+        check,
+        state: 'ok',
+        detail: `of ${states.length} addresses ${free} are free${ours === 0 ? '' : `, ${ours} are held by the platform`}`,
+      }
+      return free === 0 && ours === 0 ? taken : [summary, ...taken]
+    },
+  }
+}
+
+/** `127.0.0.2:80`, `127.0.0.2:4433/udp` */
+export function nameOf({ ip, port, protocol }: Pick<NeededAddress, 'ip' | 'port' | 'protocol'>): string {
+  return `${ip}:${port}${protocol === 'udp' ? '/udp' : ''}`
+}
+
+function takenFinding({ ip, port, protocol, service, holder }: AddressState): Finding {
+  const where = holder!.ip === ip ? '' : `, which listens on ${holder!.ip === '::' ? '[::]' : holder!.ip}:${port}`
+  return {
+    check: nameOf({ ip, port, protocol }),
+    state: 'fail',
+    detail: `${service} needs it; held by ${describeHolder(holder!)}${where}`,
+    hint: hintToFree(holder!),
+  }
+}
+
+function nodeNames({ settings }: Platform): string[] {
+  return [`${settings.CLUSTER_NAME}-control-plane`, `${settings.CLUSTER_NAME}-external-load-balancer`]
+}

@@ -1,0 +1,72 @@
+import { styleText } from 'node:util'
+import { allChecks, examineAddresses } from '../lib/doctor/checks.ts'
+import { examine, type Finding } from '../lib/doctor/finding.ts'
+import { describeState, nameOf } from '../lib/doctor/ports.ts'
+import { placesOf } from '../lib/env.ts'
+import { ExitCode } from '../lib/errors.ts'
+import { detectHost } from '../lib/host.ts'
+import { counted, table } from '../lib/output.ts'
+import { loadPlatform } from '../lib/platform.ts'
+import { describeHolder } from '../lib/ports.ts'
+import { inspectMachine } from '../lib/routes/choose.ts'
+import { defineTask } from '../lib/task.ts'
+
+export default defineTask({
+  name: 'doctor',
+  summary: 'Look for what would be in the way, before anything is changed',
+  leaves: [],
+  undo: '',
+  options: {
+    ports: { type: 'boolean', help: 'list every address the platform listens on, and who holds it' },
+    json: { type: 'boolean', help: 'print { "findings": [...] } on stdout and nothing else there' },
+  },
+  async run({ options, out, environment }) {
+    const platform = await loadPlatform(placesOf(environment), environment)
+    const [machine, host] = await Promise.all([inspectMachine(), detectHost(platform.settings.MACULA_OS)])
+    if (options.ports) {
+      const states = await examineAddresses(platform, machine)
+      if (options.json)
+        out.json({
+          addresses: states.map(state => ({
+            ...state,
+            holder: state.holder === undefined ? null : describeHolder(state.holder),
+          })),
+        })
+      else
+        out.result(
+          table(
+            ['ADDRESS', 'SERVICE', 'STATE'],
+            states.map(state => [nameOf(state), state.service, describeState(state)]),
+          ),
+        )
+      return states.some(({ state }) => state === 'taken') ? ExitCode.failed : ExitCode.done
+    }
+    const findings = await examine(allChecks(platform, machine, host))
+    const failed = findings.filter(({ state }) => state === 'fail').length
+    const exitCode = failed > 0 ? ExitCode.failed : ExitCode.done
+    if (options.json) {
+      out.json({ findings: findings.map(({ hint, ...finding }) => ({ ...finding, hint: hint ?? null })) })
+      return exitCode
+    }
+
+    out.result(
+      table(
+        ['CHECK', 'STATE', 'FOUND'],
+        findings.map(finding => [finding.check, paint(finding, out.color), finding.detail]),
+      ),
+    )
+    for (const { check, hint } of findings.filter(({ state, hint }) => state !== 'ok' && hint)) {
+      out.say(`→ ${check}: ${hint?.replaceAll('\n', '\n    ')}`)
+    }
+    out.summary(
+      failed === 0
+        ? 'Nothing is in the way.'
+        : `${counted(failed, 'finding')} in the way of a set-up; nothing was changed.`,
+    )
+    return exitCode
+  },
+})
+
+function paint({ state }: Finding, color: boolean): string {
+  return color ? styleText({ ok: 'green', warn: 'yellow', fail: 'red' }[state] as 'green', state) : state
+}
