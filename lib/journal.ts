@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { PlatformError } from './errors.ts'
 import { lastLines, shown } from './exec.ts'
 import { type PathState, sameState, setState, stateOf } from './files.ts'
-import { type Change, journalFile } from './journal/records.ts'
+import { type Block, type Change, journalFile } from './journal/records.ts'
 import { type Undone, undo } from './journal/undo.ts'
 import {
   installCommand,
@@ -38,6 +38,8 @@ export interface FileOptions {
   mode?: number
   /** Default root. */
   owner?: { uid: number; gid: number }
+  /** Only this part of the content is ours: undo removes just it where somebody has changed the rest since. */
+  block?: Block
 }
 
 export interface Daemon {
@@ -118,14 +120,15 @@ export function openJournal({ stateDir, privilege, scope, dryRun = false }: Jour
     )
   }
 
-  async function bring(path: string, after: PathState, command: string): Promise<Outcome> {
+  async function bring(path: string, after: PathState, command: string, block?: Block): Promise<Outcome> {
     const before = await stateOf(path)
     if (sameState(before, after)) return 'unchanged'
     if (before.kind === 'directory' || before.kind === 'other')
       throw new PlatformError(`${path} is in the way: it is no file`, { hint: `ls -ld ${path}` })
     if (after.kind !== 'absent') await ensureFolder(dirname(path))
     const what = `${after.kind === 'absent' ? 'remove' : before.kind === 'absent' ? 'create' : 'change'} ${path}`
-    await perform({ kind: 'path', path, before, after }, { what, command }, () => setState(path, after, privilege))
+    const change = { kind: 'path', path, before, after, ...(block ? { block } : {}) } as const
+    await perform(change, { what, command }, () => setState(path, after, privilege))
     return before.kind === 'absent' ? 'created' : 'updated'
   }
 
@@ -142,10 +145,10 @@ export function openJournal({ stateDir, privilege, scope, dryRun = false }: Jour
   return {
     planned,
     endProcess,
-    async writeFile(path, content, { mode = 0o644, owner = { uid: 0, gid: 0 } } = {}) {
+    async writeFile(path, content, { mode = 0o644, owner = { uid: 0, gid: 0 }, block } = {}) {
       const text = Buffer.from(content)
       const shownCommand = `install -D -m ${mode.toString(8).padStart(4, '0')} /dev/stdin ${path} <<'EOF'\n${text}EOF`
-      return bring(path, { kind: 'file', content: text.toString('base64'), mode, ...owner }, shownCommand)
+      return bring(path, { kind: 'file', content: text.toString('base64'), mode, ...owner }, shownCommand, block)
     },
     link: (path, target) => bring(path, { kind: 'link', target }, shown(['ln', '-sfn', target, path])),
     removeFile: async path =>

@@ -45,8 +45,13 @@ export function describeLeftovers(found: Leftovers, { volumes }: { volumes: bool
     ),
     ...found.changes
       .filter(({ outcome }) => outcome !== 'was so already')
-      .map(({ what, outcome }) => `${what}: ${/^(left|failed)/.test(outcome) ? outcome : `to be ${outcome}`}`),
+      .map(({ what, outcome }) => `${what}: ${intended(outcome)}`),
   ]
+}
+
+function intended(outcome: Undone['outcome']): string {
+  if (/^(left|failed)/.test(outcome)) return outcome
+  return outcome === 'our part removed' ? 'our part to be removed' : `to be ${outcome}`
 }
 
 /** Removes the nodes of the cluster with their own volumes. */

@@ -10,6 +10,8 @@ import { query } from './query.ts'
 
 export const unitName = 'macula-dnsmasq.service'
 const unitPath = `/etc/systemd/system/${unitName}`
+const launchLabel = 'io.macula.dnsmasq'
+const launchPath = `/Library/LaunchDaemons/${launchLabel}.plist`
 
 /** The package with the program alone where a distribution has one, so that no second service comes with it. */
 export function dnsmasqPackage(host: Host): string {
@@ -47,7 +49,7 @@ export async function ensureConfig(platform: Platform, settings: DnsmasqSettings
   return journal.writeFile(configPath, text)
 }
 
-/** Makes our dnsmasq run with its present configuration, as a service where systemd runs, and as a daemon of our own elsewhere. */
+/** Makes our dnsmasq run with its present configuration: as a service where we know how, and as a daemon of our own elsewhere. */
 export async function ensureRunning(
   host: Host,
   platform: Platform,
@@ -57,22 +59,10 @@ export async function ensureRunning(
   const { version } = await dnsmasqConfig(platform, settings)
   const isCurrent = () => answersWith(settings.listen, platform.domain, version)
   const program = (await programPath('dnsmasq')) ?? '/usr/sbin/dnsmasq'
-  if (host.init !== 'systemd') {
-    const command = [program, '--keep-in-foreground', `--conf-file=${configPath}`]
-    return journal.startProcess({ name: 'dnsmasq', command, ready: isCurrent })
-  }
-  const unit = fillTemplate(
-    await readTemplate(`systemd/${unitName}`),
-    { domain: platform.domain, program, config: configPath },
-    unitName,
-  )
-  await journal.afterUndo(['systemctl', 'daemon-reload'])
-  const written = await journal.writeFile(unitPath, unit)
-  if (written !== 'unchanged') await journal.command(['systemctl', 'daemon-reload'])
-  const enabled = await journal.enableUnit(unitName)
-  if (written === 'unchanged' && enabled === 'unchanged' && (await isCurrent())) return 'unchanged'
-  if (enabled !== 'created') await journal.command(['systemctl', 'restart', unitName])
-  return enabled === 'created' ? 'created' : 'updated'
+  if (host.init === 'systemd') return ensureUnit(program, platform.domain, isCurrent, journal)
+  if (host.init === 'launchd') return ensureLaunchDaemon(program, isCurrent, journal)
+  const command = [program, '--keep-in-foreground', `--conf-file=${configPath}`]
+  return journal.startProcess({ name: 'dnsmasq', command, ready: isCurrent })
 }
 
 /** Whether the dnsmasq at an address runs with this version of its configuration. */
@@ -86,4 +76,44 @@ export async function daemonUser(host: Host): Promise<string | undefined> {
   if (host.init === 'systemd') return undefined // its unit never starts as root
   const users = await readFile('/etc/passwd', 'utf8').catch(() => '')
   return /^dnsmasq:/m.test(users) ? 'dnsmasq' : 'nobody'
+}
+
+async function ensureUnit(
+  program: string,
+  domain: string,
+  isCurrent: () => Promise<boolean>,
+  journal: Journal,
+): Promise<Outcome> {
+  const unit = fillTemplate(
+    await readTemplate(`systemd/${unitName}`),
+    { domain, program, config: configPath },
+    unitName,
+  )
+  await journal.afterUndo(['systemctl', 'daemon-reload'])
+  const written = await journal.writeFile(unitPath, unit)
+  if (written !== 'unchanged') await journal.command(['systemctl', 'daemon-reload'])
+  const enabled = await journal.enableUnit(unitName)
+  if (written === 'unchanged' && enabled === 'unchanged' && (await isCurrent())) return 'unchanged'
+  if (enabled !== 'created') await journal.command(['systemctl', 'restart', unitName])
+  return enabled === 'created' ? 'created' : 'updated'
+}
+
+async function ensureLaunchDaemon(
+  program: string,
+  isCurrent: () => Promise<boolean>,
+  journal: Journal,
+): Promise<Outcome> {
+  const plist = fillTemplate(
+    await readTemplate(`launchd/${launchLabel}.plist`),
+    { program, config: configPath },
+    launchLabel,
+  )
+  const written = await journal.writeFile(launchPath, plist)
+  // recorded after the file, so undone before it
+  await journal.afterUndo(['sh', '-c', 'launchctl bootout "$1" || true', 'bootout', `system/${launchLabel}`])
+  if (written === 'unchanged' && (await isCurrent())) return 'unchanged'
+  const isLoaded = (await ask(['launchctl', 'print', `system/${launchLabel}`])).exitCode === 0
+  if (isLoaded) await journal.command(['launchctl', 'bootout', `system/${launchLabel}`])
+  await journal.command(['launchctl', 'bootstrap', 'system', launchPath])
+  return isLoaded ? 'updated' : 'created'
 }

@@ -8,9 +8,15 @@ import type { ProcessIdentity } from '../processes.ts'
 /** Format of the journal; a file with a higher number was written by a newer platform, and is not ours to guess at. */
 const version = 1
 
+/** First and last line of a part of a file that is ours, where the rest goes on being somebody else's. */
+export interface Block {
+  begin: string
+  end: string
+}
+
 /** What can be recorded: always the state before, plus what tells our own change from somebody else's. */
 export type Change =
-  | { kind: 'path'; path: string; before: PathState; after: PathState }
+  | { kind: 'path'; path: string; before: PathState; after: PathState; block?: Block }
   | { kind: 'directory'; path: string }
   | { kind: 'packages'; manager: PackageManagerName; names: string[] }
   | { kind: 'unit'; unit: string; enabled: boolean; active: boolean }

@@ -5,7 +5,7 @@ import { missingPackages, type PackageManagerName, removeCommand, runPackageMana
 import type { Privilege } from '../privilege.ts'
 import { endProcess, isSame, type ProcessIdentity, processesRunning } from '../processes.ts'
 import { unitState } from '../systemd.ts'
-import type { JournalFile, JournalRecord } from './records.ts'
+import type { Block, JournalFile, JournalRecord } from './records.ts'
 
 /** What became of one recorded change. */
 export interface Undone {
@@ -15,7 +15,15 @@ export interface Undone {
    * `was so already`: the change never happened, or somebody took it back before. `left`: somebody else changed it since; `failed`: it could
    * not be taken back. Both stay recorded.
    */
-  outcome: 'restored' | 'removed' | 'ended' | 'done' | 'was so already' | `left: ${string}` | `failed: ${string}`
+  outcome:
+    | 'restored'
+    | 'removed'
+    | 'our part removed'
+    | 'ended'
+    | 'done'
+    | 'was so already'
+    | `left: ${string}`
+    | `failed: ${string}`
 }
 
 export interface UndoOptions {
@@ -47,6 +55,7 @@ interface PathChange {
   path: string
   before: PathState
   ours: PathState[]
+  block: Block | undefined
 }
 
 /**
@@ -89,13 +98,18 @@ export async function undo({ file, privilege, records, dryRun, report = () => {}
     }
   }
 
-  async function undoPath({ path, before, ours }: PathChange): Promise<Undone['outcome']> {
+  async function undoPath({ path, before, ours, block }: PathChange): Promise<Undone['outcome']> {
     if (!dryRun && (await stateOf(temporaryOf(path))).kind !== 'absent')
       await privilege.run(['rm', '-f', temporaryOf(path)])
     const now = restored.get(path) ?? (await stateOf(path))
     if (sameState(now, before)) return 'was so already'
-    if (!ours.some(state => sameState(now, state) || isTorn(now, state)))
-      return now.kind === 'absent' ? 'left: removed since by somebody else' : 'left: changed since by somebody else'
+    if (!ours.some(state => sameState(now, state) || isTorn(now, state))) {
+      const rest = block && withoutBlock(now, block)
+      if (rest === undefined)
+        return now.kind === 'absent' ? 'left: removed since by somebody else' : 'left: changed since by somebody else'
+      if (!dryRun) await setState(path, rest, privilege)
+      return 'our part removed'
+    }
     if (dryRun) restored.set(path, before)
     else await setState(path, before, privilege)
     return before.kind === 'absent' ? 'removed' : 'restored'
@@ -189,8 +203,8 @@ function grouped(records: readonly JournalRecord[]): Grouped[] {
       earlier.ours.push(record.after)
       continue
     }
-    const { id, path, before, after } = record
-    const change: PathChange = { kind: 'paths', ids: [id], path, before, ours: [after] }
+    const { id, path, before, after, block } = record
+    const change: PathChange = { kind: 'paths', ids: [id], path, before, ours: [after], block }
     latest.set(path, change)
     changes.push(change)
   }
@@ -202,4 +216,15 @@ function isTorn(now: PathState, ours: PathState): boolean {
   if (now.kind !== 'file' || ours.kind !== 'file') return false
   const [found, whole] = [Buffer.from(now.content, 'base64'), Buffer.from(ours.content, 'base64')]
   return found.length < whole.length && whole.subarray(0, found.length).equals(found)
+}
+
+/** A file without our part; undefined where it has none that is whole. */
+function withoutBlock(now: PathState, { begin, end }: Block): PathState | undefined {
+  if (now.kind !== 'file') return undefined
+  const lines = Buffer.from(now.content, 'base64').toString().split('\n')
+  const first = lines.indexOf(begin)
+  const last = lines.indexOf(end, first)
+  if (first < 0 || last < 0) return undefined
+  lines.splice(first, last - first + 1)
+  return { ...now, content: Buffer.from(lines.join('\n')).toString('base64') }
 }

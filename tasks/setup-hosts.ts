@@ -1,0 +1,51 @@
+import { stat } from 'node:fs/promises'
+import { checkThroughResolver, verifyNames } from '../lib/dns/verify.ts'
+import { placesOf } from '../lib/env.ts'
+import { requireWritable } from '../lib/files.ts'
+import { ensureHosts, hostsPath } from '../lib/hosts.ts'
+import { openJournal } from '../lib/journal.ts'
+import { loadPlatform } from '../lib/platform.ts'
+import { acquireRoot, asRoot, type Privilege } from '../lib/privilege.ts'
+import { defineTask } from '../lib/task.ts'
+
+export default defineTask({
+  name: 'setup-hosts',
+  summary: 'Write the names to /etc/hosts instead (deprecated, no wildcard)',
+  replaces: 'setup-hosts.sh',
+  leaves: ['a marked block in /etc/hosts'],
+  undo: 'task teardown',
+  options: { 'dry-run': { type: 'boolean', help: 'only say what would be changed on this machine' } },
+  async run({ options, environment, out }) {
+    const places = placesOf(environment)
+    const { names, domain } = await loadPlatform(places, environment)
+    out.warn(`setup-hosts is deprecated: it has no wildcard, so only these ${names.length} names of ${domain} resolve.`)
+    out.warn('Use setup-dnsmasq where you can.')
+
+    const present = await stat(hostsPath).catch(() => undefined)
+    const ownership = present ? { mode: present.mode & 0o7777, owner: { uid: present.uid, gid: present.gid } } : {}
+    const open = (privilege: Privilege, dryRun: boolean) =>
+      openJournal({ stateDir: places.stateDir, privilege, scope: 'hosts', dryRun })
+    const preview = open(asRoot, true)
+    await ensureHosts(names, preview, ownership)
+    if (options['dry-run']) {
+      for (const { what } of preview.planned) out.result(what)
+      return out.summary('Nothing was changed (--dry-run).')
+    }
+    const need = {
+      reason: `change ${hostsPath}`,
+      commands: preview.planned.map(({ command }) => command),
+      interactive: out.interactive,
+      say: out.say,
+    }
+    const privilege = preview.planned.length === 0 ? asRoot : await acquireRoot(need)
+    if (preview.planned.length > 0) await requireWritable(hostsPath, privilege)
+    await out.step(`Write ${names.length} names to ${hostsPath}`, () =>
+      ensureHosts(names, open(privilege, false), ownership),
+    )
+    await out.step(`Ask for ${names.length} names`, async () => {
+      await verifyNames(() => checkThroughResolver(names))
+      return 'unchanged'
+    })
+    out.summary('To undo: task teardown')
+  },
+})
