@@ -9,7 +9,15 @@ import { machineArchive } from '../../lib/sandbox/debian.ts'
 import { contentsOf } from '../../lib/sandbox/recipes.ts'
 
 /** How a machine resolves names; `workstation` is `resolved` with a Docker engine of its own. */
-export const machineKinds = ['plain', 'resolved', 'networkmanager', 'networkmanager-dnsmasq', 'workstation'] as const
+export const machineKinds = [
+  'plain',
+  'resolved',
+  'resolvconf',
+  'openresolv',
+  'networkmanager',
+  'networkmanager-dnsmasq',
+  'workstation',
+] as const
 export type MachineKind = (typeof machineKinds)[number]
 
 const recipes = join(root, 'test/machines')
@@ -66,6 +74,10 @@ async function ensureBase(version: string, docker: Runner, supply: SupplyOptions
     },
     supply,
   )
+  // those of other versions of the recipes: nobody asks for them again, and each takes half a gigabyte
+  const { stdout } = await docker(['docker', 'image', 'ls', '--quiet', 'macula-machine'])
+  const old = [...new Set(stdout.split('\n').filter(Boolean))]
+  if (old.length > 0) await docker(['docker', 'image', 'rm', '--force', ...old])
   await docker(['docker', 'import', join(folder, 'base.tar'), name])
   return name
 }

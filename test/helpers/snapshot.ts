@@ -22,7 +22,8 @@ const snapshotScript = String.raw`
 cd /
 paths() { find etc usr/local usr/lib/systemd root home -xdev "$@"; }
 paths ! -type f -printf 'path /%p\t%y %m %U:%G %l\n'
-paths -type f -printf 'path /%p\tf %m %U:%G %s ' -exec sh -c 'sha256sum <"$1" | cut -c1-64' sh {} \;
+paths -type f -printf 'path /%p\tf %m %U:%G\n'
+paths -type f -exec sha256sum {} + | awk '{ sum = $1; sub(/^[^ ]+ +/, ""); print "content /" $0 "\t" sum }'
 systemctl list-unit-files --no-legend --no-pager --plain | awk '{ print "unit file " $1 "\t" $2 }'
 systemctl list-units --no-legend --no-pager --plain --state=active,failed,activating,auto-restart \
   --type=service,socket,target,timer,path | awk '{ print "unit " $1 "\t" $3 " " $4 }'

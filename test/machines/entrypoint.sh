@@ -8,6 +8,8 @@ for file in resolv.conf hosts hostname; do umount "/etc/$file" 2>/dev/null || tr
 if [ ! -e /var/lib/machine-installed ]; then
   cp -a /usr/local/lib/machine/etc/. /etc/
   [ -L /etc/resolv.conf ] || chmod 0644 /etc/resolv.conf
+  # no units that belong to a first boot only
+  touch /etc/.updated /var/.updated
   touch /var/lib/machine-installed
 fi
 # without udev, NetworkManager takes only a machine whose /sys it cannot write for a container
