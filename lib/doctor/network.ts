@@ -15,14 +15,18 @@ export interface UsedNetwork {
 }
 
 /** The containers' subnet: not in use by another Docker network or a route of this machine. */
-export function subnetCheck({ settings }: Pick<Platform, 'settings'>, asker: Runner = ask): Check {
+export function subnetCheck(
+  { settings }: Pick<Platform, 'settings'>,
+  asker: Runner = ask,
+  routeTable = '/proc/net/route',
+): Check {
   const check = 'Subnet'
   return {
     name: check,
     async look(): Promise<Finding[]> {
       const wanted = settings.MACULA_SUBNET
       const { networks, ownBridge } = await dockerNetworks(asker)
-      const used = [...networks, ...parseRoutes(await readFile('/proc/net/route', 'utf8').catch(() => ''), ownBridge)]
+      const used = [...networks, ...parseRoutes(await readFile(routeTable, 'utf8').catch(() => ''), ownBridge)]
       const clash = used.find(({ subnet }) => overlap(subnet, wanted))
       if (clash === undefined) return [{ check, state: 'ok', detail: wanted }]
       const free = freeSubnet(used)
