@@ -46,10 +46,8 @@ async function roundTrip(
     await client.connect()
     return await writeAndRead(client, unique)
   } catch (error) {
-    const late = tools.signal.aborted ? ' (ended after its time was over)' : ''
-    throw new PlatformError(
-      `${settings.POSTGRES_USER}@${name}:${port}/${settings.POSTGRES_DB}: ${messageOf(error)}${late}`,
-    )
+    const why = messageOf(tools.signal.aborted ? tools.signal.reason : error)
+    throw new PlatformError(`${settings.POSTGRES_USER}@${name}:${port}/${settings.POSTGRES_DB}: ${why}`)
   } finally {
     tools.signal.removeEventListener('abort', cut)
     await client.end().catch(() => {})

@@ -50,6 +50,8 @@ async function waitUntilUp(
   look: () => Promise<Snapshot>,
 ): Promise<string> {
   const end = performance.now() + waitMs
+  // its last scrape may have been a good one
+  if (container?.state !== 'running') throw new PlatformError('nothing to scrape')
   for (;;) {
     const { up, targets } = await look()
     if (up.get(job) === '1') return 'up'

@@ -33,7 +33,11 @@ async function roundTrip(client: AwsClient, bucket: string, unique: string, tool
     const headers = Object.fromEntries(signed.headers)
     return by(url, { method, headers, ...(body === undefined ? {} : { body }) })
   }
-  expectStatus(await send(tools.http, 'PUT', bucket), [200], 'Making a bucket')
+  expectStatus(
+    await send(tools.http, 'PUT', bucket),
+    [200],
+    'Making a bucket with MINIO_ROOT_USER and MINIO_ROOT_PASSWORD',
+  )
   const cleanUp: Tools['http'] = (url, question = {}) => tools.cleanUp(url, question)
   await thenCleanUp(
     async () => {

@@ -54,7 +54,7 @@ function situation({
   }
 }
 
-const limits = { checkMs: 200, cleanUpMs: 100 }
+const limits = { checkMs: 200, downMs: 50, cleanUpMs: 100 }
 const right = (name: string, service: string, more: Partial<Check> = {}): Check => ({
   name,
   service,
@@ -142,6 +142,15 @@ describe('the result of a check', () => {
     const [result] = await runChecks([slow], situation(), limits)
     assert.equal(result?.ok, false)
     assert.equal(result?.detail, 'no answer within 0.2 s')
+  })
+
+  it('does not wait long for a service that does not run', async () => {
+    const slow = right('a', 'loki', {
+      run: ({ signal }) =>
+        new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
+    })
+    const [result] = await runChecks([slow], situation({ containers: { loki: { state: 'exited' } } }), limits)
+    assert.equal(result?.detail, 'no answer within 0.05 s; macula-loki is exited (0)')
   })
 })
 
@@ -345,8 +354,8 @@ describe('checks of metrics', () => {
     ...changes,
   })
   /** What the check of one service comes to where Prometheus knows these targets and values of `up`. */
-  const run = async (service: string, targets: object[], up: Record<string, string>) => {
-    const [check] = metrics(situation()).filter(each => each.service === service)
+  const run = async (service: string, targets: object[], up: Record<string, string>, given = situation()) => {
+    const [check] = metrics(given).filter(each => each.service === service)
     assert.ok(check)
     return check.run({
       signal: new AbortController().signal,
@@ -373,6 +382,11 @@ describe('checks of metrics', () => {
 
   it('are right where `up` is 1', async () => {
     assert.equal(await run('loki', [target('loki')], { loki: '1' }), 'up')
+  })
+
+  it('do not believe a scrape from before the service ended', async () => {
+    const down = situation({ containers: { loki: { state: 'exited' } } })
+    await assert.rejects(run('loki', [target('loki')], { loki: '1' }, down), /nothing to scrape/)
   })
 
   it('say why a target is down', async () => {
