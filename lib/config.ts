@@ -10,6 +10,7 @@ const verbatim: Readonly<Record<string, string>> = {
   'registry/config.yml': 'config/registry/config.yml',
   'loki/loki.yml': 'config/loki/loki.yml',
   'tempo/tempo.yml': 'config/tempo/tempo.yml',
+  'collector/collector.yml': 'config/collector/collector.yml',
   'prometheus/prometheus.yml': 'config/prometheus/prometheus.yml',
   'grafana/datasources/macula.yml': 'config/grafana/datasources/macula.yml',
   'grafana/dashboards/macula.yml': 'config/grafana/dashboards/macula.yml',

@@ -113,6 +113,7 @@ const checks = {
     'macos',
     'wsl',
   ),
+  DOCKER_DATA_ROOT: matches(/^\/[\w./-]*$/, 'an absolute path'),
   ROUTING: oneOf('auto', 'systemd', 'socat', 'publish'),
   IMAGE_MIRROR: optional(imagePrefix),
   MINIO_ROOT_USER: matches(/^[\w.-]{3,64}$/, '3 to 64 letters, digits, _ . -'),

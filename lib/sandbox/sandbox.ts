@@ -25,6 +25,7 @@ export function sandboxEnvironment(store: Store, engine: Record<string, string>)
     MACULA_SANDBOX: store.name,
     MACULA_ENV_FILE: `${settingsFolder}/.env`,
     MACULA_STATE_DIR: `${settingsFolder}/state`,
+    DOCKER_DATA_ROOT: store.dataRoot,
     KUBECONFIG: `${settingsFolder}/kubeconfig`,
   }
 }

@@ -13,6 +13,7 @@ const { folder, remove } = await writtenTo(files)
 after(remove)
 const promtool = await debianValidator('promtool')
 const loki = await builtValidator('loki', 'loki')
+const collector = await builtValidator('collector', 'collector')
 
 interface DataSource {
   uid: string
@@ -38,7 +39,16 @@ test('everything with metrics is scraped, by its name on the network', async () 
   const groups = JSON.parse(contentOf(files, 'config/prometheus/targets/services.json')) as { targets: string[] }[]
   assert.deepEqual(
     groups.flatMap(({ targets }) => targets),
-    ['registry:5001', 'powerdns:8081', 'prometheus:9090', 'grafana:3000', 'loki:3100', 'tempo:3200', 'minio:9000'],
+    [
+      'registry:5001',
+      'powerdns:8081',
+      'prometheus:9090',
+      'grafana:3000',
+      'loki:3100',
+      'tempo:3200',
+      'collector:8888',
+      'minio:9000',
+    ],
   )
   for (const { targets } of groups) assert.ok(services.some(({ name }) => targets[0]?.startsWith(`${name}:`)))
 })
@@ -56,6 +66,10 @@ test('Loki takes its configuration', { skip: loki.skip }, async () => {
   } finally {
     await rm(data, { recursive: true })
   }
+})
+
+test('the collector takes its configuration', { skip: collector.skip }, async () => {
+  await run([collector.program, 'validate', '--config', join(folder, 'config/collector/collector.yml')])
 })
 
 test('Tempo receives traces from other containers and hands its metrics to Prometheus', () => {
