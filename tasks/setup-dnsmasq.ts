@@ -1,3 +1,4 @@
+import { logCommand } from '../lib/dns/daemon.ts'
 import {
   type DnsPlan,
   dnsScope,
@@ -61,7 +62,7 @@ export default defineTask({
     const names = namesToCheck(platform)
     const { listen } = plan.dnsmasq
     await out.step(`Ask for ${names.length} names`, async () => {
-      await verifyNames(() => checkServer(listen, names))
+      await verifyNames(() => checkServer(listen, names), logCommand(host))
       await verifyNames(() => checkThroughResolver(names))
       return 'unchanged'
     })

@@ -71,6 +71,13 @@ export async function answersWith(listen: Address, domain: string, version: stri
   return answer.kind === 'records' && answer.records.includes(version)
 }
 
+/** The command that shows what our dnsmasq has to say. */
+export function logCommand(host: Host): string {
+  return host.init === 'systemd'
+    ? `journalctl --unit ${unitName} --lines 20`
+    : `dnsmasq --test --conf-file=${configPath}`
+}
+
 /** The user that a dnsmasq started as root changes to: its own where the machine has one. */
 export async function daemonUser(host: Host): Promise<string | undefined> {
   if (host.init === 'systemd') return undefined // its unit never starts as root

@@ -41,8 +41,12 @@ export async function checkServer(server: Address, names: readonly Name[]): Prom
   return Promise.all(checks)
 }
 
-/** Repeats checks until all are good. Throws with what was seen last when the time is over. */
-export async function verifyNames(check: () => Promise<NameCheck[]>, withinMs = 10_000): Promise<void> {
+/** Repeats checks until all are good. Throws with what was seen last, and the hint, when the time is over. */
+export async function verifyNames(
+  check: () => Promise<NameCheck[]>,
+  hint = 'task doctor',
+  withinMs = 10_000,
+): Promise<void> {
   const deadline = Date.now() + withinMs
   for (;;) {
     const problems = (await check()).flatMap(({ problem }) => problem ?? [])
@@ -50,7 +54,7 @@ export async function verifyNames(check: () => Promise<NameCheck[]>, withinMs = 
     if (Date.now() > deadline) {
       throw new PlatformError(`Names are not answered as they should be, ${withinMs / 1000} s after the change`, {
         why: problems.join('\n'),
-        hint: 'task doctor',
+        hint,
       })
     }
     await new Promise(resume => setTimeout(resume, 200))

@@ -29,13 +29,18 @@ export const resolvconf: ResolverAdapter = {
   changes: [head, openresolv],
   async apply({ facts, listen, journal }) {
     const [path, line] =
-      facts.resolvconf === 'debian' ? [head, `nameserver ${listen.ip}`] : [openresolv, `name_servers=${listen.ip}`]
+      facts.resolvconf === 'debian' ? [head, `nameserver ${listen.ip}`] : [openresolv, openresolvLine(listen.ip)]
     const before = await readFile(path, 'utf8').catch(() => '')
     await journal.afterUndo(update)
     const outcome = await journal.writeFile(path, withLine(before, line))
     if (outcome !== 'unchanged') await journal.command(update)
     return outcome
   },
+}
+
+// The file is read by a shell. Left to itself, openresolv lists no other server beside a local one, and dnsmasq would have nobody to ask.
+function openresolvLine(ip: string): string {
+  return `name_servers="${ip} $name_servers" resolv_conf_local_only=NO`
 }
 
 /** Adds our marked line at the end of a settings file, or replaces the one that we added before. */
