@@ -25,8 +25,9 @@ paths ! -type f -printf 'path /%p\t%y %m %U:%G %l\n'
 paths -type f -printf 'path /%p\tf %m %U:%G\n'
 paths -type f -exec sha256sum {} + | awk '{ sum = $1; sub(/^[^ ]+ +/, ""); print "content /" $0 "\t" sum }'
 systemctl list-unit-files --no-legend --no-pager --plain | awk '{ print "unit file " $1 "\t" $2 }'
+# the dispatcher comes when a connection changes, and goes by itself
 systemctl list-units --no-legend --no-pager --plain --state=active,failed,activating,auto-restart \
-  --type=service,socket,target,timer,path | awk '{ print "unit " $1 "\t" $3 " " $4 }'
+  --type=service,socket,target,timer,path | grep -v ^NetworkManager-dispatcher | awk '{ print "unit " $1 "\t" $3 " " $4 }'
 dpkg-query -W -f 'package \${Package}\t\${db:Status-Abbrev}\${Version}\n'
 apt-mark showmanual | awk '{ print "asked-for package " $1 "\tyes" }'
 ip -o link show | awk '{ sub(/@.*/, "", $2); print "interface " $2 "\tthere" }'
