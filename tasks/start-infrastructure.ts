@@ -1,10 +1,14 @@
+import { stackChecks } from '../lib/doctor/checks.ts'
+import { examine, requireNoFailure } from '../lib/doctor/finding.ts'
 import { placesOf } from '../lib/env.ts'
 import { ensureGrafanaPassword } from '../lib/grafana.ts'
 import { missingImages, pullImages } from '../lib/images.ts'
 import { bytes, counted } from '../lib/output.ts'
 import { loadPlatform } from '../lib/platform.ts'
+import { acquireRoot } from '../lib/privilege.ts'
 import { chooseEngine, inspectMachine } from '../lib/routes/choose.ts'
 import { publishedPorts } from '../lib/routes/publish.ts'
+import { makeWayForPublishing } from '../lib/routes/setup.ts'
 import { startContainers, writeStackFiles } from '../lib/stack.ts'
 import { defineTask } from '../lib/task.ts'
 
@@ -24,8 +28,14 @@ export default defineTask({
   async run({ options, out, environment }) {
     const places = placesOf(environment)
     const platform = await loadPlatform(places, environment)
-    const engine = chooseEngine(platform.settings.ROUTING, await inspectMachine())
+    const machine = await inspectMachine()
+    const engine = chooseEngine(platform.settings.ROUTING, machine)
     const images = platform.services.map(({ image }) => image)
+
+    await out.step('Look for what is in the way', async () => {
+      requireNoFailure(await examine(stackChecks(platform, machine)))
+      return 'unchanged'
+    })
 
     await out.step('Write configurations', async () => {
       const changed = await writeStackFiles(platform, engine === 'publish' ? publishedPorts(platform) : {})
@@ -42,6 +52,19 @@ export default defineTask({
       )
       return counted(missing.length, 'image')
     })
+
+    if (engine === 'publish') {
+      await out.step('Make way on the loopback addresses', () =>
+        makeWayForPublishing(platform, machine, planned =>
+          acquireRoot({
+            reason: 'free the addresses that containers are to publish',
+            commands: planned.map(({ command }) => command),
+            interactive: out.interactive,
+            say: out.say,
+          }),
+        ),
+      )
+    }
 
     await out.step('Start the containers', progress =>
       startContainers(platform, {

@@ -7,7 +7,7 @@ import { chooseEngine, type RoutingMachine } from '../routes/choose.ts'
 import { openRouting } from '../routes/setup.ts'
 import { clusterCheck } from './cluster.ts'
 import { dnsCheck } from './dns.ts'
-import { composeCheck, engineCheck } from './engine.ts'
+import { composeCheck, engineCheck, logFilesCheck } from './engine.ts'
 import type { Check } from './finding.ts'
 import { subnetCheck } from './network.ts'
 import { type AddressState, addressStates, portsCheck } from './ports.ts'
@@ -34,6 +34,7 @@ export function allChecks(platform: Platform, machine: RoutingMachine, host: Hos
   return [
     ...stackChecks(platform, machine),
     routingCheck(platform, machine),
+    logFilesCheck(platform.settings.DOCKER_DATA_ROOT),
     dnsCheck(platform, host),
     diskCheck(platform.places.stateDir),
     memoryCheck(),

@@ -70,6 +70,23 @@ export function composeCheck(asker: Runner = ask, hasTool: (name: string) => Pro
   }
 }
 
+/** The folder that the collector reads the containers' logs from: the one the engine writes them to. */
+export function logFilesCheck(dataRoot: string, asker: Runner = ask): Check {
+  const check = 'Container logs'
+  return {
+    name: check,
+    async look() {
+      const asked = await asker(['docker', 'info', '--format', '{{.DockerRootDir}}'], { timeoutMs: 10_000 })
+      const folder = asked.stdout.trim()
+      // an engine that does not answer is told about by its own check
+      if (asked.exitCode !== 0 || folder === '') return []
+      if (folder === dataRoot) return [{ check, state: 'ok', detail: `${folder}/containers` }]
+      const detail = `the engine keeps them in ${folder}, and they are read in ${dataRoot}: none will reach Loki`
+      return [{ check, state: 'warn', detail, hint: `DOCKER_DATA_ROOT=${folder} in .env` }]
+    },
+  }
+}
+
 /** Whether a version is before another, number by number; what follows the numbers (`+dfsg1`, `-rc.1`) does not count. */
 export function isOlder(version: string, than: readonly number[]): boolean {
   const numbers = version

@@ -9,6 +9,8 @@ import type { Check, Finding } from './finding.ts'
 export interface NeededAddress extends Address {
   protocol: Protocol
   service: string
+  /** Only the cluster needs it: everything else works without. */
+  cluster?: true
 }
 
 /** An address with what stands there now. */
@@ -24,14 +26,15 @@ export function neededAddresses(platform: Platform): NeededAddress[] {
   const cluster: NeededAddress[] =
     settings.CLUSTER === 'kind'
       ? [
-          ...clusterRoutes(platform).map(tcp),
+          ...clusterRoutes(platform).map(route => ({ ...tcp(route), cluster: true as const })),
           ...[settings.INGRESS_HTTP_PORT, settings.INGRESS_HTTPS_PORT].map(port => ({
             ip: loopback,
             port: Number(port),
             protocol: 'tcp' as const,
-            service: 'cluster',
+            service: 'ingress',
+            cluster: true as const,
           })),
-          { ip: applications.loopback, port: 4433, protocol: 'udp', service: 'cluster' },
+          { ip: applications.loopback, port: 4433, protocol: 'udp', service: 'bootstrap', cluster: true },
         ]
       : []
   return [
@@ -99,12 +102,13 @@ export function nameOf({ ip, port, protocol }: Pick<NeededAddress, 'ip' | 'port'
   return `${ip}:${port}${protocol === 'udp' ? '/udp' : ''}`
 }
 
-function takenFinding({ ip, port, protocol, service, holder }: AddressState): Finding {
+// An address of the cluster is no reason to go without all the rest; setup-cluster looks again, and stops.
+function takenFinding({ ip, port, protocol, service, holder, cluster }: AddressState): Finding {
   const where = holder!.ip === ip ? '' : `, which listens on ${holder!.ip === '::' ? '[::]' : holder!.ip}:${port}`
   return {
     check: nameOf({ ip, port, protocol }),
-    state: 'fail',
-    detail: `${service} needs it; held by ${describeHolder(holder!)}${where}`,
+    state: cluster ? 'warn' : 'fail',
+    detail: `${service}${cluster ? ' of the cluster' : ''} needs it; held by ${describeHolder(holder!)}${where}`,
     hint: hintToFree(holder!),
   }
 }

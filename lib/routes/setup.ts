@@ -1,14 +1,16 @@
 import { readFile } from 'node:fs/promises'
+import { clusterGroup } from '../cluster/routing.ts'
 import { composeOptions } from '../compose.ts'
 import { root } from '../env.ts'
 import { hasTool } from '../exec.ts'
 import { detectHost, packageManagerOf } from '../host.ts'
 import { type Journal, openJournal, type PlannedChange } from '../journal.ts'
 import type { Platform, Route } from '../platform.ts'
-import { isRoot, type Privilege } from '../privilege.ts'
-import type { Routing } from './apply.ts'
+import { asRoot, isRoot, type Privilege } from '../privilege.ts'
+import { type Routing, retireOtherEngines } from './apply.ts'
 import type { RoutingMachine } from './choose.ts'
 import { type EngineName, type RouteChange, type RouteEngine, scopeOf } from './engine.ts'
+import { ensureLoopbackAliases, loopbackScope } from './loopback.ts'
 import { publishEngine } from './publish.ts'
 import { socatEngine } from './socat.ts'
 import { systemdEngine } from './systemd.ts'
@@ -69,6 +71,34 @@ export async function ensureForwarder(
   const journal = openJournal({ stateDir: platform.places.stateDir, privilege, scope: scopeOf('socat'), dryRun })
   const outcome = await journal.installPackages(packageManagerOf(host, 'socat'), ['socat'])
   return { outcome, planned: journal.planned }
+}
+
+/**
+ * Takes away what other engines hold when Compose is about to publish the same addresses itself, and gives macOS those addresses.
+ * `acquire` is asked for root only where there is something to do.
+ */
+export async function makeWayForPublishing(
+  platform: Platform,
+  machine: RoutingMachine,
+  acquire: (planned: readonly PlannedChange[]) => Promise<Privilege>,
+): Promise<'unchanged' | 'updated'> {
+  // the cluster's routes lead to no container of Compose
+  const owns = (group: string) => group !== clusterGroup
+  const act = async (privilege: Privilege, dryRun: boolean) => {
+    const routing = openRouting(platform, { engine: 'publish', machine, privilege, dryRun })
+    const { stateDir } = platform.places
+    const journal = openJournal({ stateDir, privilege, scope: loopbackScope, dryRun })
+    const retired = await retireOtherEngines(owns, routing)
+    const aliases = await ensureLoopbackAliases(platform, journal)
+    return {
+      isNeeded: retired.length > 0 || aliases !== 'unchanged',
+      planned: [...routing.planned(), ...journal.planned],
+    }
+  }
+  const { isNeeded, planned } = await act(asRoot, true)
+  if (!isNeeded) return 'unchanged'
+  await act(await acquire(planned), false)
+  return 'updated'
 }
 
 /**

@@ -1,0 +1,45 @@
+import type { Journal, Outcome } from '../journal.ts'
+import type { Platform } from '../platform.ts'
+import { fillTemplate, readTemplate } from '../render.ts'
+
+const label = 'org.macula.loopback'
+const path = `/Library/LaunchDaemons/${label}.plist`
+const stop = ['launchctl', 'bootout', `system/${label}`]
+
+/** Journal scope of the aliases. */
+export const loopbackScope = 'routes/loopback'
+
+/** The loopback addresses beside 127.0.0.1 that something of the platform listens on. */
+export function aliasAddresses({ services, routes, applications, wildcard }: Platform): string[] {
+  const all = [
+    ...services.flatMap(({ published }) => published.map(({ ip }) => ip)),
+    ...routes.map(({ listen }) => listen.ip),
+    applications.loopback,
+    wildcard,
+  ]
+  return [...new Set(all)].filter(ip => ip !== '127.0.0.1').sort()
+}
+
+/** The launchd job that gives macOS these addresses at each boot. */
+export async function renderAliases(addresses: readonly string[]): Promise<string> {
+  const template = 'launchd/org.macula.loopback.plist'
+  const lines = addresses.map(ip => `    <string>${ip}</string>`).join('\n')
+  return fillTemplate(await readTemplate(template), { addresses: lines }, template)
+}
+
+/** Gives macOS the loopback addresses of the platform, now and after each reboot; other systems answer on all of 127.0.0.0/8 anyway. */
+export async function ensureLoopbackAliases(
+  platform: Platform,
+  journal: Journal,
+  system: string = process.platform,
+): Promise<Outcome> {
+  if (system !== 'darwin') return 'unchanged'
+  const addresses = aliasAddresses(platform)
+  for (const ip of addresses) await journal.afterUndo(['ifconfig', 'lo0', '-alias', ip])
+  await journal.afterUndo(stop)
+  const outcome = await journal.writeFile(path, await renderAliases(addresses))
+  if (outcome === 'unchanged') return outcome
+  if (outcome === 'updated') await journal.command(stop)
+  await journal.command(['launchctl', 'bootstrap', 'system', path])
+  return outcome
+}

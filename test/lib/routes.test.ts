@@ -1,0 +1,286 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import type { Journal } from '../../lib/journal.ts'
+import type { Route } from '../../lib/platform.ts'
+import { applyRoutes, planRoutes, requireFree, retireOtherEngines } from '../../lib/routes/apply.ts'
+import { chooseEngine, type RoutingMachine } from '../../lib/routes/choose.ts'
+import type { RouteEngine } from '../../lib/routes/engine.ts'
+import { aliasAddresses, ensureLoopbackAliases, renderAliases } from '../../lib/routes/loopback.ts'
+import { publishEngine, publishedPorts, routesOfContainers } from '../../lib/routes/publish.ts'
+import { routeOfSocat, socatCommand } from '../../lib/routes/socat.ts'
+import { bootUnits, routeOfUnit, routeUnits } from '../../lib/routes/units.ts'
+import { goodPlatform } from '../helpers/platform.ts'
+
+const route = (service: string, port: number, target = port, group = 'data'): Route => ({
+  group,
+  service,
+  listen: { ip: '127.0.0.7', port },
+  target: { ip: '172.23.0.31', port: target },
+})
+const owns = (group: string) => group === 'data'
+
+/** An engine that holds routes in memory, and notes what is asked of it. */
+function fakeEngine(name: RouteEngine['name'], held: Route[] = []) {
+  const calls: string[] = []
+  const same = (one: Route) => (other: Route) => one.listen.port === other.listen.port
+  const engine: RouteEngine = {
+    name,
+    installed: async () => [...held],
+    async apply(routes) {
+      calls.push(`apply ${routes.map(({ service }) => service).join()}`)
+      return routes.map(route => ({ route, outcome: held.some(same(route)) ? 'unchanged' : 'created' }))
+    },
+    async remove(routes) {
+      calls.push(`remove ${routes.map(({ service }) => service).join()}`)
+      return routes.map(route => ({ route, outcome: 'removed' }))
+    },
+  }
+  return { engine, calls }
+}
+
+describe('the choice of an engine', () => {
+  const linux: RoutingMachine = {
+    platform: 'linux',
+    systemd: true,
+    proxy: '/lib/systemd/systemd-socket-proxyd',
+    containersReachable: true,
+  }
+
+  it('takes systemd where it runs, socat elsewhere, publishing where containers have no address', () => {
+    assert.equal(chooseEngine('auto', linux), 'systemd')
+    assert.equal(chooseEngine('auto', { ...linux, systemd: false }), 'socat')
+    assert.equal(chooseEngine('auto', { ...linux, proxy: undefined }), 'socat')
+    assert.equal(chooseEngine('auto', { ...linux, platform: 'darwin', systemd: false }), 'publish')
+    assert.equal(chooseEngine('auto', { ...linux, containersReachable: false }), 'publish')
+  })
+
+  it('takes the one that is named, or says why it cannot', () => {
+    for (const name of ['systemd', 'socat', 'publish'] as const) assert.equal(chooseEngine(name, linux), name)
+    assert.throws(() => chooseEngine('systemd', { ...linux, systemd: false }), {
+      why: /not booted by systemd/,
+      hint: /ROUTING=auto/,
+    })
+    assert.throws(() => chooseEngine('systemd', { ...linux, proxy: undefined }), {
+      why: /systemd-socket-proxyd is not in/,
+    })
+    assert.throws(() => chooseEngine('socat', { ...linux, containersReachable: false }), { why: /no address here/ })
+  })
+})
+
+describe('a plan of routes', () => {
+  it('tells what to create, replace, keep and take away', async () => {
+    const kept = route('kept', 1)
+    const other = route('elsewhere', 5)
+    const { engine } = fakeEngine('socat', [
+      kept,
+      route('moved', 2, 20),
+      route('gone', 3),
+      route('foreign', 9, 9, 'observability'),
+    ])
+    const { engine: systemd } = fakeEngine('systemd', [other])
+    const wanted = [kept, route('moved', 2), route('new', 4), other]
+    const plan = await planRoutes(wanted, owns, { engine, others: [systemd] })
+    const names = (routes: readonly Route[]) => routes.map(({ service }) => service)
+    assert.deepEqual(names(plan.keep), ['kept'])
+    assert.deepEqual(names(plan.update), ['moved'])
+    assert.deepEqual(names(plan.create), ['new', 'elsewhere'])
+    assert.deepEqual(
+      plan.remove.map(({ route, engine }) => `${route.service} ${engine.name}`),
+      ['gone socat', 'elsewhere systemd'],
+    )
+  })
+
+  it('takes routes from the old engine before the new one makes them, and touches no other group', async () => {
+    const routes = [route('one', 61001), route('two', 61002)]
+    const before = fakeEngine('systemd', [...routes, route('foreign', 61003, 61003, 'observability')])
+    const after = fakeEngine('socat')
+    const changes = await applyRoutes(routes, owns, { engine: after.engine, others: [before.engine] })
+    assert.deepEqual(before.calls, ['remove one,two'])
+    assert.deepEqual(after.calls, ['apply one,two'])
+    assert.deepEqual(
+      changes.map(({ outcome }) => outcome),
+      ['updated', 'updated'],
+    )
+    await retireOtherEngines(owns, { engine: after.engine, others: [before.engine] })
+    assert.deepEqual(before.calls, ['remove one,two', 'remove one,two'])
+  })
+
+  it('names everyone who is in the way, at once', () => {
+    const holder = (port: number, name: string) =>
+      ({ protocol: 'tcp', ip: '0.0.0.0', port, process: { pid: 100 + port, name, command: [name] } }) as const
+    assert.throws(
+      () =>
+        requireFree([route('one', 1), route('two', 2), route('free', 3)], [holder(1, 'apache2'), holder(2, 'caddy')]),
+      {
+        message: '2 addresses that routes need are taken',
+        why: '127.0.0.7:1 (one): held by apache2 (pid 101) on 0.0.0.0:1\n127.0.0.7:2 (two): held by caddy (pid 102) on 0.0.0.0:2',
+        hint: /kill 101[\s\S]*kill 102/,
+      },
+    )
+    requireFree([route('free', 3)], [holder(1, 'apache2')])
+  })
+})
+
+describe('a socat command', () => {
+  it('listens on its address only, and tells which route it is', () => {
+    const command = socatCommand(route('timescaledb', 5432))
+    assert.equal(command[0], 'socat')
+    assert.match(command[3]!, /^TCP4-LISTEN:5432,bind=127\.0\.0\.7,reuseaddr,fork,/)
+    assert.match(command[3]!, /,max-children=1000,/)
+    assert.match(command[4]!, /^TCP4:172\.23\.0\.31:5432,bind=172\.23\.0\.1,/)
+    assert.deepEqual(routeOfSocat(command), route('timescaledb', 5432))
+  })
+
+  it('has no source address where the target is on this machine itself', () => {
+    const ingress = { ...route('ingress', 80), target: { ip: '127.0.0.1', port: 8080 } }
+    assert.match(socatCommand(ingress)[4]!, /^TCP4:127\.0\.0\.1:8080,connect-timeout/)
+    assert.deepEqual(routeOfSocat(socatCommand(ingress)), ingress)
+  })
+
+  it("is not found in anybody else's socat", () => {
+    assert.equal(routeOfSocat(['socat', 'TCP-LISTEN:80,bind=127.0.0.7,fork', 'TCP:172.23.0.31:80']), undefined)
+    assert.equal(routeOfSocat(['vi', 'socat']), undefined)
+  })
+})
+
+describe('publishing', async () => {
+  const platform = await goodPlatform()
+
+  it('gives each container the addresses of its routes, and the web server those of every page', () => {
+    const ports = publishedPorts(platform)
+    assert.deepEqual(ports.grafana, ['127.0.0.4:3000:3000'])
+    assert.deepEqual(ports.timescaledb, ['127.0.0.7:5432:5432'])
+    assert.ok(ports.nginx?.includes('127.0.0.4:80:80') && ports.nginx.includes('127.0.0.8:80:80'))
+    assert.equal(Object.values(ports).flat().length, platform.routes.length)
+  })
+
+  it('leaves routes that lead to no container to others', () => {
+    const ingress = { ...route('ingress', 80), target: { ip: '127.0.0.1', port: 8080 } }
+    assert.deepEqual(publishedPorts({ ...platform, routes: [ingress] }), {})
+  })
+
+  it('recognises routes in what containers publish beyond the catalogue', () => {
+    const found = routesOfContainers(
+      'macula-nginx\t127.0.0.1:80->80/tcp, 127.0.0.4:80->80/tcp\nmacula-grafana\t127.0.0.4:3000->3000/tcp\nother\t127.0.0.5:80->80/tcp\n',
+      platform,
+    )
+    assert.deepEqual(
+      found,
+      platform.routes.filter(({ listen }) => listen.ip === '127.0.0.4').sort((a, b) => a.listen.port - b.listen.port),
+    )
+  })
+
+  it('says who has to make and unmake such routes', async () => {
+    const grafana = platform.routes.find(({ listen }) => listen.port === 3000)!
+    const docker = (stdout: string) => publishEngine(platform, async () => ({ exitCode: 0, stdout, stderr: '' }))
+    await assert.rejects(docker('').apply([grafana]), {
+      message: /does not publish 127\.0\.0\.4:3000/,
+      hint: 'task start-infrastructure',
+    })
+    const published = docker('macula-grafana\t127.0.0.4:3000->3000/tcp\n')
+    assert.deepEqual(await published.apply([grafana]), [{ route: grafana, outcome: 'unchanged' }])
+    await assert.rejects(published.remove([grafana]), { message: /still publishes 127\.0\.0\.4:3000/ })
+    assert.deepEqual(await docker('').remove([grafana]), [{ route: grafana, outcome: 'unchanged' }])
+  })
+})
+
+describe('units of systemd', () => {
+  const proxy = '/usr/lib/systemd/systemd-socket-proxyd'
+  const boot = {
+    root: '/home/a b/50% macula',
+    stateDir: '/home/a b/50% macula/.macula',
+    environment: { COMPOSE_PROJECT_NAME: 'macula' },
+  }
+
+  it('hold the address, forward to the target, and tell which route they are', async () => {
+    const { socket, service } = await routeUnits(route('timescaledb', 5432), proxy)
+    assert.equal(socket.name, 'macula-route-timescaledb-5432.socket')
+    assert.match(socket.content, /^ListenStream=127\.0\.0\.7:5432$/m)
+    assert.match(socket.content, /^WantedBy=macula\.target$/m)
+    assert.match(service.content, /^Requires=macula-route-timescaledb-5432\.socket$/m)
+    assert.match(
+      service.content,
+      /^ExecStart=\/usr\/lib\/systemd\/systemd-socket-proxyd --connections-max=4096 172\.23\.0\.31:5432$/m,
+    )
+    assert.match(service.content, /^IPAddressAllow=localhost 172\.23\.0\.0\/16$/m)
+    assert.deepEqual(routeOfUnit(socket.content), route('timescaledb', 5432))
+    assert.equal(routeOfUnit('[Socket]\nListenStream=80\n'), undefined)
+  })
+
+  it('start the containers of this checkout at boot, wherever it lies', async () => {
+    const { target, stack } = await bootUnits(boot)
+    assert.match(target.content, /^Documentation=file:\/\/\/home\/a%%20b\/50%%25%%20macula\/README\.md$/m)
+    assert.match(stack.content, /^WorkingDirectory=\/home\/a b\/50%% macula\/\.macula$/m)
+    assert.match(stack.content, /^Environment="COMPOSE_PROJECT_NAME=macula"$/m)
+    assert.match(stack.content, /^After=docker\.service/m)
+  })
+
+  const verify = spawnSync('systemd-analyze', ['--version'], { encoding: 'utf8' })
+  it('are clean for systemd itself', { skip: verify.status !== 0 && 'systemd-analyze is not installed' }, async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'macula-units-'))
+    const units = [
+      ...Object.values(await routeUnits(route('timescaledb', 5432), '/bin/true')),
+      ...Object.values(
+        await routeUnits({ ...route('ingress', 80), target: { ip: '127.0.0.1', port: 8080 } }, '/bin/true'),
+      ),
+      ...Object.values(await bootUnits(boot)),
+      // what ours wait for; this machine need not have it
+      { name: 'docker.service', content: '[Service]\nExecStart=/bin/true\n' },
+    ]
+    for (const { name, content } of units) await writeFile(join(folder, name), content)
+    const files = units.map(({ name }) => join(folder, name))
+    const { status, stdout, stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', ...files], {
+      encoding: 'utf8',
+    })
+    // what it says of other units of this machine is not about ours
+    const ours = (stdout + stderr).split('\n').filter(line => units.some(({ name }) => line.includes(name)))
+    await rm(folder, { recursive: true })
+    assert.deepEqual(ours, [])
+    assert.equal(status, 0, stderr)
+  })
+})
+
+describe('loopback addresses of macOS', async () => {
+  const platform = await goodPlatform()
+
+  it('are all that something listens on, but the one that is there', () => {
+    assert.deepEqual(
+      aliasAddresses(platform),
+      [2, 3, 4, 5, 6, 7, 8].map(last => `127.0.0.${last}`),
+    )
+  })
+
+  it('are given by a job of launchd, again at each boot', async () => {
+    const text = await renderAliases(['127.0.0.2', '127.0.0.3'])
+    assert.match(
+      text,
+      /<string>sh<\/string>\n {4}<string>127\.0\.0\.2<\/string>\n {4}<string>127\.0\.0\.3<\/string>\n {2}<\/array>/,
+    )
+    assert.match(text, /<key>RunAtLoad<\/key>\n {2}<true\/>/)
+  })
+
+  it('are put in place through the journal, and only there', async () => {
+    const calls: string[] = []
+    const journal = {
+      afterUndo: async (command: string[]) => void calls.push(`after undo ${command.join(' ')}`),
+      writeFile: async (path: string) => {
+        calls.push(`write ${path}`)
+        return 'created'
+      },
+      command: async (command: string[]) => void calls.push(command.join(' ')),
+    } as unknown as Journal
+    assert.equal(await ensureLoopbackAliases(platform, journal, 'linux'), 'unchanged')
+    assert.deepEqual(calls, [])
+    assert.equal(await ensureLoopbackAliases(platform, journal, 'darwin'), 'created')
+    assert.deepEqual(calls.slice(-3), [
+      'after undo launchctl bootout system/org.macula.loopback',
+      'write /Library/LaunchDaemons/org.macula.loopback.plist',
+      'launchctl bootstrap system /Library/LaunchDaemons/org.macula.loopback.plist',
+    ])
+    assert.equal(calls[0], 'after undo ifconfig lo0 -alias 127.0.0.2')
+  })
+})
