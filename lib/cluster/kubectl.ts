@@ -106,6 +106,11 @@ export async function applyManifests(cluster: Cluster, manifests: string, dryRun
   })
 }
 
+/** Objects as one text for kubectl. */
+export function manifestText(objects: readonly KubeObject[]): string {
+  return JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects })
+}
+
 /** One word for many objects. */
 export function outcomeOf(applied: readonly Applied[]): 'unchanged' | 'created' | 'updated' {
   if (applied.every(({ outcome }) => outcome === 'unchanged')) return 'unchanged'

@@ -69,8 +69,3 @@ export function onDomain(objects: readonly KubeObject[], defaultDomain: string, 
     }
   })
 }
-
-/** Objects as one text for kubectl. */
-export function manifestText(objects: readonly KubeObject[]): string {
-  return objects.map(object => JSON.stringify(object)).join('\n---\n')
-}

@@ -9,7 +9,7 @@ import { writeIfChanged } from '../render.ts'
 import { chooseEngine, inspectMachine } from '../routes/choose.ts'
 import { clusterFolder, clusterOf, platformNamespace } from './cluster.ts'
 import { configText, desiredConfig, differences, type KindConfig, phaseOf } from './kind.ts'
-import { applyManifests, askKubectl, getObject, kubectl } from './kubectl.ts'
+import { applyManifests, askKubectl, getObject, kubectl, manifestText } from './kubectl.ts'
 import { type ClusterNode, ensureRestart, nodesOf, startNodes } from './nodes.ts'
 import { requireCgroupFor, requireKindProgram, requireKubectl } from './versions.ts'
 
@@ -132,7 +132,7 @@ async function remember(platform: Platform, config: KindConfig): Promise<void> {
       data: { config: configText(config) },
     },
   ]
-  await applyManifests(clusterOf(platform), manifests.map(manifest => JSON.stringify(manifest)).join('\n---\n'))
+  await applyManifests(clusterOf(platform), manifestText(manifests))
 }
 
 /** Our own kubeconfig, written again where it is missing; readable by its owner only. */

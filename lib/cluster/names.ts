@@ -1,7 +1,7 @@
 import { PlatformError } from '../errors.ts'
 import { type Platform, serviceNamed, webServer } from '../platform.ts'
 import { clusterOf, platformNamespace } from './cluster.ts'
-import { applyManifests, getObject, getObjects, type KubeObject, kubectl } from './kubectl.ts'
+import { applyManifests, getObject, getObjects, type KubeObject, kubectl, manifestText } from './kubectl.ts'
 
 /** What a name of the platform leads to, seen from a pod: the same ports as on the machine itself. */
 export interface PodName {
@@ -126,7 +126,7 @@ export async function ensurePodNames(platform: Platform): Promise<'unchanged' | 
   const cluster = clusterOf(platform)
   const names = podNames(platform)
   const manifests = nameManifests(names)
-  const applied = await applyManifests(cluster, manifests.map(manifest => JSON.stringify(manifest)).join('\n---\n'))
+  const applied = await applyManifests(cluster, manifestText(manifests))
   await removeOthers(platform, manifests)
   const addresses = names.flatMap(({ host, name }) => {
     const spec = applied.find(
@@ -165,13 +165,9 @@ async function ensureCorefile(
     })
   const after = withPlatformNames(before, platform.domain, addresses, nodeAddress(platform, 0))
   if (after === before) return false
-  await kubectl(
-    cluster,
-    ['--namespace', 'kube-system', 'patch', 'configmap', 'coredns', '--patch-file', '/dev/stdin'],
-    {
-      input: JSON.stringify({ data: { Corefile: after } }),
-    },
-  )
+  const metadata = { name: 'coredns', namespace: 'kube-system' }
+  const manifest = { apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { Corefile: after } }
+  await applyManifests(cluster, manifestText([manifest]))
   await restartResolver(platform)
   return true
 }
