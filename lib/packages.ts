@@ -127,8 +127,8 @@ export async function packagesToInstall(
   names: readonly string[],
   privilege: Privilege,
 ): Promise<string[]> {
-  const { simulate, simulated, refresh, asUser } = tools[manager]
-  const found = async () => simulated((await ask(simulate(names))).stdout)
+  const { simulate, refresh, asUser } = tools[manager]
+  const found = async () => packagesIn(manager, (await ask(simulate(names))).stdout)
   let all = await found()
   if (!names.every(name => all.includes(name))) {
     await (asUser ? run : privilege.run)(refresh)
@@ -136,6 +136,11 @@ export async function packagesToInstall(
   }
   // a manager whose words we do not know: then just what was asked for
   return [...new Set([...names, ...all])]
+}
+
+/** Reads the names of new packages out of what the package manager prints when it only simulates. */
+export function packagesIn(manager: PackageManagerName, output: string): string[] {
+  return tools[manager].simulated(output)
 }
 
 /** Installs or removes packages with a command of this module. */
