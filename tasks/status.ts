@@ -17,7 +17,13 @@ export default defineTask({
     const platform = await loadPlatform(placesOf(environment), environment)
     const services = await statusOf(platform)
     if (options.json) {
-      out.json({ services: services.map(({ standIn, ...service }) => ({ ...service, standin: standIn ?? null })) })
+      // every key in every row: what is not known is null
+      const rows = services.map(({ standIn, since, ...service }) => ({
+        ...service,
+        since: since ?? null,
+        standin: standIn ?? null,
+      }))
+      out.json({ services: rows })
       return
     }
 

@@ -161,11 +161,16 @@ function attribute(checks: readonly Check[], results: CheckResult[], situation: 
 }
 
 /** A service that this one depends on by its `depends_on`, and that the engine says is not well. */
-function unwellDependency(service: string, { platform, containers }: Situation, seen = [service]): string | undefined {
+function unwellDependency(
+  service: string,
+  situation: Pick<Situation, 'platform' | 'containers'>,
+  seen = [service],
+): string | undefined {
+  const { platform, containers } = situation
   const direct = platform.composeFiles.flatMap(({ content }) => namesIn(content.services?.[service]?.depends_on))
   for (const name of direct) {
     if (seen.includes(name)) continue
-    const deeper = unwellDependency(name, { platform, containers } as Situation, [...seen, name])
+    const deeper = unwellDependency(name, situation, [...seen, name])
     if (deeper !== undefined) return deeper
     if (!isWell(containers.get(name))) return name
   }
