@@ -9,9 +9,8 @@ import {
   waitForApplications,
 } from '../lib/cluster/apps.ts'
 import { ensureCertificate } from '../lib/cluster/certs.ts'
-import { applicationNames, applicationsNamespace, clusterOf } from '../lib/cluster/cluster.ts'
+import { applicationNames, clusterOf } from '../lib/cluster/cluster.ts'
 import { plannedChanges } from '../lib/cluster/existing.ts'
-import { ensureTlsSecret } from '../lib/cluster/ingress.ts'
 import { identityOf } from '../lib/cluster/kubectl.ts'
 import { placesOf } from '../lib/env.ts'
 import { badInput } from '../lib/errors.ts'
@@ -40,11 +39,7 @@ export default defineTask({
 
     const { certificate } = await ensureCertificate(platform)
     const objects = await applicationObjects(platform, images)
-    await out.step('Apply the manifests', async () => {
-      const secret = await ensureTlsSecret(cluster, applicationsNamespace, certificate)
-      const applied = await applyApplications(platform, objects)
-      return applied === 'unchanged' ? secret : applied
-    })
+    await out.step('Apply the manifests', () => applyApplications(platform, objects, certificate))
     const old = await leftovers(platform, objects)
     if (old.length > 0) {
       const names = old.map(identityOf).join(', ')

@@ -1,10 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { ensureCertificate, trustCommand } from '../lib/cluster/certs.ts'
-import { clusterOf, ingressNamespace, requireKind } from '../lib/cluster/cluster.ts'
+import { requireKind } from '../lib/cluster/cluster.ts'
 import {
   ensureImagesOnNodes,
   ensureIngress,
-  ensureTlsSecret,
   imagesIn,
   ingressObjects,
   retirementNotice,
@@ -25,21 +24,16 @@ export default defineTask({
   async run({ out, environment }) {
     const platform = await loadPlatform(placesOf(environment), environment)
     requireKind(platform, 'Deploying an ingress controller')
-    const cluster = clusterOf(platform)
     const nodes = await existingNodes(platform)
     const { outcome, certificate } = await ensureCertificate(platform)
     const ca = await readFile(certificate.caFile, 'utf8')
 
     out.title(`Ingress: ${platform.settings.INGRESS_CONTROLLER}`)
-    await out.step('Certificate', async () => {
-      const secret = await ensureTlsSecret(cluster, ingressNamespace, certificate)
-      return outcome === 'unchanged' ? secret : outcome
-    })
     await out.step('Have the image on the nodes', async () =>
       ensureImagesOnNodes(platform, nodes, imagesIn(await ingressObjects(platform))),
     )
     await out.step('Deploy the controller', async () => {
-      const deployed = await ensureIngress(platform)
+      const deployed = await ensureIngress(platform, certificate)
       if (deployed === 'created' && platform.settings.INGRESS_CONTROLLER === 'nginx') out.warn(retirementNotice)
       return deployed
     })

@@ -2,8 +2,10 @@ import { connect } from 'node:net'
 import { defaultSettings } from '../env.ts'
 import { PlatformError } from '../errors.ts'
 import type { Platform } from '../platform.ts'
+import type { Certificate } from './certs.ts'
 import { applicationNames, applicationsNamespace, clusterOf } from './cluster.ts'
 import { type BuiltImage, builtImage } from './images.ts'
+import { tlsObject } from './ingress.ts'
 import { applyManifests, getObjects, identityOf, type KubeObject, kubectl, manifestText, outcomeOf } from './kubectl.ts'
 import { buildOverlay, type Overlay, onDomain } from './kustomize.ts'
 import { askUntilGood, isGoodReply, type Reply, replyText } from './probe.ts'
@@ -55,12 +57,21 @@ export async function applicationObjects(platform: Platform, images: readonly Bu
   })
 }
 
-/** Applies the applications' objects. Throws with the server's words for a field it does not know. */
+/**
+ * Applies the applications' objects and the certificate that their Ingresses name. Throws with the server's words for a field it does not know.
+ * On an existing cluster the namespace is made where it is missing, and left alone where it is there: it may be somebody else's to change.
+ */
 export async function applyApplications(
   platform: Platform,
   objects: readonly KubeObject[],
+  certificate: Certificate,
 ): Promise<'unchanged' | 'created' | 'updated'> {
-  return outcomeOf(await applyManifests(clusterOf(platform), manifestText(objects)))
+  const cluster = clusterOf(platform)
+  const [namespace] = cluster.kind === 'existing' ? await getObjects(cluster, ['namespace', applicationsNamespace]) : []
+  const wanted = objects.filter(({ kind }) => kind !== 'Namespace' || namespace === undefined)
+  return outcomeOf(
+    await applyManifests(cluster, manifestText([...wanted, tlsObject(applicationsNamespace, certificate)])),
+  )
 }
 
 /** Waits until every deployment among the objects runs its newest version only. */

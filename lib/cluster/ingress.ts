@@ -1,10 +1,10 @@
 import { defaultSettings } from '../env.ts'
 import { PlatformError } from '../errors.ts'
-import { ask, lastLines, run } from '../exec.ts'
+import { lastLines, run } from '../exec.ts'
 import { mirrored, missingImages } from '../images.ts'
 import type { Platform } from '../platform.ts'
 import type { Certificate } from './certs.ts'
-import { type Cluster, clusterOf, ingressNamespace, tlsSecret } from './cluster.ts'
+import { clusterOf, ingressNamespace, tlsSecret } from './cluster.ts'
 import { applyManifests, getObject, type KubeObject, manifestText, outcomeOf } from './kubectl.ts'
 import { buildOverlay, type Overlay, onDomain } from './kustomize.ts'
 import type { ClusterNode } from './nodes.ts'
@@ -61,11 +61,9 @@ export async function ensureImagesOnNodes(
 ): Promise<'unchanged' | 'updated'> {
   let changed = false
   const missing = await missingImages(images)
+  const held = await Promise.all(nodes.map(({ name }) => imagesOn(name)))
   for (const image of images.filter(image => !missing.includes(image))) {
-    const held = await Promise.all(
-      nodes.map(({ name }) => ask(['docker', 'exec', name, 'crictl', 'inspecti', '-q', image])),
-    )
-    const without = nodes.filter((_, index) => held[index]?.exitCode !== 0).map(({ name }) => name)
+    const without = nodes.filter((_, index) => !held[index]?.has(longName(image))).map(({ name }) => name)
     if (without.length === 0) continue
     await run(['kind', 'load', 'docker-image', image, '--name', clusterOf(platform).name, '--nodes', without.join()])
     changed = true
@@ -73,30 +71,38 @@ export async function ensureImagesOnNodes(
   return changed ? 'updated' : 'unchanged'
 }
 
-/** The namespace with the certificate, which has to be there before the controller asks for it. */
-export async function ensureTlsSecret(
-  cluster: Cluster,
-  namespace: string,
-  { certificate, key }: Certificate,
-): Promise<'unchanged' | 'created' | 'updated'> {
-  const encoded = (text: string) => Buffer.from(text).toString('base64')
-  const objects: KubeObject[] = [
-    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
-    {
-      apiVersion: 'v1',
-      kind: 'Secret',
-      metadata: { name: tlsSecret, namespace },
-      type: 'kubernetes.io/tls',
-      data: { 'tls.crt': encoded(certificate), 'tls.key': encoded(key) },
-    },
-  ]
-  return outcomeOf(await applyManifests(cluster, manifestText(objects)))
+async function imagesOn(node: string): Promise<Set<string>> {
+  const { stdout } = await run(['docker', 'exec', node, 'ctr', '--namespace', 'k8s.io', 'images', 'list', '--quiet'])
+  return new Set(stdout.split('\n'))
 }
 
-/** Deploys the controller and waits until its pods are the new ones. */
-export async function ensureIngress(platform: Platform): Promise<'unchanged' | 'created' | 'updated'> {
+/** The name containerd gives to an image that Docker calls by a short one: `docker.io/library/traefik:v3`. */
+export function longName(image: string): string {
+  const [host = '', ...rest] = image.split('/')
+  if (rest.length === 0) return `docker.io/library/${image}`
+  return /[.:]|^localhost$/.test(host) ? image : `docker.io/${image}`
+}
+
+/** The certificate as the secret that Ingresses name. */
+export function tlsObject(namespace: string, { certificate, key }: Certificate): KubeObject {
+  const encoded = (text: string) => Buffer.from(text).toString('base64')
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name: tlsSecret, namespace },
+    type: 'kubernetes.io/tls',
+    data: { 'tls.crt': encoded(certificate), 'tls.key': encoded(key) },
+  }
+}
+
+/** Deploys the controller with its certificate, and waits until its pods are the new ones. */
+export async function ensureIngress(
+  platform: Platform,
+  certificate: Certificate,
+): Promise<'unchanged' | 'created' | 'updated'> {
   const cluster = clusterOf(platform)
-  const outcome = outcomeOf(await applyManifests(cluster, manifestText(await ingressObjects(platform))))
+  const objects = [...(await ingressObjects(platform)), tlsObject(ingressNamespace, certificate)]
+  const outcome = outcomeOf(await applyManifests(cluster, manifestText(objects)))
   await waitForRollout(cluster, ingressNamespace, ['ingress-controller'])
   return outcome
 }

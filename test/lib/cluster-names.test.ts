@@ -66,7 +66,7 @@ describe("CoreDNS's configuration", () => {
   it('keeps what is not ours and answers the domain', () => {
     assert.ok(once.startsWith(original.trimEnd()))
     assert.match(once, /^macula\.local:53 \{$/m)
-    assert.match(once, /10\.96\.1\.2 s3\.macula\.local/)
+    assert.match(once, /match "\^s3\[\.\]macula\[\.\]local\[\.\]\$"\n +answer "\{\{ \.Name \}\} 30 IN A 10\.96\.1\.2"/)
     assert.match(once, /30 IN A 172\.23\.0\.100/)
   })
 
