@@ -110,7 +110,10 @@ function hasEnded(container: Container, before: readonly Container[]): boolean {
 }
 
 async function endedError(container: Container): Promise<PlatformError> {
-  return new PlatformError(`${container.name} ended with exit code ${container.exitCode} right after it was started`, {
+  // the engine has started it anew meanwhile, and forgotten the exit code over that
+  const again = container.state === 'running'
+  const how = again ? 'and had to be started again' : `with exit code ${container.exitCode}`
+  return new PlatformError(`${container.name} ended ${how}, right after its start`, {
     why: await lastLogLines(container.name, 15),
     hint: `task logs -- ${container.service}`,
   })
