@@ -69,7 +69,7 @@ export async function applyRoutes(
     ]
   } catch (error) {
     // somebody was quicker than we: say who, rather than what the tool said of it
-    requireFree(plan.create, await listeners(), error)
+    requireFree(needed, await listeners(), error)
     throw error
   }
 }

@@ -68,8 +68,7 @@ export function routesOfContainers(text: string, { services, routes }: Pick<Plat
     const [container, ports = ''] = line.split('\t')
     const service = services.find(service => service.container === container)
     if (service === undefined) return []
-    return [...ports.matchAll(/([\d.]+):(\d+)->(\d+)\/tcp/g)].flatMap(([, ip = '', listen, target]) => {
-      const port = Number(listen)
+    return publishedTcp(ports).flatMap(({ ip, port, target }) => {
       if (service.published.some(own => own.ip === ip && own.hostPort === port)) return []
       // a page on port 80 belongs to the service whose address it is, though the web server holds it
       const known = routes.find(route => route.listen.ip === ip && route.listen.port === port)
@@ -78,9 +77,21 @@ export function routesOfContainers(text: string, { services, routes }: Pick<Plat
           group: known?.group ?? service.group,
           service: known?.service ?? service.name,
           listen: { ip, port },
-          target: { ip: service.address, port: Number(target) },
+          target: { ip: service.address, port: target },
         },
       ]
     })
   })
+}
+
+// Docker writes neighbouring ports as a range: 127.0.0.6:4317-4318->4317-4318/tcp
+function publishedTcp(ports: string): { ip: string; port: number; target: number }[] {
+  return [...ports.matchAll(/([\d.]+):(\d+)(?:-(\d+))?->(\d+)(?:-\d+)?\/tcp/g)].flatMap(
+    ([, ip = '', first, last = first, target]) =>
+      Array.from({ length: Number(last) - Number(first) + 1 }, (_, index) => ({
+        ip,
+        port: Number(first) + index,
+        target: Number(target) + index,
+      })),
+  )
 }

@@ -1,8 +1,10 @@
+import { PlatformError } from '../errors.ts'
 import type { Route } from '../platform.ts'
-import { openSockets } from '../ports.ts'
+import { describeHolder, holdersOf, isListenedOn, type Listener, openSockets } from '../ports.ts'
 import type { Privilege } from '../privilege.ts'
-import { endProcess, findProcesses } from '../processes.ts'
+import { endProcess, findProcesses, type ProcessIdentity } from '../processes.ts'
 import {
+  addressText,
   inTurn,
   type OpenJournal,
   type RouteChange,
@@ -57,21 +59,21 @@ export function routeOfSocat(command: readonly string[]): Route | undefined {
 
 /** Routes as detached socat processes: they outlive the task and the terminal, but not a reboot. */
 export function socatEngine(openJournal: OpenJournal, privilege: Privilege, dryRun = false): RouteEngine {
-  async function remove(route: Route): Promise<RouteChange> {
-    const before = await runningAt(route)
+  async function remove(route: Route, held: readonly Forwarder[]): Promise<RouteChange> {
     const ended = await openJournal(scopeOf(route.group)).endProcess(routeName(route))
-    // what the journal does not know (its folder was deleted) is recognised all the same
-    if (!dryRun) for (const process of await runningAt(route)) await endProcess(process, privilege)
-    return { route, outcome: before.length > 0 || ended === 'removed' ? 'removed' : 'unchanged' }
+    const own = held.filter(other => sameListen(other.route, route))
+    // what the journal does not know (its folder was deleted) is recognised all the same; who is gone already is left in peace
+    if (!dryRun) for (const { process } of own) await endProcess(process, privilege)
+    return { route, outcome: own.length > 0 || ended === 'removed' ? 'removed' : 'unchanged' }
   }
 
-  async function ensure(route: Route): Promise<RouteChange> {
-    const others = (await runningAt(route)).filter(process => !sameRoute(routeOfSocat(process.command)!, route))
-    if (others.length > 0) await remove(route)
+  async function ensure(route: Route, held: readonly Forwarder[]): Promise<RouteChange> {
+    const others = held.filter(other => sameListen(other.route, route) && !sameRoute(other.route, route))
+    if (others.length > 0) await remove(route, others)
     const started = await openJournal(scopeOf(route.group)).startProcess({
       name: routeName(route),
       command: socatCommand(route),
-      ready: () => listensAs(route),
+      ready: () => isListenedOn(route.listen),
     })
     return { route, outcome: others.length > 0 ? 'updated' : started }
   }
@@ -79,30 +81,42 @@ export function socatEngine(openJournal: OpenJournal, privilege: Privilege, dryR
   return {
     name: 'socat',
     async installed() {
-      const held = await findProcesses(command => routeOfSocat(command) !== undefined)
       // a process of an open connection has the command line of the one that listens
-      return [...new Map(held.map(({ command }) => [command.join(' '), routeOfSocat(command)!])).values()]
+      const routes = (await forwarders()).map(({ route, process }) => [process.command.join(' '), route] as const)
+      return [...new Map(routes).values()]
     },
-    apply: routes => inTurn(routes, ensure),
-    remove: routes => inTurn(routes, remove),
+    async apply(routes) {
+      const held = await forwarders()
+      const changes = await inTurn(routes, route => ensure(route, held))
+      if (!dryRun) requireOwn(routes, await openSockets())
+      return changes
+    },
+    async remove(routes) {
+      const held = await forwarders()
+      return inTurn(routes, route => remove(route, held))
+    },
   }
 }
 
-function runningAt(route: Route) {
-  return findProcesses(command => {
-    const held = routeOfSocat(command)
-    return held !== undefined && sameListen(held, route)
-  })
+/** A socat of ours and the route it serves. */
+interface Forwarder {
+  route: Route
+  process: ProcessIdentity & { command: readonly string[] }
 }
 
-/** Whether the address is held by the process of just this route, or by one that this user is not shown (root's). */
-async function listensAs(route: Route): Promise<boolean> {
-  const wanted = socatCommand(route).join('\0')
-  return (await openSockets()).some(
-    ({ protocol, ip, port, process }) =>
-      protocol === 'tcp' &&
-      ip === route.listen.ip &&
-      port === route.listen.port &&
-      (process === undefined || process.command.join('\0') === wanted),
-  )
+async function forwarders(): Promise<Forwarder[]> {
+  const found = await findProcesses(command => routeOfSocat(command) !== undefined)
+  return found.map(process => ({ route: routeOfSocat(process.command)!, process }))
+}
+
+// Somebody may have been quicker than our socat, which then ended: each address has to be held by the process of just its route,
+// or by one that this user is not shown (root's).
+function requireOwn(routes: readonly Route[], sockets: readonly Listener[]): void {
+  for (const route of routes) {
+    const holders = holdersOf(route.listen, sockets)
+    const wanted = socatCommand(route).join('\0')
+    if (holders.some(({ process }) => process === undefined || process.command.join('\0') === wanted)) continue
+    const who = holders.map(describeHolder).join(', ') || 'nobody'
+    throw new PlatformError(`${addressText(route.listen)} is held by ${who}, not by the route to ${route.service}`)
+  }
 }

@@ -172,6 +172,12 @@ describe('publishing', async () => {
       found,
       platform.routes.filter(({ listen }) => listen.ip === '127.0.0.4').sort((a, b) => a.listen.port - b.listen.port),
     )
+    // Docker writes neighbouring ports as a range
+    const range = routesOfContainers('macula-tempo\t127.0.0.6:4317-4318->4317-4318/tcp\n', platform)
+    assert.deepEqual(
+      range,
+      platform.routes.filter(({ listen }) => [4317, 4318].includes(listen.port)),
+    )
   })
 
   it('says who has to make and unmake such routes', async () => {
