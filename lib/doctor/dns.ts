@@ -1,8 +1,12 @@
+import { basename } from 'node:path'
+import { requireVersion } from '../dns/daemon.ts'
 import type { ResolverFacts } from '../dns/facts.ts'
+import type { ResolverAdapter } from '../dns/resolver.ts'
 import { planDns } from '../dns/setup.ts'
-import { hasTool } from '../exec.ts'
-import type { Host } from '../host.ts'
+import { ask, hasTool } from '../exec.ts'
+import { type Host, programPath } from '../host.ts'
 import type { Platform } from '../platform.ts'
+import { findProcesses } from '../processes.ts'
 import { unitState } from '../systemd.ts'
 import { type Check, type Finding, findingOf } from './finding.ts'
 
@@ -16,7 +20,8 @@ export function dnsCheck(platform: Platform, host: Host): Check {
         const { adapter, dnsmasq, facts } = await planDns(platform, host)
         const { ip, port } = dnsmasq.listen
         const found: Finding = { check, state: 'ok', detail: `${adapter.title}; dnsmasq on ${ip}:${port}` }
-        return [found, ...lookupFindings(facts, platform.domain), ...(await firewallFindings(host))]
+        const standing = standingFindings(adapter, facts, await surroundings(host), platform.domain)
+        return [found, ...standing, ...lookupFindings(facts, platform.domain), ...(await firewallFindings(host))]
       } catch (error) {
         return [findingOf(check, error)]
       }
@@ -47,6 +52,77 @@ export function lookupFindings({ lookupOrder, resolved }: ResolverFacts, domain:
     })
   }
   return findings
+}
+
+/** What facts do not tell, because no adapter decides on it. */
+export interface Surroundings {
+  /** What `dnsmasq --version` says; undefined where it is not installed. */
+  dnsmasqVersion: string | undefined
+  /** Whether dhclient keeps the address of this machine, and writes /etc/resolv.conf at every renewal. */
+  dhclient: boolean
+  /** What `lsattr /etc/resolv.conf` says; empty where it cannot tell. */
+  attributes: string
+}
+
+/** What stands in the way of changing the resolver, or would undo the change later. */
+export function standingFindings(
+  { kind, changes }: Pick<ResolverAdapter, 'kind' | 'changes'>,
+  { host }: Pick<ResolverFacts, 'host'>,
+  { dnsmasqVersion, dhclient, attributes }: Surroundings,
+  domain: string,
+): Finding[] {
+  const findings: Finding[] = []
+  if (dnsmasqVersion !== undefined) {
+    try {
+      requireVersion(dnsmasqVersion)
+    } catch (error) {
+      findings.push(findingOf('dnsmasq', error))
+    }
+  }
+  if (attributes.split(' ')[0]?.includes('i') && changes.includes('/etc/resolv.conf'))
+    findings.push({
+      check: '/etc/resolv.conf',
+      state: 'fail',
+      detail: 'it is immutable, so setup-dnsmasq cannot change it',
+      hint: 'sudo chattr -i /etc/resolv.conf   # once you know who set it',
+    })
+  if (dhclient && kind === 'resolv-conf')
+    findings.push({
+      check: '/etc/resolv.conf',
+      state: 'warn',
+      detail: 'dhclient writes it anew whenever it renews the address of this machine',
+      hint: 'Install resolvconf first, or run setup-dnsmasq again when names are gone',
+    })
+  if (kind === 'wsl')
+    findings.push({
+      check: 'WSL',
+      state: 'warn',
+      detail: 'Windows itself does not reach 127.0.0.2 to 127.0.0.8 of WSL: the URLs work inside WSL only',
+      hint: 'After setup-dnsmasq, run once in Windows: wsl --shutdown',
+    })
+  if (host.os === 'macos' && domain.endsWith('.local'))
+    findings.push({
+      check: 'mDNS',
+      state: 'warn',
+      detail: 'macOS asks Bonjour first for names that end in .local, for some seconds',
+      hint: 'Use a domain outside .local: MACULA_DOMAIN in .env',
+    })
+  return findings
+}
+
+async function surroundings(host: Host): Promise<Surroundings> {
+  const program = await programPath('dnsmasq')
+  const quietly = async (command: string[]) =>
+    ask(command).then(
+      ({ stdout }) => stdout,
+      () => '', // not installed: it cannot tell us, then
+    )
+  const isLinux = host.os !== 'macos'
+  return {
+    dnsmasqVersion: program ? await quietly([program, '--version']) : undefined,
+    dhclient: isLinux && (await findProcesses(([name = '']) => basename(name) === 'dhclient')).length > 0,
+    attributes: isLinux ? await quietly(['lsattr', '-d', '/etc/resolv.conf']) : '',
+  }
 }
 
 // Firewalls leave loopback alone, but their zones decide about bridges of containers.

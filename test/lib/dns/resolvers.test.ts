@@ -6,18 +6,17 @@ import {
   type ResolvedFacts,
   type ResolverFacts,
 } from '../../../lib/dns/facts.ts'
-import { judge } from '../../../lib/dns/findings.ts'
 import { parseResolvConf, renderResolvConf } from '../../../lib/dns/resolv-conf.ts'
 import { chooseListen, chooseResolver } from '../../../lib/dns/resolver.ts'
-import { renderResolverFile } from '../../../lib/dns/resolvers/macos.ts'
+import { macos, renderResolverFile } from '../../../lib/dns/resolvers/macos.ts'
 import { withLine } from '../../../lib/dns/resolvers/resolvconf.ts'
 import { renderDropIn, systemdResolved } from '../../../lib/dns/resolvers/systemd-resolved.ts'
-import { withoutResolvConf } from '../../../lib/dns/resolvers/wsl.ts'
+import { withoutResolvConf, wsl } from '../../../lib/dns/resolvers/wsl.ts'
+import { type Surroundings, standingFindings } from '../../../lib/doctor/dns.ts'
 import { PlatformError } from '../../../lib/errors.ts'
 import type { PathState } from '../../../lib/files.ts'
 import type { Host } from '../../../lib/host.ts'
 import type { Listener } from '../../../lib/ports.ts'
-import { goodPlatform } from '../../helpers/platform.ts'
 
 const debian: Host = { os: 'debian', name: 'Debian', init: 'systemd', wsl: false, summary: '', choices: [] }
 const file: PathState = { kind: 'file', content: '', mode: 0o644, uid: 0, gid: 0 }
@@ -325,48 +324,32 @@ Link 3 (tun0)
   })
 })
 
-describe('findings of doctor', async () => {
-  const platform = await goodPlatform()
-  const surroundings = {
-    facts: machine('nameserver 192.0.2.1\n', file),
-    listeners: [] as Listener[],
-    dnsmasqVersion: 'Dnsmasq version 2.90  Copyright (c) 2000-2024 Simon Kelley' as string | undefined,
-    dhclient: false,
-    attributes: '',
-  }
-  const found = (changes: Partial<typeof surroundings>, level: string) =>
-    judge(platform, { ...surroundings, ...changes })
-      .filter(finding => finding.level === level)
-      .map(({ what }) => what)
+describe('findings of doctor', () => {
+  const facts = machine('nameserver 192.0.2.1\n', file)
+  const adapter = chooseResolver('auto', facts)
+  const quiet = { dnsmasqVersion: 'Dnsmasq version 2.90  Copyright', dhclient: false, attributes: '' }
+  const found = (changes: Partial<Surroundings>, of = adapter, its = facts) =>
+    standingFindings(of, its, { ...quiet, ...changes }, 'macula.local').map(({ check, state }) => `${state}: ${check}`)
 
-  it('have no problem on a plain machine', () => {
-    assert.deepEqual(found({}, 'problem'), [])
-    assert.deepEqual(found({}, 'warning'), [])
-    assert.deepEqual(found({}, 'note'), ['Names are resolved through plain /etc/resolv.conf'])
+  it('are none on an ordinary machine', () => {
+    assert.deepEqual(found({}), [])
+    assert.deepEqual(found({ dnsmasqVersion: undefined }), [])
+    assert.deepEqual(found({ attributes: '--------------e------- /etc/resolv.conf' }), [])
   })
 
-  it('name what is in the way', () => {
-    const mdns = machine('', file, { lookupOrder: ['files', 'mdns4', '[NOTFOUND=return]', 'dns'] })
-    assert.match(found({ facts: mdns }, 'problem').join(), /every name that ends in \.local to multicast DNS \(mdns4\)/)
-    const minimal = machine('', file, { lookupOrder: ['files', 'mdns4_minimal', '[NOTFOUND=return]', 'dns'] })
-    assert.deepEqual(found({ facts: minimal }, 'problem'), [])
-    const stub = link('/run/systemd/resolve/stub-resolv.conf')
-    const vpn = machine('', stub, { resolved: { ...resolved, routed: ['macula.local'] } })
-    assert.match(found({ facts: vpn }, 'problem').join(), /its own servers for macula\.local/)
-    const tls = machine('', stub, { resolved: { ...resolved, strictTls: true } })
-    assert.match(found({ facts: tls }, 'problem').join(), /over TLS/)
-    assert.match(found({ attributes: '----i---------e------- /etc/resolv.conf' }, 'problem').join(), /immutable/)
-    assert.deepEqual(found({ attributes: '--------------e------- /etc/resolv.conf' }, 'problem'), [])
-    assert.match(found({ dhclient: true }, 'warning').join(), /dhclient writes/)
-    assert.match(found({ dnsmasqVersion: undefined }, 'note').join(), /installs dnsmasq-base/)
-    assert.match(found({ dnsmasqVersion: 'Dnsmasq version 2.80  x' }, 'problem').join(), /too old/)
-    const holder: Listener = {
-      protocol: 'udp',
-      ip: '0.0.0.0',
-      port: 53,
-      process: { pid: 7, name: 'named', command: [] },
-    }
-    assert.match(found({ listeners: [holder] }, 'note').join(), /Port 53 of 127\.0\.0\.1 is held by named \(pid 7\)/)
-    assert.match(found({ facts: machine('', file, { host: { ...debian, wsl: true } }) }, 'warning').join(), /Windows/)
+  it('name what would refuse the change, and what would undo it later', () => {
+    assert.deepEqual(found({ dnsmasqVersion: 'Dnsmasq version 2.80  Copyright' }), ['fail: dnsmasq'])
+    assert.deepEqual(found({ attributes: '----i---------e------- /etc/resolv.conf' }), ['fail: /etc/resolv.conf'])
+    assert.deepEqual(found({ dhclient: true }), ['warn: /etc/resolv.conf'])
+    assert.deepEqual(found({ dhclient: true, attributes: '----i--- x' }, systemdResolved), [])
+  })
+
+  it('say what names cannot do on WSL and macOS', () => {
+    const [windows, mac] = [
+      { ...debian, wsl: true },
+      { ...debian, os: 'macos' },
+    ]
+    assert.deepEqual(found({}, wsl, machine('', file, { host: windows })), ['warn: WSL'])
+    assert.deepEqual(found({}, macos, machine('', file, { host: mac })), ['warn: mDNS'])
   })
 })
