@@ -34,7 +34,7 @@ export function neededAddresses(platform: Platform): NeededAddress[] {
             service: 'ingress',
             cluster: true as const,
           })),
-          { ip: applications.loopback, port: 4433, protocol: 'udp', service: 'bootstrap', cluster: true },
+          { ip: applications.loopback, port: 4433, protocol: 'udp', service: 'peers', cluster: true },
         ]
       : []
   return [
