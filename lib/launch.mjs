@@ -2,7 +2,7 @@
 // it installs the npm packages where they are missing or outdated, then hands over to tasks/TASK.ts, or, for a task that
 // only names others in Taskfile.yml, to these one after the other.
 // The only place that touches the process: streams, exit code, signals.
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { ensurePackages, requireNode, root } from './bootstrap.mjs'
@@ -17,6 +17,7 @@ if (!process.features.typescript) {
   ;(await import('tsx/esm/api')).register()
 }
 endWithOurChildren()
+endWithOurStarter()
 const alone = name !== undefined && existsSync(scriptOf(name)) && !words.includes('--dry')
 process.exitCode = alone ? await runScript(name, words) : await runWorkflow(name ?? '', words)
 
@@ -89,5 +90,27 @@ function endWithOurChildren() {
       process.stderr.write('✗ Interrupted\n  → run the same command again: it goes on where this one stopped\n')
       process.exit(130)
     })
+  }
+}
+
+// A signal that cannot be caught ends npm or go-task alone: then nobody waits for us any more, and we end as if it had reached us.
+function endWithOurStarter() {
+  const shell = process.ppid
+  const viaNpm = process.env.npm_lifecycle_event !== undefined
+  if (!viaNpm && statOf(shell)?.name !== 'task') return
+  // npm starts us through a shell of its own
+  const npm = viaNpm ? statOf(shell)?.parent : undefined
+  setInterval(() => {
+    if (process.ppid !== shell || (viaNpm && statOf(shell)?.parent !== npm)) process.kill(process.pid, 'SIGTERM')
+  }, 1000).unref()
+}
+
+/** A process's name and parent as Linux shows them; undefined elsewhere, and for a process that is gone. */
+function statOf(pid) {
+  try {
+    const [, name, parent] = /\((.*)\) \S+ (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? []
+    return { name, parent }
+  } catch {
+    return undefined
   }
 }
