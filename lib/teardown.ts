@@ -59,14 +59,25 @@ export async function removeNodes(nodes: readonly string[]): Promise<void> {
   await run(['docker', 'rm', '--force', '--volumes', ...nodes])
 }
 
-/** Stops and removes containers and networks, and with `volumes` the data. */
-export async function removeContainers(found: Leftovers, { volumes }: { volumes: boolean }): Promise<void> {
+/**
+ * Stops and removes containers and networks, and with `volumes` the data. Gives what could not be removed, in the engine's words: a network
+ * that somebody else's container uses must not keep the rest of the machine from going back.
+ */
+export async function removeContainers(found: Leftovers, { volumes }: { volumes: boolean }): Promise<string[]> {
   const { containers, networks } = found
   // stopped first, all at once: databases write down what they have
   if (containers.length > 0) await run(['docker', 'stop', ...containers])
-  if (containers.length > 0) await run(['docker', 'rm', '--force', '--volumes', ...containers])
-  if (networks.length > 0) await run(['docker', 'network', 'rm', ...networks])
-  if (volumes && found.volumes.length > 0) await run(['docker', 'volume', 'rm', ...found.volumes])
+  const problems: string[] = []
+  for (const [command, names] of [
+    [['docker', 'rm', '--force', '--volumes'], containers],
+    [['docker', 'network', 'rm'], networks],
+    [['docker', 'volume', 'rm'], volumes ? found.volumes : []],
+  ] as const) {
+    if (names.length === 0) continue
+    const { exitCode, stderr } = await ask([...command, ...names])
+    if (exitCode !== 0) problems.push(stderr.trim())
+  }
+  return problems
 }
 
 /** Takes back everything in the journal, latest first; `report` hears of each. */

@@ -43,16 +43,21 @@ export default defineTask({
     const privilege = found.changes.length === 0 ? asRoot : await acquireRoot(need)
 
     if (found.nodes.length > 0) await out.step('Remove the cluster', () => removeNodes(found.nodes).then(removed))
+    let problems: string[] = []
     if (found.containers.length + found.networks.length > 0 || volumes)
-      await out.step('Stop and remove the containers', () => removeContainers(found, { volumes }).then(removed))
+      await out.step('Stop and remove the containers', async () => {
+        problems = await removeContainers(found, { volumes })
+        return problems.length === 0 ? 'removed' : 'removed in part'
+      })
+    for (const problem of problems) out.warn(problem)
     let kept = 0
-    let failed = 0
+    let failed = problems.length
     await out.step('Put this machine back', async progress => {
       const undone = await takeBack(places, privilege, ({ what, outcome }) => {
         if (outcome !== 'was so already') progress.line(`${what}: ${outcome}`)
       })
       kept = undone.filter(({ outcome }) => outcome.startsWith('left')).length
-      failed = undone.filter(({ outcome }) => outcome.startsWith('failed')).length
+      failed += undone.filter(({ outcome }) => outcome.startsWith('failed')).length
       return undone.length === 0 ? 'unchanged' : 'restored'
     })
     if (kept + failed > 0) {

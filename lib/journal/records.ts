@@ -59,7 +59,7 @@ export function journalFile(stateDir: string): JournalFile {
     const lost = begun.filter(id => !known.has(id))
     if (lost.length > 0) throw damaged(path, `${lost.length} records of changes that were begun are missing from it`)
     // the rest has no line end: a crash cut it off before its change began
-    if (end < text.length) await truncate(path, Buffer.byteLength(text.slice(0, end)))
+    if (end < text.length && !(await isGrowing(path, text))) await truncate(path, Buffer.byteLength(text.slice(0, end)))
     return parsed.slice(1)
   }
 
@@ -90,6 +90,12 @@ export function journalFile(stateDir: string): JournalFile {
       if (ids.length > 0) await write([{ undone: ids }])
     },
   }
+}
+
+// another process may be writing that line right now
+async function isGrowing(path: string, text: string): Promise<boolean> {
+  await new Promise(resume => setTimeout(resume, 200))
+  return (await readOrEmpty(path)) !== text
 }
 
 async function appendToDisk(path: string, text: string): Promise<void> {

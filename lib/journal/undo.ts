@@ -1,5 +1,5 @@
 import { PlatformError } from '../errors.ts'
-import { shown } from '../exec.ts'
+import { hasTool, shown } from '../exec.ts'
 import { type PathState, sameState, setState, stateOf, temporaryOf } from '../files.ts'
 import { missingPackages, type PackageManagerName, removeCommand, runPackageManager } from '../packages.ts'
 import type { Privilege } from '../privilege.ts'
@@ -93,7 +93,8 @@ export async function undo({ file, privilege, records, dryRun, report = () => {}
       case 'daemon':
         return [{ what: change.name, outcome: await endDaemon(change) }]
       case 'after-undo':
-        if (!dryRun) await privilege.run(change.command)
+        // a program that is gone needs no telling
+        if (!dryRun && (await hasTool(change.command[0] ?? ''))) await privilege.run(change.command)
         return [{ what: shown(change.command), outcome: 'done' }]
     }
   }

@@ -13,7 +13,14 @@ export const plain: ResolverAdapter = {
   title: 'plain /etc/resolv.conf',
   detect: ({ resolvConf: { state, content } }) =>
     content?.keeper === undefined && (state.kind === 'file' || state.kind === 'absent' || isOwnLink(state, content)),
-  check({ resolvConf: { content } }) {
+  check({ resolvConf: { content }, resolved }) {
+    if (resolved && content?.nameservers.includes('127.0.0.53'))
+      throw new PlatformError(
+        `${path} leads to systemd-resolved, which would ask our dnsmasq what our dnsmasq asks it`,
+        {
+          hint: 'RESOLVER=auto in .env',
+        },
+      )
     if (content?.keeper === undefined) return
     throw new PlatformError(`${path} is kept by ${content.keeper}, which would write over any change`, {
       hint: 'Choose another RESOLVER in .env, or use `task setup-hosts`',
@@ -38,7 +45,9 @@ export const plain: ResolverAdapter = {
 /** The servers this machine asked before us; never ourselves, or a question would go round for ever. */
 export function formerServers(facts: ResolverFacts, ours: string): string[] {
   const { content } = facts.resolvConf
-  const servers = content?.writtenFor === undefined ? (content?.nameservers ?? []) : facts.keptUpstream
+  const present = content?.nameservers ?? []
+  const isOurs = content?.writtenFor !== undefined
+  const servers = isOurs && facts.keptUpstream.length > 0 ? facts.keptUpstream : present
   return servers.filter(server => server !== ours)
 }
 

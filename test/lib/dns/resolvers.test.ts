@@ -153,7 +153,11 @@ describe('the resolver of a machine', () => {
 
   it('is the one that the settings name, unless it is not there', () => {
     const facts = machine('nameserver 127.0.0.53\n', link('/run/systemd/resolve/stub-resolv.conf'), { resolved })
-    assert.equal(chooseResolver('resolv-conf', facts).kind, 'resolv-conf')
+    assert.equal(
+      chooseResolver('resolv-conf', machine(plainText, file, { resolved, lookupOrder: ['resolve'] })).kind,
+      'resolv-conf',
+    )
+    assert.throws(() => chooseResolver('resolv-conf', facts), /leads to systemd-resolved/)
     for (const kind of ['networkmanager', 'networkmanager-dnsmasq', 'resolvconf', 'macos', 'wsl'])
       assert.throws(() => chooseResolver(kind, facts), PlatformError, kind)
     assert.throws(() => chooseResolver('systemd-resolved', machine(plainText, file)), /does not run/)
@@ -188,6 +192,7 @@ describe('other names', () => {
       parseResolvConf(servers.map(ip => `nameserver ${ip}\n`).join('')),
     )
     assert.deepEqual(upstream(machine(ours, file, { keptUpstream: servers })).servers, servers)
+    assert.deepEqual(upstream(machine(ours, file)).servers, servers.slice(0, 2), 'the file with all of them is gone')
   })
 
   it('stay with the links of systemd-resolved, and go on to its global servers', () => {
