@@ -50,11 +50,15 @@ export function renderComposeFiles(
   extraPorts: Readonly<Record<string, readonly string[]>> = {},
 ): RenderedFile[] {
   const secretFiles = Object.assign({}, ...platform.composeFiles.map(({ content }) => content.secrets))
+  const ours = platform.composeFiles[0]?.content
+  // with these options the collector reads a service's lines; a user's service gets them unless it says something else
+  const logging = (ours?.['x-service'] as ComposeService | undefined)?.logging
   return platform.composeFiles.map((compose, index) => {
     const services: Record<string, ComposeService> = {}
     for (const [name, service] of Object.entries(compose.content.services ?? {})) {
       const hash = mountedHash(service, configs, secretFiles)
       services[name] = {
+        ...(logging !== undefined && ours?.services?.[name] === undefined ? { logging } : {}),
         ...service,
         ...(index === 0 && extraPorts[name] ? { ports: [...(service.ports ?? []), ...extraPorts[name]] } : {}),
         ...(hash === undefined ? {} : { labels: { ...labelsOf(service), 'macula.config': hash } }),

@@ -34,7 +34,7 @@ export function allChecks(platform: Platform, machine: RoutingMachine, host: Hos
   return [
     ...stackChecks(platform, machine),
     routingCheck(platform, machine),
-    logFilesCheck(platform.settings.DOCKER_DATA_ROOT),
+    logFilesCheck(platform.settings.DOCKER_DATA_ROOT, ask, hasTool),
     dnsCheck(platform, host),
     diskCheck(platform.places.stateDir),
     memoryCheck(),

@@ -71,14 +71,19 @@ export function composeCheck(asker: Runner = ask, hasTool: (name: string) => Pro
 }
 
 /** The folder that the collector reads the containers' logs from: the one the engine writes them to. */
-export function logFilesCheck(dataRoot: string, asker: Runner = ask): Check {
+export function logFilesCheck(
+  dataRoot: string,
+  asker: Runner = ask,
+  hasTool: (name: string) => Promise<boolean>,
+): Check {
   const check = 'Container logs'
   return {
     name: check,
     async look() {
+      if (!(await hasTool('docker'))) return []
       const asked = await asker(['docker', 'info', '--format', '{{.DockerRootDir}}'], { timeoutMs: 10_000 })
       const folder = asked.stdout.trim()
-      // an engine that does not answer is told about by its own check
+      // one that does not answer is told about by its own check
       if (asked.exitCode !== 0 || folder === '') return []
       if (folder === dataRoot) return [{ check, state: 'ok', detail: `${folder}/containers` }]
       const detail = `the engine keeps them in ${folder}, and they are read in ${dataRoot}: none will reach Loki`

@@ -72,4 +72,18 @@ describe("a user's own compose file", () => {
     assert.deepEqual(services.own.env_file, ['/home/me/checkout/own.env'])
     assert.equal(composeOptions(platform).env.COMPOSE_FILE, 'docker-compose.yml:docker-compose.override.yml')
   })
+
+  it('lets the collector read the lines of a new service, unless it has a logging of its own', async () => {
+    const local = `services:
+  own: { image: "x:1", x-macula: { group: data } }
+  quiet: { image: "x:1", logging: { driver: none }, x-macula: { group: data } }
+  grafana: { mem_limit: 1g }
+`
+    const [ours, file] = renderComposeFiles(await goodPlatform({ local }), [])
+    const { services } = parse(file?.content ?? '')
+    assert.deepEqual(services.own.logging, parse(ours?.content ?? '').services.grafana.logging)
+    assert.equal(services.own.logging.options.labels, 'com.docker.compose.service')
+    assert.deepEqual(services.quiet.logging, { driver: 'none' })
+    assert.equal(services.grafana.logging, undefined)
+  })
 })

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { ResolverFacts } from '../../lib/dns/facts.ts'
 import { lookupFindings } from '../../lib/doctor/dns.ts'
-import { composeCheck, engineCheck, isOlder } from '../../lib/doctor/engine.ts'
+import { composeCheck, engineCheck, isOlder, logFilesCheck } from '../../lib/doctor/engine.ts'
 import { examine, type Finding, requireNoFailure } from '../../lib/doctor/finding.ts'
 import { overlap, parseNetworks, parseRoutes, subnetCheck } from '../../lib/doctor/network.ts'
 import { addressStates, portsCheck } from '../../lib/doctor/ports.ts'
@@ -65,6 +65,23 @@ describe('the check of the engine', () => {
     )
     assert.match(refused.detail, /^This user may not use Docker/)
     assert.match(refused.hint ?? '', /usermod/)
+  })
+})
+
+describe('the check of the container logs', () => {
+  const look = (info: Partial<Result>, tools = ['docker']) =>
+    logFilesCheck('/var/lib/docker', answering({ 'docker info': info }), having(...tools)).look()
+
+  it('names the setting for an engine that keeps its files elsewhere', async () => {
+    assert.equal((await look({ stdout: '/var/lib/docker\n' }).then(only)).state, 'ok')
+    const elsewhere = await look({ stdout: '/srv/docker\n' }).then(only)
+    assert.equal(elsewhere.state, 'warn')
+    assert.equal(elsewhere.hint, 'DOCKER_DATA_ROOT=/srv/docker in .env')
+  })
+
+  it('leaves a missing or silent engine to the check of the engine', async () => {
+    assert.deepEqual(await look({}, []), [])
+    assert.deepEqual(await look({ exitCode: 1, stderr: 'Cannot connect' }), [])
   })
 })
 
