@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { access, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ask } from '../exec.ts'
 import type { Outcome } from '../journal.ts'
@@ -33,8 +33,12 @@ export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): Rou
     for (const scope of new Set([bootScope, ...routes.map(({ group }) => scopeOf(group))]))
       await openJournal(scope).afterUndo(reload)
     const { target, stack } = await bootUnits(boot)
-    // an engine that systemd does not start (rootless, Podman) is nothing that a unit of ours could wait for
-    const shared = (await unitExists('docker.service')) ? [target, stack] : [target]
+    // An engine that systemd does not start (rootless, Podman) is nothing that a unit of ours could wait for, and before the first
+    // start of the containers there is nothing to bring up.
+    const shared =
+      (await unitExists('docker.service')) && (await isThere(join(boot.stateDir, 'docker-compose.yml')))
+        ? [target, stack]
+        : [target]
     let changed = (await write(bootScope, shared)) !== 'unchanged'
     const before = await installedRoutes()
     // the same address under another name: two socket units cannot share it
@@ -95,6 +99,13 @@ export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): Rou
   }
 
   return { name: 'systemd', installed: installedRoutes, apply, remove }
+}
+
+function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  )
 }
 
 async function unitExists(name: string): Promise<boolean> {

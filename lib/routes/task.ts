@@ -67,7 +67,7 @@ export function defineRoutingTask({ name, summary, replaces, owns, routesOf }: R
       const real = { engine, machine, privilege }
       if (forwarder.length > 0)
         await out.step('Install socat', async () => (await ensureForwarder(platform, real)).outcome)
-      await out.step(title(wanted.length, engine), async progress => {
+      await out.step(options.remove ? 'Take the routes away' : title(wanted.length, engine), async progress => {
         const done = await applyRoutes(wanted, owns, openRouting(platform, real))
         const changed = done.filter(({ outcome }) => outcome !== 'unchanged')
         for (const { route, outcome } of changed)
@@ -86,5 +86,5 @@ export function defineRoutingTask({ name, summary, replaces, owns, routesOf }: R
 }
 
 function title(count: number, engine: EngineName): string {
-  return count === 0 ? 'Take the routes away' : `Make ${counted(count, 'route')} to containers with ${means[engine]}`
+  return count === 0 ? 'No routes to make' : `Make ${counted(count, 'route')} to containers with ${means[engine]}`
 }
