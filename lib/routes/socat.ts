@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { PlatformError } from '../errors.ts'
 import type { Route } from '../platform.ts'
 import { describeHolder, holdersOf, isListenedOn, type Listener, openSockets } from '../ports.ts'
@@ -73,7 +74,7 @@ export function socatEngine(openJournal: OpenJournal, privilege: Privilege, dryR
     const started = await openJournal(scopeOf(route.group)).startProcess({
       name: routeName(route),
       command: socatCommand(route),
-      ready: () => isListenedOn(route.listen),
+      ready: () => listensSoon(route),
     })
     return { route, outcome: others.length > 0 ? 'updated' : started }
   }
@@ -96,6 +97,15 @@ export function socatEngine(openJournal: OpenJournal, privilege: Privilege, dryR
       return inTurn(routes, route => remove(route, held))
     },
   }
+}
+
+/** socat listens some milliseconds after its start: worth waiting for, rather than asking again after a longer pause. */
+async function listensSoon({ listen }: Route): Promise<boolean> {
+  for (let attempt = 0; attempt < 10; attempt += 1) {
+    if (await isListenedOn(listen)) return true
+    await pause(4)
+  }
+  return false
 }
 
 /** A socat of ours and the route it serves. */
