@@ -26,6 +26,7 @@ const pages = {
   '/peers': async () => [200, 'application/json', `${JSON.stringify(await mesh.greetAll())}\n`],
 }
 
+let ending = false
 const server = createServer(async (request, response) => {
   const path = new URL(request.url, 'http://localhost').pathname
   const asked = process.hrtime.bigint()
@@ -35,6 +36,8 @@ const server = createServer(async (request, response) => {
     const known = pages[path]
     const [code, type, body] = known ? await known() : [404, 'text/plain', 'not found\n']
     status = code
+    // whoever keeps this connection open is to come back on another one, which leads to our successor
+    if (ending) response.setHeader('connection', 'close')
     response.writeHead(code, { 'content-type': type, traceresponse: span.header })
     response.end(request.method === 'HEAD' ? undefined : body)
   } catch (error) {
@@ -45,7 +48,9 @@ const server = createServer(async (request, response) => {
   if (path !== '/health' && path !== '/metrics') {
     span.end(status)
     metrics.request(status, Number(process.hrtime.bigint() - asked) / 1e9)
-    console.log(JSON.stringify({ time: new Date().toISOString(), method: request.method, path, status, trace: span.id }))
+    console.log(
+      JSON.stringify({ time: new Date().toISOString(), method: request.method, path, status, trace: span.id }),
+    )
   }
 })
 
@@ -63,11 +68,14 @@ function page() {
 `
 }
 
-server.listen(port, () => console.log(JSON.stringify({ time: new Date().toISOString(), listening: port, application: name })))
+server.listen(port, () =>
+  console.log(JSON.stringify({ time: new Date().toISOString(), listening: port, application: name })),
+)
 
 // Connections that are open may finish; new ones have been going elsewhere since before this signal (the deployment's preStop pause).
 for (const signal of ['SIGTERM', 'SIGINT']) {
   process.once(signal, async () => {
+    ending = true
     mesh.close()
     server.close()
     server.closeIdleConnections()

@@ -20,7 +20,9 @@ export function createTracer({ service, endpoint, metrics }) {
 
   async function send(spans) {
     const attributes = [{ key: 'service.name', value: { stringValue: service } }]
-    const body = { resourceSpans: [{ resource: { attributes }, scopeSpans: [{ scope: { name: 'placeholder' }, spans }] }] }
+    const body = {
+      resourceSpans: [{ resource: { attributes }, scopeSpans: [{ scope: { name: 'placeholder' }, spans }] }],
+    }
     try {
       const response = await fetch(`${endpoint}/v1/traces`, {
         method: 'POST',
