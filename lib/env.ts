@@ -83,12 +83,15 @@ const secretOf =
         ? undefined
         : 'should have printable ASCII characters only, and no spaces'
 
+/** A secret that stands in PowerDNS's configuration, where a line that ends in a backslash goes on in the next. */
+const pdnsSecret: Check = value => (value.endsWith('\\') ? 'should not end with a backslash' : secretOf(8)(value))
+
 const secrets = {
   GRAFANA_PASSWORD: secretOf(5),
   MINIO_ROOT_PASSWORD: secretOf(8),
   POSTGRES_PASSWORD: secretOf(1),
-  PDNS_API_KEY: secretOf(8),
-  PDNS_DB_PASSWORD: secretOf(8),
+  PDNS_API_KEY: pdnsSecret,
+  PDNS_DB_PASSWORD: pdnsSecret,
   PDNS_ADMIN_SECRET_KEY: secretOf(16),
   PDNS_ADMIN_SALT: secretOf(16),
 } satisfies Record<string, Check>

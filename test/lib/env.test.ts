@@ -87,6 +87,14 @@ describe('settings', () => {
     assert.doesNotMatch(problem, /oh no/)
   })
 
+  it('refuse a secret that the configuration it goes to could not hold', async () => {
+    assert.match(
+      (await problemsOf('', { PDNS_DB_PASSWORD: 'long-enough\\' })).join(),
+      /should not end with a backslash/,
+    )
+    assert.deepEqual(await problemsOf('', { POSTGRES_PASSWORD: 'long-enough\\' }), [])
+  })
+
   it('refuse a subnet or loopback address that the platform could not use', async () => {
     assert.equal((await problemsOf('MACULA_SUBNET=172.23.0.0/24\nMACULA_LOOPBACK=10.0.0.1')).length, 2)
     assert.equal((await problemsOf('MACULA_LOOPBACK=127.0.0.250')).length, 1)

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { noSandbox, startSandbox, type TestSandbox } from '../helpers/sandbox.ts'
+
+const reason = await noSandbox()
+
+const localService = `services:
+  talker:
+    image: nginx:1.30.4-alpine
+    entrypoint: [sh, -c, 'echo a line of the talker; exec sleep 3600']
+    x-macula: { group: data, web: false }
+`
+
+describe('the stack in a sandbox', { skip: reason }, () => {
+  let sandbox: TestSandbox
+
+  before(async () => {
+    sandbox = await startSandbox({
+      workflow: false,
+      env: { MACULA_LOCAL_COMPOSE: '/run/macula/docker-compose.local.yml' },
+    })
+    await sandbox.exec('cat > /run/macula/docker-compose.local.yml', { input: localService })
+    await start()
+  })
+  after(() => sandbox?.end())
+
+  async function start(): Promise<void> {
+    const { exitCode, stderr } = await sandbox.exec(
+      'for task in configure start-infrastructure setup-dnsmasq setup-observability-routing setup-data-routing; do node lib/launch.mjs $task --yes || exit; done',
+      { env: { CI: '1' } },
+    )
+    assert.equal(exitCode, 0, stderr)
+  }
+
+  async function text(script: string): Promise<string> {
+    return (await sandbox.exec(script)).stdout.trim()
+  }
+
+  /** The lines of a service that Loki has, once there is one; empty after 15 s without. */
+  async function linesOf(service: string): Promise<string> {
+    const query = `curl -sG --data-urlencode 'query={service_name="${service}"}' http://loki.macula.local/loki/api/v1/query_range`
+    for (let tries = 0; tries < 15; tries += 1) {
+      const lines = await text(`${query} | tr '{' '\\n' | grep -o '"values":.*'; true`)
+      if (lines !== '') return lines
+      await new Promise(resolve => setTimeout(resolve, 1000))
+    }
+    return ''
+  }
+
+  it("takes what containers print to Loki, a user's own service's too", async () => {
+    assert.match(await linesOf('registry'), /debug server listening/)
+    assert.match(await linesOf('talker'), /a line of the talker/)
+  })
+
+  it('tells the portal how each service is', async () => {
+    const states =
+      await text(`for service in $(curl -s http://home.macula.local/ | grep -o 'data-service="[^"]*' | cut -d'"' -f2); do
+      echo $service $(curl -s -o /dev/null -w '%{http_code}' http://home.macula.local/health/$service); done`)
+    assert.match(states, /^loki 200$/m)
+    assert.match(states, /^powerdns 200$/m)
+    assert.doesNotMatch(states, / (?!200)\d+$/m)
+  })
+
+  it('lets in with new passwords only, once they are changed in the settings', async () => {
+    const before = await text('cat "$MACULA_ENV_FILE"')
+    const containers = await text("docker ps --format '{{.Names}} {{.ID}}' | sort")
+    await sandbox.exec(
+      `sed -i -E "s/^((GRAFANA|MINIO_ROOT|POSTGRES|PDNS_DB)_PASSWORD|PDNS_API_KEY)=.*/\\1=changed-x'y#z-\\1/" "$MACULA_ENV_FILE"
+      sed -i -E "s/^([A-Z_]+)=(changed.*)$/\\1=\\"\\2\\"/" "$MACULA_ENV_FILE"`,
+    )
+    assert.notEqual(await text('cat "$MACULA_ENV_FILE"'), before)
+    await start()
+
+    // by its address: whoever comes from 127.0.0.1 inside the container is let in without a password
+    const psql = `docker exec -e PGPASSWORD macula-timescaledb psql -h 172.23.0.31 -U postgres -d macula -Atc 'SELECT 1'`
+    assert.equal(await text(`PGPASSWORD="changed-x'y#z-POSTGRES_PASSWORD" ${psql}`), '1')
+    assert.notEqual((await sandbox.exec(`PGPASSWORD='${settingOf(before, 'POSTGRES_PASSWORD')}' ${psql}`)).exitCode, 0)
+    const zones = (key: string) =>
+      text(
+        `curl -s -o /dev/null -w '%{http_code}' -H "X-API-Key: ${key}" http://dns.macula.local/api/v1/servers/localhost/zones`,
+      )
+    assert.equal(await zones("changed-x'y#z-PDNS_API_KEY"), '200')
+    assert.equal(await zones(settingOf(before, 'PDNS_API_KEY')), '401')
+    const buckets = (secret: string) =>
+      text(
+        `curl -s -o /dev/null -w '%{http_code}' --aws-sigv4 aws:amz:us-east-1:s3 --user "macula:${secret}" http://s3.macula.local/`,
+      )
+    assert.equal(await buckets("changed-x'y#z-MINIO_ROOT_PASSWORD"), '200')
+    assert.equal(await buckets(settingOf(before, 'MINIO_ROOT_PASSWORD')), '403')
+
+    const untouched = (await text("docker ps --format '{{.Names}} {{.ID}}' | sort"))
+      .split('\n')
+      .filter(line => containers.includes(line))
+    assert.deepEqual(
+      untouched.map(line => line.split(' ')[0]),
+      ['collector', 'loki', 'nginx', 'prometheus', 'registry', 'registry-ui', 'talker', 'tempo'].map(
+        name => `macula-${name}`,
+      ),
+    )
+  })
+})
+
+function settingOf(env: string, name: string): string {
+  return new RegExp(`^${name}=(.*)$`, 'm').exec(env)?.[1]?.replace(/^(['"])(.*)\1$/, '$2') ?? ''
+}
