@@ -46,6 +46,8 @@ export function journalFile(stateDir: string): JournalFile {
   const begunPath = join(stateDir, 'journal.begun')
 
   async function lines(): Promise<unknown[]> {
+    // first, because records of other processes get here only after they are in the journal
+    const begun = (await readOrEmpty(begunPath)).split('\n').slice(0, -1)
     const text = await readOrEmpty(path)
     const end = text.lastIndexOf('\n') + 1
     const parsed = text
@@ -55,7 +57,6 @@ export function journalFile(stateDir: string): JournalFile {
       .map((line, index) => parseLine(line, `${path}:${index + 1}`))
     if (parsed.length > 0) requireVersion(parsed[0], path)
     const known = new Set(parsed.map(line => (line as { id?: string }).id))
-    const begun = (await readOrEmpty(begunPath)).split('\n').slice(0, -1)
     const lost = begun.filter(id => !known.has(id))
     if (lost.length > 0) throw damaged(path, `${lost.length} records of changes that were begun are missing from it`)
     // the rest has no line end: a crash cut it off before its change began
@@ -77,7 +78,8 @@ export function journalFile(stateDir: string): JournalFile {
       const records: JournalRecord[] = []
       for (const line of (await lines()) as (JournalRecord | { undone: string[] })[]) {
         if ('undone' in line) for (const id of line.undone) undone.add(id)
-        else records.push(line)
+        // two processes that begin at once both write the header
+        else if ('kind' in line) records.push(line)
       }
       return records.filter(({ id }) => !undone.has(id))
     },
