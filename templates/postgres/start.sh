@@ -15,10 +15,11 @@ if [ -s "$PGDATA/PG_VERSION" ]; then
   password=$(literal "$(cat "$POSTGRES_PASSWORD_FILE")")
   # One line, as single-user mode wants it, and on standard input, where no process list shows it. The lock file of a container
   # that was killed names process 1, which is this script now: PG_GRANDPARENT_PID tells PostgreSQL that this is no other server.
-  # It prints what it does and its prompts on standard output; errors come on standard error.
+  # It prints what it does and its prompts on standard output; errors come on standard error. The user stands last, because not
+  # every su takes options behind it.
   printf 'DO $macula$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = %s) THEN EXECUTE format($f$CREATE ROLE %%I LOGIN SUPERUSER CREATEDB CREATEROLE REPLICATION BYPASSRLS$f$, %s); END IF; EXECUTE format($f$ALTER ROLE %%I PASSWORD %%L$f$, %s, %s); END $macula$\n' \
     "$user" "$user" "$user" "$password" |
-    su postgres -s /bin/sh -c 'PG_GRANDPARENT_PID=1 exec postgres --single -c shared_preload_libraries= -c log_min_error_statement=panic postgres' >/dev/null
+    su -s /bin/sh -c 'PG_GRANDPARENT_PID=1 exec postgres --single -c shared_preload_libraries= -c log_min_error_statement=panic postgres' postgres >/dev/null
 fi
 
 exec docker-entrypoint.sh "$@"
