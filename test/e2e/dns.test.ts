@@ -254,17 +254,20 @@ function machineTests() {
     })
   }
 
-  it('survive a set-up that is killed after any of its changes, by running again or by teardown', async () => {
+  it('survive a set-up that is broken off after any of its changes, by running again or by teardown', async () => {
     await succeeds('setup-dnsmasq')
     const begun = (await readFile(join(environment.MACULA_STATE_DIR!, 'journal.begun'), 'utf8')).trimEnd().split('\n')
     await succeeds('teardown', '--yes')
     assert.ok(begun.length >= 6, `${begun.length} changes`)
-    for (const then of ['teardown', 'again'] as const) {
+    for (const [signal, then] of [
+      ['SIGKILL', 'teardown'],
+      ['SIGINT', 'again'],
+    ] as const) {
       for (let changes = 1; changes <= begun.length; changes++) {
-        const reached = await killAfter(changes)
+        const reached = await breakOffAfter(changes, signal)
         if (then === 'again') {
           await succeeds('setup-dnsmasq')
-          assert.deepEqual(await problems(), [], `killed after ${reached} changes`)
+          assert.deepEqual(await problems(), [], `${signal} after ${reached} changes`)
         }
         await succeeds('teardown', '--yes')
         await isUntouched()
@@ -272,19 +275,20 @@ function machineTests() {
     }
   })
 
-  /** Kills a set-up as soon as it has begun that many changes; how many it had begun in the end. */
-  async function killAfter(changes: number): Promise<number> {
+  /** Ends a set-up as soon as it has begun that many changes; how many it had begun in the end. */
+  async function breakOffAfter(changes: number, signal: NodeJS.Signals): Promise<number> {
     const path = join(environment.MACULA_STATE_DIR!, 'journal.begun')
     const begun = async () => (await readFile(path, 'utf8').catch(() => '')).split('\n').length - 1
     const child = spawn(process.execPath, [join(root, 'lib/launch.mjs'), 'setup-dnsmasq'], {
       env: environment,
       stdio: 'ignore',
     })
-    const ended = new Promise(resolve => child.once('exit', resolve))
+    const ended = new Promise<number | null>(resolve => child.once('exit', resolve))
     const deadline = Date.now() + 30_000
     while ((await begun()) < changes && child.exitCode === null && Date.now() < deadline) await pause(1)
-    child.kill('SIGKILL')
-    await ended
+    const wasRunning = child.kill(signal)
+    const exitCode = await ended
+    if (wasRunning && signal === 'SIGINT' && exitCode !== 0) assert.equal(exitCode, 130)
     return begun()
   }
 
