@@ -1,4 +1,4 @@
-import { clusterOf, requireKind } from '../lib/cluster/cluster.ts'
+import { clusterOf, notOurs } from '../lib/cluster/cluster.ts'
 import { removeCluster } from '../lib/cluster/lifecycle.ts'
 import { removeFromUsers } from '../lib/cluster/merge-kubeconfig.ts'
 import { nodesOf } from '../lib/cluster/nodes.ts'
@@ -15,7 +15,8 @@ export default defineTask({
   options: {},
   async run({ yes, out, environment }) {
     const platform = await loadPlatform(placesOf(environment), environment)
-    requireKind(platform, 'Deleting a cluster')
+    const foreign = notOurs(platform)
+    if (foreign !== undefined) return out.summary(foreign)
     const { name } = clusterOf(platform)
     if ((await nodesOf(name)).length > 0 && !yes) {
       if (!out.interactive) {

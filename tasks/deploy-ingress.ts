@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { ensureCertificate, trustCommand } from '../lib/cluster/certs.ts'
-import { requireKind } from '../lib/cluster/cluster.ts'
+import { notOurs } from '../lib/cluster/cluster.ts'
 import {
   ensureImagesOnNodes,
   ensureIngress,
@@ -23,7 +23,8 @@ export default defineTask({
   options: {},
   async run({ out, environment }) {
     const platform = await loadPlatform(placesOf(environment), environment)
-    requireKind(platform, 'Deploying an ingress controller')
+    const foreign = notOurs(platform)
+    if (foreign !== undefined) return out.summary(foreign)
     const nodes = await existingNodes(platform)
     const { outcome, certificate } = await ensureCertificate(platform)
     const ca = await readFile(certificate.caFile, 'utf8')

@@ -1,8 +1,9 @@
 import { networkName } from '../lib/addresses.ts'
-import { requireKind } from '../lib/cluster/cluster.ts'
-import { existingNodes, startCluster } from '../lib/cluster/lifecycle.ts'
+import { notOurs } from '../lib/cluster/cluster.ts'
+import { wakeIngress } from '../lib/cluster/ingress.ts'
+import { startCluster } from '../lib/cluster/lifecycle.ts'
 import { ensurePodNames, nodeAddress } from '../lib/cluster/names.ts'
-import { ensureOnNetwork } from '../lib/cluster/nodes.ts'
+import { ensureOnNetwork, nodesOf } from '../lib/cluster/nodes.ts'
 import { placesOf } from '../lib/env.ts'
 import { loadPlatform } from '../lib/platform.ts'
 import { defineTask } from '../lib/task.ts'
@@ -15,8 +16,10 @@ export default defineTask({
   options: {},
   async run({ out, environment }) {
     const platform = await loadPlatform(placesOf(environment), environment)
-    requireKind(platform, 'Starting a cluster')
-    const nodes = await existingNodes(platform)
+    const foreign = notOurs(platform)
+    if (foreign !== undefined) return out.summary(foreign)
+    const nodes = await nodesOf(platform.settings.CLUSTER_NAME)
+    if (nodes.length === 0) return out.summary('There is no cluster to start. Make one: task setup-cluster')
     // before they start: a network that was made anew since would keep a node from starting
     await out.step('Connect the nodes to the services', () =>
       ensureOnNetwork(nodes, networkName, index => nodeAddress(platform, index)),

@@ -1,6 +1,5 @@
-import { requireKind } from '../lib/cluster/cluster.ts'
-import { existingNodes } from '../lib/cluster/lifecycle.ts'
-import { stopNodes } from '../lib/cluster/nodes.ts'
+import { notOurs } from '../lib/cluster/cluster.ts'
+import { nodesOf, stopNodes } from '../lib/cluster/nodes.ts'
 import { placesOf } from '../lib/env.ts'
 import { loadPlatform } from '../lib/platform.ts'
 import { defineTask } from '../lib/task.ts'
@@ -13,8 +12,9 @@ export default defineTask({
   options: {},
   async run({ out, environment }) {
     const platform = await loadPlatform(placesOf(environment), environment)
-    requireKind(platform, 'Stopping a cluster')
-    const nodes = await existingNodes(platform)
+    const foreign = notOurs(platform)
+    if (foreign !== undefined) return out.summary(foreign)
+    const nodes = await nodesOf(platform.settings.CLUSTER_NAME)
     await out.step('Stop the nodes', () => stopNodes(nodes))
     out.summary('Start it again: task start-cluster')
   },

@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { PlatformError } from '../errors.ts'
 import type { Platform } from '../platform.ts'
 
 /** Where applications run, and how it is spoken to. */
@@ -61,10 +60,8 @@ export function clusterFolder({ places }: Platform): string {
   return join(places.stateDir, 'cluster')
 }
 
-/** Throws where a step makes sense only for the KinD cluster. */
-export function requireKind(platform: Platform, what: string): void {
-  if (platform.settings.CLUSTER === 'kind') return
-  throw new PlatformError(`${what} is for CLUSTER=kind; CLUSTER=existing names a cluster that is not ours`, {
-    hint: 'task build-and-push && task deploy-apps   # the steps for an existing cluster',
-  })
+/** Why a step that is about the KinD cluster has nothing to do with these settings; undefined where it has. */
+export function notOurs({ settings }: Platform): string | undefined {
+  if (settings.CLUSTER === 'kind') return undefined
+  return `CLUSTER=existing: ${settings.CLUSTER_CONTEXT} is not ours to change. Next: task build-and-push && task deploy-apps`
 }

@@ -5,7 +5,7 @@ import { mirrored, missingImages } from '../images.ts'
 import type { Platform } from '../platform.ts'
 import type { Certificate } from './certs.ts'
 import { clusterOf, ingressNamespace, tlsSecret } from './cluster.ts'
-import { applyManifests, getObject, type KubeObject, manifestText, outcomeOf } from './kubectl.ts'
+import { applyManifests, getObject, type KubeObject, kubectl, manifestText, outcomeOf } from './kubectl.ts'
 import { buildOverlay, type Overlay, onDomain } from './kustomize.ts'
 import type { ClusterNode } from './nodes.ts'
 import { askUntilGood, isGoodReply, type Question, replyText } from './probe.ts'
@@ -23,6 +23,8 @@ export const retirementNotice =
 
 /** A controller has loaded its first configuration within a second or two of being Ready. */
 const probeDeadlineMs = 60_000
+/** A controller that was not held up serves within 3 s of the nodes' start. */
+const patienceMs = 4000
 
 /** The overlay for these settings; an image of the user's own in the place of the pinned one. */
 export function ingressOverlay({ settings }: Platform): Overlay {
@@ -133,11 +135,30 @@ export async function waitForIngress(platform: Platform, ca: string): Promise<vo
   }
 }
 
+/**
+ * Gets the ingress going after a start of the nodes. A controller that asked for the API before it was there waits longer and longer between
+ * attempts, up to a minute; a new pod finds it at once. Quiet where no controller has been deployed.
+ */
+export async function wakeIngress(platform: Platform): Promise<'unchanged' | 'updated' | 'skipped'> {
+  const cluster = clusterOf(platform)
+  const deployment = await getObject(cluster, ingressNamespace, 'deployment', 'ingress-controller')
+  if (deployment === undefined) return 'skipped'
+  if (isGoodReply(await askUntilGood(ingressQuestion(platform), patienceMs))) return 'unchanged'
+  const words = ['delete', 'pods', '--selector', 'app.kubernetes.io/name=ingress-controller', '--wait=false']
+  await kubectl(cluster, ['--namespace', ingressNamespace, ...words])
+  await waitForRollout(cluster, ingressNamespace, ['ingress-controller'])
+  const reply = await askUntilGood(ingressQuestion(platform), probeDeadlineMs)
+  if (isGoodReply(reply)) return 'updated'
+  throw new PlatformError('The ingress does not serve after the start of the cluster', {
+    why: [replyText(reply), await controllerWords(platform)].filter(Boolean).join('\n'),
+    hint: 'task deploy-ingress',
+  })
+}
+
 async function controllerWords(platform: Platform): Promise<string> {
   const cluster = clusterOf(platform)
   const deployment = await getObject(cluster, ingressNamespace, 'deployment', 'ingress-controller')
   if (deployment === undefined) return ''
-  const { kubectl } = await import('./kubectl.ts')
   return lastLines(
     await kubectl(cluster, ['--namespace', ingressNamespace, 'logs', 'deployment/ingress-controller', '--tail', '10']),
   )
