@@ -9,7 +9,7 @@ import { PlatformError } from '../../lib/errors.ts'
 import { hasTool, run } from '../../lib/exec.ts'
 import { openJournal } from '../../lib/journal.ts'
 import type { Route } from '../../lib/platform.ts'
-import { openSockets } from '../../lib/ports.ts'
+import { holdersOf, isListenedOn, openSockets } from '../../lib/ports.ts'
 import { asRoot } from '../../lib/privilege.ts'
 import { findProcesses } from '../../lib/processes.ts'
 import { applyRoutes, planRoutes, type Routing, removeRoutes, verifyRoutes } from '../../lib/routes/apply.ts'
@@ -94,9 +94,10 @@ function socatTests() {
   })
 
   it('starts a killed one anew', async () => {
-    const [process] = await findProcesses(command => command.join() === socatCommand(grafana).join())
-    await run(['kill', '-9', String(process!.pid)])
-    await assert.rejects(answerOf(grafana.listen), /ECONNREFUSED/)
+    // not one of its open connections, which have the same command line
+    const [holder] = holdersOf(grafana.listen, await openSockets())
+    await run(['kill', '-9', String(holder?.process?.pid)])
+    await eventually(async () => !(await isListenedOn(grafana.listen)))
     assert.deepEqual(
       (await apply(routes)).filter(text => !text.endsWith('unchanged')),
       ['grafana:3000 updated'],
@@ -166,6 +167,20 @@ function socatTests() {
       'grafana:3000 unchanged',
       'grafana:80 unchanged',
     ])
+    await apply(routes)
+  })
+
+  it('lets two tasks work at once, and all of it be taken back', async () => {
+    await removeRoutes(owns, routing)
+    await Promise.all(['journal.jsonl', 'journal.begun'].map(name => rm(join(stateDir, name))))
+    const others = [4005, 4006, 4007].map(port => ({
+      ...route(`other${port}`, `127.0.0.8:${port}`, `172.23.0.21:${port}`),
+      group: 'data',
+    }))
+    await Promise.all([apply(routes), applyRoutes(others, group => group === 'data', routing)])
+    assert.equal((await listening()).length, 6)
+    await openJournal({ stateDir, privilege: asRoot, scope: '' }).undo()
+    assert.deepEqual(await listening(), [])
     await apply(routes)
   })
 
