@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { PlatformError } from './errors.ts'
 import { lastLines, shown } from './exec.ts'
 import { type PathState, sameState, setState, stateOf } from './files.ts'
+import { accountsFolder, saveAccounts } from './journal/accounts.ts'
 import { type Block, type Change, journalFile } from './journal/records.ts'
 import { type Undone, undo } from './journal/undo.ts'
 import {
@@ -132,6 +133,13 @@ export function openJournal({ stateDir, privilege, scope, dryRun = false }: Jour
     return before.kind === 'absent' ? 'created' : 'updated'
   }
 
+  async function keepAccounts(packages: string[]): Promise<void> {
+    const id = randomUUID()
+    const folder = accountsFolder(id)
+    await file.append({ id, scope, at: new Date().toISOString(), kind: 'accounts', folder, packages })
+    await saveAccounts(folder, privilege)
+  }
+
   async function endProcess(name: string): Promise<'unchanged' | 'removed'> {
     const records = (await file.read()).filter(
       record => (record.kind === 'process' || record.kind === 'started') && record.name === name,
@@ -160,6 +168,8 @@ export function openJournal({ stateDir, privilege, scope, dryRun = false }: Jour
       const what = `install ${missing.join(', ')}`
       // with what comes along: the machine's own list of packages has to be as it was, too
       const all = dryRun ? missing : await packagesToInstall(manager, missing, privilege)
+      // brew works as a user, and makes none
+      if (!dryRun && manager !== 'brew') await keepAccounts(all)
       await perform({ kind: 'packages', manager, names: all }, { what, command: shown(install) }, () =>
         runPackageManager(manager, install, privilege),
       )

@@ -18,6 +18,7 @@ export interface Block {
 export type Change =
   | { kind: 'path'; path: string; before: PathState; after: PathState; block?: Block }
   | { kind: 'directory'; path: string }
+  | { kind: 'accounts'; folder: string; packages: string[] }
   | { kind: 'packages'; manager: PackageManagerName; names: string[] }
   | { kind: 'unit'; unit: string; enabled: boolean; active: boolean }
   | { kind: 'process'; name: string; command: string[] }

@@ -5,6 +5,7 @@ import { missingPackages, type PackageManagerName, removeCommand, runPackageMana
 import type { Privilege } from '../privilege.ts'
 import { endProcess, isSame, type ProcessIdentity, processesRunning } from '../processes.ts'
 import { unitState } from '../systemd.ts'
+import { restoreAccounts } from './accounts.ts'
 import type { Block, JournalFile, JournalRecord } from './records.ts'
 
 /** What became of one recorded change. */
@@ -86,6 +87,8 @@ export async function undo({ file, privilege, records, dryRun, report = () => {}
         return [{ what: change.path, outcome: await undoPath(change) }]
       case 'directory':
         return [{ what: change.path, outcome: await undoDirectory(change.path) }]
+      case 'accounts':
+        return [{ what: 'users and groups', outcome: await undoAccounts(change) }]
       case 'packages':
         return undoPackages(change.manager, change.names)
       case 'unit':
@@ -121,6 +124,12 @@ export async function undo({ file, privilege, records, dryRun, report = () => {}
     if (dryRun) return 'removed'
     const { exitCode } = await privilege.ask(['rmdir', path])
     return exitCode === 0 ? 'removed' : 'left: not empty'
+  }
+
+  async function undoAccounts(change: { folder: string; packages: string[] }): Promise<Undone['outcome']> {
+    if (dryRun) return 'was so already'
+    const outcome = await restoreAccounts(change.folder, change.packages, privilege)
+    return outcome === 'part' ? 'our part removed' : outcome === 'restored' ? 'restored' : 'was so already'
   }
 
   async function undoPackages(manager: PackageManagerName, names: readonly string[]): Promise<Undone[]> {
@@ -166,6 +175,8 @@ function nameOf(change: Grouped): string {
       return change.path
     case 'daemon':
       return change.name
+    case 'accounts':
+      return 'users and groups'
     case 'packages':
       return change.names.join(', ')
     case 'unit':

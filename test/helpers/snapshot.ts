@@ -21,6 +21,7 @@ export function differences(before: Snapshot, after: Snapshot): string[] {
 const snapshotScript = String.raw`
 cd /
 paths() { find etc usr/local usr/lib/systemd root home -xdev "$@"; }
+find var/lib opt -xdev -maxdepth 1 -printf 'path /%p\t%y %m %U:%G\n'
 paths ! -type f -printf 'path /%p\t%y %m %U:%G %l\n'
 paths -type f -printf 'path /%p\tf %m %U:%G\n'
 paths -type f -exec sha256sum {} + | awk '{ sum = $1; sub(/^[^ ]+ +/, ""); print "content /" $0 "\t" sum }'
