@@ -70,7 +70,8 @@ async function createOutput(verbose) {
     stderr: process.stderr,
     interactive: process.stdin.isTTY === true && process.stderr.isTTY === true,
     color: watched && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
-    spinner: watched && !verbose,
+    // a terminal that does not know its width (0 columns) sends ora into an endless loop
+    spinner: watched && !verbose && process.stderr.columns > 0,
   })
 }
 
