@@ -26,8 +26,7 @@ export default defineTask({
     )
     await out.step('Start the nodes', () => startCluster(platform))
     await out.step('Teach pods the names of the platform', () => ensurePodNames(platform))
-    out.summary(
-      `The cluster answers again; its applications follow within seconds: http://${platform.applications.names[0]}`,
-    )
+    await out.step('Wait until the ingress serves', () => wakeIngress(platform))
+    out.summary(`The cluster answers again: http://${platform.applications.names[0]}`)
   },
 })
