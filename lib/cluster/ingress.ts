@@ -144,8 +144,10 @@ export async function wakeIngress(platform: Platform): Promise<'unchanged' | 'up
   const deployment = await getObject(cluster, ingressNamespace, 'deployment', 'ingress-controller')
   if (deployment === undefined) return 'skipped'
   if (isGoodReply(await askUntilGood(ingressQuestion(platform), patienceMs))) return 'unchanged'
-  const words = ['delete', 'pods', '--selector', 'app.kubernetes.io/name=ingress-controller', '--wait=false']
-  await kubectl(cluster, ['--namespace', ingressNamespace, ...words])
+  const words = ['delete', 'pods', '--selector', 'app.kubernetes.io/name=ingress-controller']
+  // it serves nobody whose requests it would have to finish
+  const atOnce = ['--grace-period', '1', '--wait=false']
+  await kubectl(cluster, ['--namespace', ingressNamespace, ...words, ...atOnce])
   await waitForRollout(cluster, ingressNamespace, ['ingress-controller'])
   const reply = await askUntilGood(ingressQuestion(platform), probeDeadlineMs)
   if (isGoodReply(reply)) return 'updated'
