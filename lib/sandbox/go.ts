@@ -1,8 +1,9 @@
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { PlatformError } from '../errors.ts'
 import { ask, run } from '../exec.ts'
+import { ensureBuilt, type SupplyOptions } from './cache.ts'
+import { type DebianPackage, unpackPackages } from './debian.ts'
 
 /** Programs out of one published Go module. */
 export interface GoRecipe {
@@ -16,9 +17,8 @@ export interface GoRecipe {
   foldersAre?: string | undefined
 }
 
-export interface GoBuildOptions {
+export interface GoBuildOptions extends SupplyOptions {
   note: (detail: string) => void
-  signal?: AbortSignal | undefined
 }
 
 /** The part of `go mod edit -json` that a module has to repeat to build another one. */
@@ -36,28 +36,30 @@ interface ModuleVersion {
 /** Oldest Go that the recipes' modules accept. */
 const oldestGo = [1, 25] as const
 
+/** Debian's compiler without its C toolchain: nothing here needs C. */
+const goPackages: readonly DebianPackage[] = [
+  { name: 'golang-1.26-go', suite: 'sid' },
+  { name: 'golang-1.26-src', suite: 'sid' },
+]
+
 /**
  * Compiles a recipe's programs into `folder`. `go install PACKAGE@VERSION` refuses modules with replace lines, which most big
  * programs have; a module of our own that requires the program and repeats those lines is built instead.
  */
-export async function buildGoPrograms(
-  recipe: GoRecipe,
-  folder: string,
-  { note, signal }: GoBuildOptions,
-): Promise<void> {
-  await requireGo()
+export async function buildGoPrograms(recipe: GoRecipe, folder: string, options: GoBuildOptions): Promise<void> {
+  const go = await goCompiler(options)
   const work = await mkdtemp(join(tmpdir(), 'macula-go-'))
   try {
-    note(`downloading ${recipe.module}@${recipe.version}`)
-    const downloaded = await run(['go', 'mod', 'download', '-json', `${recipe.module}@${recipe.version}`], {
+    options.note(`downloading ${recipe.module}@${recipe.version}`)
+    const downloaded = await run([go, 'mod', 'download', '-json', `${recipe.module}@${recipe.version}`], {
       cwd: work,
     })
     const { GoMod } = JSON.parse(downloaded.stdout) as { GoMod: string }
-    const upstream = JSON.parse((await run(['go', 'mod', 'edit', '-json', GoMod])).stdout) as UpstreamModule
+    const upstream = JSON.parse((await run([go, 'mod', 'edit', '-json', GoMod])).stdout) as UpstreamModule
     await writeFile(join(work, 'go.mod'), goModFor(recipe, upstream))
     for (const [program, goPackage] of Object.entries(recipe.programs)) {
-      note(`compiling ${program} ${recipe.version}`)
-      await compile(work, goPackage, join(folder, program), recipe.variables, signal)
+      options.note(`compiling ${program} ${recipe.version}`)
+      await compile(go, work, goPackage, join(folder, program), options, recipe.variables)
     }
   } finally {
     await rm(work, { recursive: true, force: true })
@@ -69,14 +71,14 @@ export async function buildGoFolder(
   source: string,
   program: string,
   folder: string,
-  { note, signal }: GoBuildOptions,
+  options: GoBuildOptions,
 ): Promise<void> {
-  await requireGo()
+  const go = await goCompiler(options)
   const work = await mkdtemp(join(tmpdir(), 'macula-go-'))
   try {
     await cp(source, work, { recursive: true })
-    note(`compiling ${program}`)
-    await compile(work, '.', join(folder, program), {}, signal)
+    options.note(`compiling ${program}`)
+    await compile(go, work, '.', join(folder, program), options)
   } finally {
     await rm(work, { recursive: true, force: true })
   }
@@ -95,31 +97,36 @@ export function goModFor({ module, version, foldersAre }: GoRecipe, { Go, Replac
 }
 
 async function compile(
+  go: string,
   work: string,
   goPackage: string,
   output: string,
+  { signal }: GoBuildOptions,
   variables: Record<string, string> = {},
-  signal: AbortSignal | undefined,
 ): Promise<void> {
   const linked = Object.entries(variables).map(([name, value]) => `-X ${name}=${value}`)
   const options = ['-mod=mod', '-trimpath', '-ldflags', ['-s -w', ...linked].join(' '), '-o', output]
   // a compile takes minutes on all processors; whoever works on this machine goes first
-  await run(['nice', '-n', '10', 'go', 'build', ...options, goPackage], {
+  await run(['nice', '-n', '10', go, 'build', ...options, goPackage], {
     cwd: work,
-    env: { CGO_ENABLED: '0' },
+    // no other compiler than this one is downloaded, whatever a module asks for
+    env: { CGO_ENABLED: '0', GOTOOLCHAIN: 'local' },
     ...(signal ? { signal } : {}),
   })
 }
 
-async function requireGo(): Promise<void> {
-  const { exitCode, stdout, stderr } = await ask(['go', 'env', 'GOVERSION'])
+/** The machine's own Go where it is new enough, else Debian's, unpacked into the cache. */
+async function goCompiler(options: SupplyOptions): Promise<string> {
+  const { stdout } = await ask(['go', 'env', 'GOVERSION']).catch(() => ({ stdout: '' }))
   const [major = 0, minor = 0] = (/^go(\d+)\.(\d+)/.exec(stdout)?.slice(1) ?? []).map(Number)
-  if (exitCode === 0 && (major > oldestGo[0] || (major === oldestGo[0] && minor >= oldestGo[1]))) return
-  throw new PlatformError(
-    `Go ${oldestGo.join('.')} or newer is needed to compile stand-ins; this machine has ${stdout.trim() || 'none'}`,
+  if (major > oldestGo[0] || (major === oldestGo[0] && minor >= oldestGo[1])) return 'go'
+  const folder = await ensureBuilt(
     {
-      why: stderr.trim() || undefined,
-      hint: 'Install Go from https://go.dev/dl and put it on PATH',
+      name: 'go',
+      inputs: goPackages,
+      build: (folder, note) => unpackPackages(goPackages, folder, note),
     },
+    options,
   )
+  return join(folder, 'usr/lib/go-1.26/bin/go')
 }

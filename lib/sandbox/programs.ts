@@ -55,7 +55,8 @@ export async function ensureProgram(name: string, options: SupplyOptions): Promi
 }
 
 /** How the recipe's programs are built, and what decides what comes out. The compiler is not part of that: any Go makes the same program. */
-export async function programBuild(name: string, { cacheDir, report, signal }: SupplyOptions): Promise<Build> {
+export async function programBuild(name: string, options: SupplyOptions): Promise<Build> {
+  const { cacheDir, report } = options
   const recipe = await programRecipe(name)
   const slots = Array.from({ length: compilesAtOnce }, (_, number) => join(cacheDir, 'locks', `compile-${number + 1}`))
   const waiting = () => report?.({ what: name, state: 'waiting', detail: `${compilesAtOnce} other compiles run` })
@@ -63,13 +64,13 @@ export async function programBuild(name: string, { cacheDir, report, signal }: S
     return {
       name,
       inputs: recipe,
-      build: (folder, note) => withOneOf(slots, waiting, () => buildGoPrograms(recipe, folder, { note, signal })),
+      build: (folder, note) => withOneOf(slots, waiting, () => buildGoPrograms(recipe, folder, { ...options, note })),
     }
   }
   const source = join(recipesFolder, recipe.folder)
   return {
     name,
     inputs: await contentsOf(source),
-    build: (folder, note) => withOneOf(slots, waiting, () => buildGoFolder(source, name, folder, { note, signal })),
+    build: (folder, note) => withOneOf(slots, waiting, () => buildGoFolder(source, name, folder, { ...options, note })),
   }
 }

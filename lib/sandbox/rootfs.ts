@@ -1,6 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { run } from '../exec.ts'
+import { PlatformError } from '../errors.ts'
+import { hasTool, run } from '../exec.ts'
 import { type Build, ensureBuilt, type SupplyOptions } from './cache.ts'
 import { acquireSettings, machineArchive } from './debian.ts'
 import { contentsOf } from './recipes.ts'
@@ -31,6 +32,11 @@ export async function rootfsBuild({ name, suite, packages, hooks }: RootfsRecipe
     name: `rootfs-${name}`,
     inputs: { suite, packages, hooks: await contentsOf(hooks), leftOut },
     async build(folder, note) {
+      if (!(await hasTool('mmdebstrap'))) {
+        throw new PlatformError('mmdebstrap is not installed; it makes the file systems of stand-in images', {
+          hint: 'apt-get install mmdebstrap',
+        })
+      }
       const { uri, keyring } = await machineArchive()
       const settings = join(folder, 'apt.conf')
       await writeFile(settings, `${(await acquireSettings()).join('\n')}\n`, { mode: 0o600 })
