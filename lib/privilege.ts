@@ -11,7 +11,7 @@ export interface Privilege {
 export interface PrivilegeNeed {
   /** Completes 'sudo is needed to …'. */
   reason: string
-  /** What would be run, as a person would type it; shown where root cannot be had. */
+  /** What would be run, as a person would type it; shown where root cannot be had. Empty where that is more than a list. */
   commands: readonly string[]
   /** Whether someone can type a password. */
   interactive: boolean
@@ -47,7 +47,10 @@ export async function acquireRoot(need: PrivilegeNeed): Promise<Privilege> {
     why: need.interactive
       ? 'Neither sudo nor doas let this user become root'
       : 'There is no terminal to ask for a password, and sudo wants one',
-    hint: ['Run this again as root, or run these commands as root and then this again:', ...need.commands].join('\n'),
+    hint:
+      need.commands.length === 0
+        ? 'Run this again as root, with sudo in front'
+        : ['Run this again as root, or run these commands as root and then this again:', ...need.commands].join('\n'),
   })
 }
 

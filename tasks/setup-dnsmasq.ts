@@ -19,7 +19,7 @@ import { defineTask } from '../lib/task.ts'
 export default defineTask({
   name: 'setup-dnsmasq',
   summary: 'Let this machine resolve the names of the platform, with dnsmasq',
-  replaces: 'setup-dnsmasq.sh',
+  replaces: 'infrastructure/setup-dnsmasq.sh',
   leaves: [
     'the package dnsmasq (dnsmasq-base on Debian), where it was missing',
     '/etc/macula/dnsmasq.conf, and with systemd the unit macula-dnsmasq.service; elsewhere a dnsmasq process',

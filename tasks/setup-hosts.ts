@@ -11,7 +11,7 @@ import { defineTask } from '../lib/task.ts'
 export default defineTask({
   name: 'setup-hosts',
   summary: 'Write the names to /etc/hosts instead (deprecated, no wildcard)',
-  replaces: 'setup-hosts.sh',
+  replaces: 'scripts/setup-hosts.sh',
   leaves: ['a marked block in /etc/hosts'],
   undo: 'task teardown',
   options: { 'dry-run': { type: 'boolean', help: 'only say what would be changed on this machine' } },

@@ -36,7 +36,7 @@ export default defineTask({
     }
     const need = {
       reason: 'put the files, packages and services of this machine back',
-      commands: ['sudo npm run teardown -- --yes'],
+      commands: [],
       interactive: out.interactive,
       say: out.say,
     }
