@@ -89,6 +89,15 @@ describe('setup-dnsmasq on a machine with a plain /etc/resolv.conf', { skip }, (
     await machine().sh('mv /root/os-release /usr/lib/')
   })
 
+  test('teardown leaves an account that a person added since, and takes the one that came with a package', async () => {
+    await succeeds(machine(), 'setup-dnsmasq')
+    assert.match(await machine().sh('useradd --create-home jane; getent passwd dnsmasq'), /^dnsmasq:/)
+    await succeeds(machine(), 'teardown', '--yes')
+    assert.match(await machine().sh('getent passwd jane; ls /home'), /^jane:.*\njane$/)
+    assert.equal((await machine().ask(['getent', 'passwd', 'dnsmasq'])).stdout, '')
+    await machine().sh('userdel --remove jane')
+  })
+
   test("leaves a distribution's own dnsmasq alone and takes another address", async () => {
     await machine().sh(`
       mkdir -p /etc/dnsmasq.d; printf 'listen-address=127.0.0.1\nbind-interfaces\nno-resolv\n' >/etc/dnsmasq.d/own.conf
