@@ -51,6 +51,7 @@ export function describeLeftovers(found: Leftovers, { volumes }: { volumes: bool
 
 function intended(outcome: Undone['outcome']): string {
   if (/^(left|failed)/.test(outcome)) return outcome
+  if (outcome === 'done') return 'to be run'
   return outcome === 'our part removed' ? 'our part to be removed' : `to be ${outcome}`
 }
 

@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import { root } from '../../lib/env.ts'
+import { ask, run } from '../../lib/exec.ts'
+import { openJournal } from '../../lib/journal.ts'
+
+/** Stands for docker: knows two containers, a network, a volume and a cluster node, and writes down what it is told to do. */
+const docker = `#!/bin/sh
+case "$*" in
+  *io.x-k8s.kind.cluster=macula*) echo macula-control-plane ;;
+  "ps --all"*com.docker.compose.project=macula*) printf 'macula-nginx\\nmacula-grafana\\n' ;;
+  "network ls"*) echo macula-infra ;;
+  "volume ls"*) echo macula_grafana ;;
+  "network rm"*) echo "$*" >> "$LOG"; if [ -n "$BUSY" ]; then echo 'network macula-infra has active endpoints' >&2; exit 1; fi ;;
+  *) echo "$*" >> "$LOG" ;;
+esac`
+
+describe('teardown', () => {
+  let folder: string
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'macula-teardown-'))
+    await mkdir(join(folder, 'bin'))
+    await mkdir(join(folder, 'state'))
+    await writeFile(join(folder, 'bin', 'docker'), docker, { mode: 0o755 })
+    await writeFile(join(folder, 'env'), 'THIS IS = no usable file\n')
+  })
+  afterEach(() => rm(folder, { recursive: true }))
+
+  function teardown(words: readonly string[], environment: Record<string, string> = {}) {
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      [join(root, 'lib/launch.mjs'), 'teardown', ...words],
+      {
+        encoding: 'utf8',
+        input: '',
+        env: {
+          PATH: `${join(folder, 'bin')}:${process.env.PATH}`,
+          HOME: folder,
+          LOG: join(folder, 'log'),
+          MACULA_ENV_FILE: join(folder, 'env'),
+          MACULA_STATE_DIR: join(folder, 'state'),
+          ...environment,
+        },
+      },
+    )
+    return { status, stdout, stderr }
+  }
+  const told = async () => (await readFile(join(folder, 'log'), 'utf8').catch(() => '')).trimEnd().split('\n')
+  const exists = (name: string) =>
+    stat(join(folder, name)).then(
+      () => true,
+      () => false,
+    )
+
+  it('removes cluster, containers and network, keeps data and settings, and needs no usable settings', async () => {
+    await writeFile(join(folder, 'state', 'kubeconfig'), 'current-context: kind-macula\n')
+    const { status, stderr } = teardown(['--yes'])
+    assert.equal(status, 0, stderr)
+    assert.deepEqual(await told(), [
+      'rm --force --volumes macula-control-plane',
+      'stop macula-nginx macula-grafana',
+      'rm --force --volumes macula-nginx macula-grafana',
+      'network rm macula-infra',
+    ])
+    assert.match(stderr, /volume macula_grafana: kept \(--volumes deletes it\)/)
+    assert.match(stderr, /This machine is as it was, but for the data volumes/)
+    assert.deepEqual([await exists('state'), await exists('env')], [false, true])
+  })
+
+  it('leaves a cluster alone that is not ours', async () => {
+    assert.equal(teardown(['--yes']).status, 0)
+    assert.ok(!(await told()).join().includes('control-plane'))
+  })
+
+  it('deletes data with --volumes and settings with --purge', async () => {
+    assert.equal(teardown(['--yes', '--volumes', '--purge']).status, 0)
+    assert.ok((await told()).includes('volume rm macula_grafana'))
+    assert.equal(await exists('env'), false)
+  })
+
+  it('only tells with --dry-run, on stdout', async () => {
+    const { status, stdout } = teardown(['--dry-run'])
+    assert.equal(status, 0)
+    assert.deepEqual(stdout.trimEnd().split('\n'), [
+      'container macula-nginx: to be removed',
+      'container macula-grafana: to be removed',
+      'network macula-infra: to be removed',
+      'volume macula_grafana: kept (--volumes deletes it)',
+    ])
+    assert.deepEqual(await told(), [''])
+  })
+
+  it('asks for a yes where there is no terminal', async () => {
+    const { status, stderr } = teardown([])
+    assert.equal(status, 2)
+    assert.match(stderr, /needs a yes\n.*no terminal.*\n {2}→ npm run teardown -- --yes/)
+    assert.deepEqual(await told(), [''])
+  })
+
+  it('puts the machine back although a network is in use, and fails in the words of the engine', async () => {
+    const path = join(folder, 'resolv.conf')
+    await writeFile(path, 'before')
+    const owner = { uid: userInfo().uid, gid: userInfo().gid }
+    await openJournal({ stateDir: join(folder, 'state'), privilege: { run, ask }, scope: 'test' }).writeFile(
+      path,
+      'ours',
+      {
+        owner,
+      },
+    )
+    const { status, stderr } = teardown(['--yes'], { BUSY: '1' })
+    if (userInfo().uid !== 0) return assert.match(stderr, /Root is needed|could not be put back/)
+    assert.equal(status, 1)
+    assert.match(stderr, /has active endpoints/)
+    assert.equal(await readFile(path, 'utf8'), 'before')
+    assert.equal(await exists('state'), true)
+  })
+})
