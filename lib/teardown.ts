@@ -102,10 +102,12 @@ export async function removeState(
   return before === undefined && !purge ? 'unchanged' : 'removed'
 }
 
-// our kubeconfig is there for as long as our cluster is, and names it
+// our kubeconfig is there for as long as our cluster is, and names it; before that, a mark says that kind was at work on kind.yaml
 async function clusterName({ stateDir }: Places): Promise<string | undefined> {
-  const kubeconfig = await readFile(join(stateDir, 'kubeconfig'), 'utf8').catch(() => '')
-  return /^current-context: kind-(\S+)$/m.exec(kubeconfig)?.[1]
+  const text = (...path: string[]) => readFile(join(stateDir, ...path), 'utf8').catch(() => undefined)
+  const named = /^current-context: kind-(\S+)$/m.exec((await text('kubeconfig')) ?? '')?.[1]
+  if (named !== undefined || (await text('cluster', 'unfinished')) === undefined) return named
+  return /^name: (\S+)$/m.exec((await text('cluster', 'kind.yaml')) ?? '')?.[1]
 }
 
 async function dockerNames(words: readonly string[]): Promise<string[]> {

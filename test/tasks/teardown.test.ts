@@ -71,6 +71,14 @@ describe('teardown', () => {
     assert.deepEqual([await exists('state'), await exists('env')], [false, true])
   })
 
+  it('removes a cluster whose making was broken off', async () => {
+    await mkdir(join(folder, 'state', 'cluster'))
+    await writeFile(join(folder, 'state', 'cluster', 'kind.yaml'), 'kind: Cluster\nname: macula\n')
+    await writeFile(join(folder, 'state', 'cluster', 'unfinished'), '')
+    assert.equal(teardown(['--yes']).status, 0)
+    assert.ok((await told()).includes('rm --force --volumes macula-control-plane'))
+  })
+
   it('leaves a cluster alone that is not ours', async () => {
     assert.equal(teardown(['--yes']).status, 0)
     assert.ok(!(await told()).join().includes('control-plane'))
