@@ -79,6 +79,8 @@ async function createOutput(verbose) {
 function endWithOurChildren() {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.once(signal, async () => {
+      // what ends in order by itself must not have its parts shot one by one
+      for (const action of interruptions) await action().catch(error => process.stderr.write(`✗ ${error.message}\n`))
       const { ps } = await import('zx/core')
       for (const child of await ps.tree({ pid: process.pid, recursive: true })) {
         try {
@@ -87,7 +89,6 @@ function endWithOurChildren() {
           // it has ended meanwhile, which is what we want
         }
       }
-      for (const action of interruptions) await action().catch(error => process.stderr.write(`✗ ${error.message}\n`))
       process.stderr.write('✗ Interrupted\n  → run the same command again: it goes on where this one stopped\n')
       process.exit(130)
     })

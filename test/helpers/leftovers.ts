@@ -6,6 +6,8 @@ export interface Footprint {
   processes: ProcessIdentity[]
   /** Like `net:[4026532178]`. */
   namespaces: Set<string>
+  /** When it was taken: clock ticks since boot, of which Linux shows 100 a second. */
+  ticks: number
 }
 
 /** The processes below `pid` with the namespaces they live in, apart from the machine's own. */
@@ -14,7 +16,8 @@ export async function footprintOf(pid: number): Promise<Footprint> {
   // grows while it is walked: children of children
   for (const parent of pids) pids.push(...(await childrenOf(parent)))
   const own = new Set(await namespacesOf('self'))
-  const footprint: Footprint = { processes: [], namespaces: new Set() }
+  const [uptime] = (await readFile('/proc/uptime', 'utf8')).split(' ')
+  const footprint: Footprint = { processes: [], namespaces: new Set(), ticks: Number(uptime) * 100 }
   for (const each of pids) {
     const identity = await identityOf(each)
     if (identity) footprint.processes.push(identity)
@@ -25,14 +28,16 @@ export async function footprintOf(pid: number): Promise<Footprint> {
 
 /** What is still there of a sandbox, in words; empty when it is gone. */
 export async function leftovers(
-  { processes, namespaces }: Footprint,
+  { processes, namespaces, ticks }: Footprint,
   cgroup: string,
   folder: string,
 ): Promise<string[]> {
   const found: string[] = []
   for (const process of processes) if (await isAlive(process)) found.push(`process ${process.pid}`)
   for (const entry of await readdir('/proc')) {
-    if (!/^\d+$/.test(entry)) continue
+    const identity = /^\d+$/.test(entry) ? await identityOf(Number(entry)) : undefined
+    // the numbers of namespaces are given out again: somebody younger has nothing of ours
+    if (!identity || Number(identity.startTime) > ticks) continue
     for (const namespace of await namespacesOf(entry))
       if (namespaces.has(namespace)) found.push(`${namespace} of ${entry}`)
   }

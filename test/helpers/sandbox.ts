@@ -9,6 +9,9 @@ import { requireSandboxMachine } from '../../lib/sandbox/requirements.ts'
 import { askInside } from '../../lib/sandbox/sandbox.ts'
 import { storeOf } from '../../lib/sandbox/store.ts'
 
+/** All test files share one store, so that images are built once. */
+export const testStoreName = 'tests'
+
 /** A sandbox with the platform in it, for one test file. */
 export interface TestSandbox {
   /** Runs a script with bash inside, in the checkout; a non-zero exit code is an answer. */
@@ -49,9 +52,9 @@ export async function startSandbox({
   env = {},
 }: TestSandboxOptions = {}): Promise<TestSandbox> {
   const { cacheDir } = placesOf()
-  const release = await holdLock(join(cacheDir, 'locks', 'sandbox-tests'))
+  const release = await lockSandboxTests()
   const sandbox = sandboxOf({
-    store: storeOf(cacheDir, 'tests'),
+    store: storeOf(cacheDir, testStoreName),
     cacheDir,
     environment: process.env,
     variables: env,
@@ -83,8 +86,9 @@ export async function startSandbox({
 
 const silent: StepProgress = { update: () => {}, line: () => {} }
 
-/** Takes the lock and keeps it until the function it returns is called. */
-async function holdLock(file: string): Promise<() => void> {
+/** Waits until no other test file has the shared store, and takes it until the function it returns is called. */
+export async function lockSandboxTests(): Promise<() => void> {
+  const file = join(placesOf().cacheDir, 'locks', 'sandbox-tests')
   const waiting = () => process.stderr.write('waiting for other sandbox tests\n')
   return new Promise((resolve, reject) => {
     withLock(file, waiting, () => new Promise<void>(release => resolve(release))).catch(reject)
