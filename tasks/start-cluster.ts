@@ -1,6 +1,6 @@
 import { networkName } from '../lib/addresses.ts'
 import { notOurs } from '../lib/cluster/cluster.ts'
-import { wakeIngress } from '../lib/cluster/ingress.ts'
+import { waitForStartedIngress } from '../lib/cluster/ingress.ts'
 import { startCluster } from '../lib/cluster/lifecycle.ts'
 import { ensurePodNames, nodeAddress } from '../lib/cluster/names.ts'
 import { ensureOnNetwork, nodesOf } from '../lib/cluster/nodes.ts'
@@ -26,7 +26,7 @@ export default defineTask({
     )
     await out.step('Start the nodes', () => startCluster(platform))
     await out.step('Teach pods the names of the platform', () => ensurePodNames(platform))
-    await out.step('Wait until the ingress serves', () => wakeIngress(platform))
+    await out.step('Wait until the applications answer', () => waitForStartedIngress(platform))
     out.summary(`The cluster answers again: http://${platform.applications.names[0]}`)
   },
 })

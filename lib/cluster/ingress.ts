@@ -4,8 +4,8 @@ import { lastLines, run } from '../exec.ts'
 import { mirrored, missingImages } from '../images.ts'
 import type { Platform } from '../platform.ts'
 import type { Certificate } from './certs.ts'
-import { clusterOf, ingressNamespace, tlsSecret } from './cluster.ts'
-import { applyManifests, getObject, type KubeObject, kubectl, manifestText, outcomeOf } from './kubectl.ts'
+import { applicationsNamespace, clusterOf, ingressNamespace, tlsSecret } from './cluster.ts'
+import { applyManifests, getObject, getObjects, type KubeObject, kubectl, manifestText, outcomeOf } from './kubectl.ts'
 import { buildOverlay, type Overlay, onDomain } from './kustomize.ts'
 import type { ClusterNode } from './nodes.ts'
 import { askUntilGood, isGoodReply, type Question, replyText } from './probe.ts'
@@ -23,8 +23,8 @@ export const retirementNotice =
 
 /** A controller has loaded its first configuration within a second or two of being Ready. */
 const probeDeadlineMs = 60_000
-/** A controller that was not held up serves within 3 s of the nodes' start. */
-const patienceMs = 4000
+/** Five times what a cluster takes from Ready nodes to answering applications. */
+const startDeadlineMs = 120_000
 
 /** The overlay for these settings; an image of the user's own in the place of the pinned one. */
 export function ingressOverlay({ settings }: Platform): Overlay {
@@ -136,25 +136,33 @@ export async function waitForIngress(platform: Platform, ca: string): Promise<vo
 }
 
 /**
- * Gets the ingress going after a start of the nodes. A controller that asked for the API before it was there waits longer and longer between
- * attempts, up to a minute; a new pod finds it at once. Quiet where no controller has been deployed.
+ * After a start of the nodes: waits until the ingress and every application behind it answer again. Kubernetes itself takes some 20 s for it: pods
+ * have new addresses, and whoever is to tell the Services of them first waits for the lease of its own predecessor to end.
+ * Quiet where no controller has been deployed.
  */
-export async function wakeIngress(platform: Platform): Promise<'unchanged' | 'updated' | 'skipped'> {
+export async function waitForStartedIngress(platform: Platform): Promise<'unchanged' | 'skipped'> {
   const cluster = clusterOf(platform)
-  const deployment = await getObject(cluster, ingressNamespace, 'deployment', 'ingress-controller')
-  if (deployment === undefined) return 'skipped'
-  if (isGoodReply(await askUntilGood(ingressQuestion(platform), patienceMs))) return 'unchanged'
-  const words = ['delete', 'pods', '--selector', 'app.kubernetes.io/name=ingress-controller']
-  // it serves nobody whose requests it would have to finish
-  const atOnce = ['--grace-period', '1', '--wait=false']
-  await kubectl(cluster, ['--namespace', ingressNamespace, ...words, ...atOnce])
-  await waitForRollout(cluster, ingressNamespace, ['ingress-controller'])
-  const reply = await askUntilGood(ingressQuestion(platform), probeDeadlineMs)
-  if (isGoodReply(reply)) return 'updated'
-  throw new PlatformError('The ingress does not serve after the start of the cluster', {
-    why: [replyText(reply), await controllerWords(platform)].filter(Boolean).join('\n'),
-    hint: 'task deploy-ingress',
+  const ingresses = await getObjects(cluster, ['ingresses', '--all-namespaces'])
+  if (!ingresses.some(({ metadata }) => metadata.namespace === ingressNamespace)) return 'skipped'
+  const hosts = ingresses
+    .filter(({ metadata }) => metadata.namespace === applicationsNamespace)
+    .flatMap(({ spec }) => (spec as { rules?: { host?: string }[] }).rules ?? [])
+    .flatMap(({ host }) => (host === undefined ? [] : [host]))
+  const health = ingressQuestion(platform)
+  const questions = [health, ...hosts.map(host => ({ ...health, host, path: '/' }))]
+  const replies = await Promise.all(questions.map(question => askUntilGood(question, startDeadlineMs)))
+  const failed = questions.flatMap((question, index) => {
+    const reply = replies[index]
+    return reply && !isGoodReply(reply) ? [`${question.host}: ${replyText(reply)}`] : []
   })
+  if (failed.length === 0) return 'unchanged'
+  throw new PlatformError(
+    `The cluster was started, but not everything in it answers after ${startDeadlineMs / 1000} s`,
+    {
+      why: [...failed, await controllerWords(platform)].filter(Boolean).join('\n'),
+      hint: 'task deploy-ingress && task deploy-apps',
+    },
+  )
 }
 
 async function controllerWords(platform: Platform): Promise<string> {
