@@ -12,7 +12,9 @@ import { usePlainMachine } from '../helpers/plain-machine.ts'
 const title = 'names on a machine where something is in the way'
 if (inOwnNetwork) describe(title, machineTests)
 else {
-  const reason = whyNoNetwork() ?? ((await hasTool('dnsmasq')) ? undefined : 'dnsmasq is not installed')
+  const missing: string[] = []
+  for (const tool of ['dnsmasq', 'socat']) if (!(await hasTool(tool))) missing.push(tool)
+  const reason = whyNoNetwork() ?? (missing.length > 0 ? `not installed: ${missing.join(', ')}` : undefined)
   it(title, { skip: reason ?? false }, () => runInOwnNetwork(import.meta.url, 400_000))
 }
 
