@@ -1,3 +1,6 @@
+import { copyFile, mkdtemp, rm, symlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { $, within } from 'zx/core'
 import { messageOf, PlatformError } from '../errors.ts'
 import { ask } from '../exec.ts'
@@ -16,9 +19,13 @@ const noAnswer =
 
 export interface ImageSupply {
   images: readonly string[]
+  /** Pulled too, where that is possible; nothing is built in their place. */
+  onlyPulled?: readonly string[]
   /** IMAGE_MIRROR, or nothing. */
   mirror: string
   path: string
+  /** The user's own Docker client configuration, for logins to registries; need not exist. */
+  login: string
   supply: SupplyOptions
   progress: StepProgress
   /** Told once why images have to be made here. */
@@ -30,6 +37,8 @@ export interface Supplied {
   present: number
   pulled: number
   standIns: number
+  /** Those of `onlyPulled` that could not be had. */
+  lacking: string[]
 }
 
 /**
@@ -39,15 +48,29 @@ export interface Supplied {
 export async function supplyImages(
   namespace: Namespace,
   engine: EngineOptions,
-  { images, mirror, path, supply, progress, warn }: ImageSupply,
+  supply: ImageSupply,
 ): Promise<Supplied> {
-  const env = { ...engine.environment, DOCKER_HOST: outsideAddress(namespace) }
-  const wanted = [...new Set(images)]
+  const config = await clientFolder(engine.programs.cliPlugins, supply.login)
+  const env = { ...engine.environment, DOCKER_HOST: outsideAddress(namespace), DOCKER_CONFIG: config }
+  try {
+    return await supplyAs(env, namespace, engine, supply)
+  } finally {
+    await rm(config, { recursive: true, force: true })
+  }
+}
+
+async function supplyAs(
+  env: Record<'DOCKER_HOST' | 'DOCKER_CONFIG', string>,
+  namespace: Namespace,
+  engine: EngineOptions,
+  { images, onlyPulled = [], mirror, path, supply, progress, warn }: ImageSupply,
+): Promise<Supplied> {
+  const wanted = [...new Set([...images, ...onlyPulled])]
   const lacking = () => withEnvironment(env, async () => unreal(wanted, await missingImages(wanted)))
   const needed = await lacking()
   const present = wanted.length - needed.length
   const [first] = needed
-  if (first === undefined) return { present, pulled: 0, standIns: 0 }
+  if (first === undefined) return { present, pulled: 0, standIns: 0, lacking: [] }
 
   const refusal = await registryRefusal(mirrored(first, mirror), env)
   if (refusal === undefined) {
@@ -55,12 +78,29 @@ export async function supplyImages(
   }
   const unpulled = refusal === undefined ? await lacking() : needed
   const docker = { host: env.DOCKER_HOST, programs: engine.programs }
-  const standIns = await ensureStandIns(unpulled, { ...supply, docker, path })
+  const lackingImages = unpulled.filter(image => onlyPulled.includes(image))
+  const replaceable = unpulled.filter(image => !onlyPulled.includes(image))
+  const standIns = await ensureStandIns(replaceable, { ...supply, docker, path })
   const outcomes = await Promise.all(standIns.values())
   if (refusal !== undefined && outcomes.includes('created')) {
     warn(`No registry answers, so stand-ins for the images were built here\n  ${refusal}`)
   }
-  return { present, pulled: needed.length - unpulled.length, standIns: unpulled.length }
+  return {
+    present,
+    pulled: needed.length - unpulled.length,
+    standIns: replaceable.length,
+    lacking: lackingImages,
+  }
+}
+
+/** A Docker client configuration outside of the sandbox: its engine's plugins, the user's logins. */
+async function clientFolder(cliPlugins: string, login: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'macula-client-'))
+  await symlink(cliPlugins, join(folder, 'cli-plugins'))
+  await copyFile(login, join(folder, 'config.json')).catch(error => {
+    if (error.code !== 'ENOENT') throw error
+  })
+  return folder
 }
 
 /** Those of `images` that are missing, or there as a stand-in only. */
@@ -94,7 +134,7 @@ async function pull(
     } catch (error) {
       // what a registry does not have can still be built
       if (!(error instanceof PlatformError)) throw error
-      warn(`${error.message}; stand-ins are built for them\n  ${error.why}`)
+      warn(`${error.message}; stand-ins are built for them${error.why ? `\n  ${error.why}` : ''}`)
     }
   })
 }

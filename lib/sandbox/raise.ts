@@ -1,9 +1,12 @@
+import { homedir } from 'node:os'
+import { join } from 'node:path'
 import { root } from '../env.ts'
 import { PlatformError } from '../errors.ts'
 import { counted, type StepProgress } from '../output.ts'
 import { loadPlatform } from '../platform.ts'
 import type { SupplyOptions } from './cache.ts'
-import { type EngineOptions, engineEnvironment, enginePrograms, startEngine } from './engine.ts'
+import { applicationBase, buildClusterStandIns, clusterImages, settleForStandIns, writeKindFile } from './cluster.ts'
+import { type EngineOptions, engineEnvironment, enginePrograms, outsideAddress, startEngine } from './engine.ts'
 import { supplyImages } from './images.ts'
 import { type Namespace, startNamespace } from './namespace.ts'
 import { bringPackages, fetchPackages } from './packages.ts'
@@ -17,6 +20,8 @@ export interface Sandbox {
   raise(progress: StepProgress): Promise<string>
   /** Settings of its own, and all images in its engine. */
   supply(progress: StepProgress): Promise<string>
+  /** Waits for the images of the cluster, where the sandbox has one; they are made while other steps go on. */
+  supplyCluster(progress: StepProgress): Promise<string>
   /** The ordinary workflow, inside; it speaks on stderr. Throws when it fails, after it has said why itself. */
   runWorkflow(words: readonly string[]): Promise<void>
   isUp(): boolean
@@ -34,16 +39,28 @@ export interface SandboxOptions {
   environment: NodeJS.ProcessEnv
   /** Groups of services, comma separated; undefined = all. */
   only: string | undefined
+  /** Whether it gets the images of a cluster, too. */
+  cluster?: boolean
   /** More variables for everything that runs inside. */
   variables?: Record<string, string>
   warn: (text: string) => void
 }
 
 /** Makes nothing yet. */
-export function sandboxOf({ store, cacheDir, environment, only, variables, warn }: SandboxOptions): Sandbox {
+export function sandboxOf({
+  store,
+  cacheDir,
+  environment,
+  only,
+  cluster = false,
+  variables,
+  warn,
+}: SandboxOptions): Sandbox {
   const path = environment.PATH ?? ''
   const supply: SupplyOptions = { cacheDir }
   let raised: { namespace: Namespace; engine: EngineOptions; state: SandboxState } | undefined
+  /** The images of the cluster, on their way. */
+  let building: { done: Promise<string>; watch: (progress: StepProgress) => void } | undefined
   const up = () => {
     if (raised) return raised
     throw new PlatformError(`The sandbox ${store.name} is not up`, { hint: 'npm run sandbox' })
@@ -74,21 +91,40 @@ export function sandboxOf({ store, cacheDir, environment, only, variables, warn 
     async supply(progress) {
       const { namespace, engine, state } = up()
       await runInside(state, ['node', 'lib/launch.mjs', 'configure', '--yes'])
-      const platform = await loadPlatform(placesInside(state), { ...environment, ...state.environment })
+      const inside = placesInside(state)
+      const platform = await loadPlatform(inside, { ...environment, ...state.environment })
       const supplied = await supplyImages(namespace, engine, {
-        images: platform.services.map(({ image }) => image),
+        images: [...platform.services.map(({ image }) => image), ...(cluster ? [applicationBase] : [])],
+        onlyPulled: cluster ? await clusterImages(platform) : [],
         mirror: platform.settings.IMAGE_MIRROR,
         path,
+        login: join(environment.DOCKER_CONFIG || join(homedir(), '.docker'), 'config.json'),
         supply: { ...supply, report: reportTo(progress) },
         progress,
         warn,
       })
+      if (cluster) await writeKindFile(inside, {})
+      if (supplied.lacking.length > 0) {
+        await settleForStandIns(inside)
+        building = inBackground(report =>
+          buildClusterStandIns({
+            ...supply,
+            report,
+            docker: { host: outsideAddress(namespace), programs: engine.programs },
+            path,
+          }),
+        )
+      }
       const parts = [
         supplied.pulled > 0 ? `${counted(supplied.pulled, 'image')} pulled` : '',
         supplied.standIns > 0 ? `${counted(supplied.standIns, 'stand-in')}` : '',
         supplied.present > 0 ? `${supplied.present} there` : '',
       ]
       return parts.filter(Boolean).join(', ')
+    },
+    async supplyCluster(progress) {
+      building?.watch(progress)
+      return (await building?.done) ?? 'unchanged'
     },
     async runWorkflow(words) {
       const { state } = up()
@@ -111,6 +147,20 @@ export function sandboxOf({ store, cacheDir, environment, only, variables, warn 
     async end() {
       await raised?.namespace.end()
       raised = undefined
+    },
+  }
+}
+
+/** Starts long work now and lets somebody watch it later. */
+function inBackground(work: (report: NonNullable<SupplyOptions['report']>) => Promise<void>) {
+  let report: NonNullable<SupplyOptions['report']> = () => {}
+  const done = work(event => report(event)).then(() => 'stand-ins')
+  // whoever waits for it hears of a failure; until somebody does, it must not end the process
+  done.catch(() => {})
+  return {
+    done,
+    watch: (progress: StepProgress) => {
+      report = reportTo(progress)
     },
   }
 }
