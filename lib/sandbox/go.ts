@@ -2,6 +2,7 @@ import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ask, run } from '../exec.ts'
+import { runBoundToUs } from './bound.ts'
 import { ensureBuilt, type SupplyOptions } from './cache.ts'
 import { type DebianPackage, unpackPackages } from './debian.ts'
 
@@ -107,7 +108,7 @@ async function compile(
   const linked = Object.entries(variables).map(([name, value]) => `-X ${name}=${value}`)
   const options = ['-mod=mod', '-trimpath', '-ldflags', ['-s -w', ...linked].join(' '), '-o', output]
   // a compile takes minutes on all processors; whoever works on this machine goes first
-  await run(['nice', '-n', '10', go, 'build', ...options, goPackage], {
+  await runBoundToUs(['nice', '-n', '10', go, 'build', ...options, goPackage], {
     cwd: work,
     // no other compiler than this one is downloaded, whatever a module asks for
     env: { CGO_ENABLED: '0', GOTOOLCHAIN: 'local' },

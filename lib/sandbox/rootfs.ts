@@ -1,7 +1,8 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PlatformError } from '../errors.ts'
-import { hasTool, run } from '../exec.ts'
+import { hasTool } from '../exec.ts'
+import { runBoundToUs } from './bound.ts'
 import { type Build, ensureBuilt, type SupplyOptions } from './cache.ts'
 import { acquireSettings, machineArchive } from './debian.ts'
 import { contentsOf } from './recipes.ts'
@@ -23,11 +24,14 @@ const leftOut = ['/usr/share/man/*', '/usr/share/doc/*', '/usr/share/info/*', '/
  * The packages are those of the day it is made: Debian's newest release has no other versions than the newest.
  */
 export async function ensureRootfs(recipe: RootfsRecipe, options: SupplyOptions): Promise<string> {
-  return join(await ensureBuilt(await rootfsBuild(recipe), options), 'rootfs.tar')
+  return join(await ensureBuilt(await rootfsBuild(recipe, options), options), 'rootfs.tar')
 }
 
 /** How the file system is built, and what decides what comes out. */
-export async function rootfsBuild({ name, suite, packages, hooks }: RootfsRecipe): Promise<Build> {
+export async function rootfsBuild(
+  { name, suite, packages, hooks }: RootfsRecipe,
+  { signal }: Pick<SupplyOptions, 'signal'> = {},
+): Promise<Build> {
   return {
     name: `rootfs-${name}`,
     inputs: { suite, packages, hooks: await contentsOf(hooks), leftOut },
@@ -41,13 +45,14 @@ export async function rootfsBuild({ name, suite, packages, hooks }: RootfsRecipe
       const settings = join(folder, 'apt.conf')
       await writeFile(settings, `${(await acquireSettings()).join('\n')}\n`, { mode: 0o600 })
       note(`installing ${packages.length} Debian packages of ${suite}`)
-      await run([
+      const command = [
         'mmdebstrap',
         ...['--variant=minbase', '--format=tar', '--quiet', `--hook-dir=${hooks}`, `--aptopt=${settings}`],
         ...leftOut.map(path => `--dpkgopt=path-exclude=${path}`),
         `--include=${packages.join(',')}`,
         ...[suite, join(folder, 'rootfs.tar'), `deb [signed-by=${keyring}] ${uri} ${suite} main`],
-      ])
+      ]
+      await runBoundToUs(command, signal ? { signal } : {})
       await rm(settings)
     },
   }
