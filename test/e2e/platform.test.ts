@@ -212,7 +212,7 @@ describe('the platform in a sandbox', { skip: reason }, () => {
   it('saves its images to a file, and loads them from it', async () => {
     const { exitCode, stderr } = await sandbox.exec(
       'node lib/launch.mjs images save /run/images.tar && docker rmi -f joxit/docker-registry-ui:2.6.0 >/dev/null && node lib/launch.mjs images load /run/images.tar && docker image inspect joxit/docker-registry-ui:2.6.0 >/dev/null; code=$?; rm -f /run/images.tar; exit $code',
-      { env: { MACULA_ONLY: 'tools' } },
+      { env: { MACULA_ONLY: 'observability' } },
     )
     assert.equal(exitCode, 0, stderr)
   })
@@ -221,7 +221,7 @@ describe('the platform in a sandbox', { skip: reason }, () => {
     const { exitCode, stderr } = await task('teardown --yes --volumes')
     assert.equal(exitCode, 0, stderr)
     assert.equal(await text(etcSnapshot), etcBefore)
-    assert.equal(await text('docker ps -aq; docker volume ls -q; docker network ls -q --filter name=macula'), '')
+    assert.equal(await text('docker ps -aq; docker volume ls -q --filter label=com.docker.compose.project=macula; docker network ls -q --filter name=macula'), '')
     assert.equal(await text(`pgrep -a 'socat|dnsmasq'; true`), '')
     assert.equal(await text('test -e "$MACULA_STATE_DIR" && echo there'), '')
   })
