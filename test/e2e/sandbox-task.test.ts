@@ -24,7 +24,7 @@ describe('the task sandbox', { skip: await noSandbox() }, () => {
     const machine = async () => [await readFile('/etc/resolv.conf', 'utf8'), await readFile('/etc/passwd', 'utf8')]
     const untouched = await machine()
     const script = 'getent hosts registry.macula.local; cat "$MACULA_ENV_FILE" | wc -l; echo words >&2; exit 7'
-    const { exitCode, stdout, stderr } = await task('--only', 'infrastructure', '--exec', script)
+    const { exitCode, stdout, stderr } = await task('--no-cluster', '--only', 'infrastructure', '--exec', script)
     assert.equal(exitCode, 7, stderr)
     assert.match(stdout, /^127\.0\.0\.1 +registry\.macula\.local\n\d+\n$/)
     assert.match(stderr, /\nwords\n/)
@@ -33,7 +33,7 @@ describe('the task sandbox', { skip: await noSandbox() }, () => {
   })
 
   it('stays up with --keep, is entered, refuses a second one, and goes with --end', async () => {
-    const kept = await task('--only', 'infrastructure', '--keep', '--json')
+    const kept = await task('--no-cluster', '--only', 'infrastructure', '--keep', '--json')
     try {
       assert.equal(kept.exitCode, 0, kept.stderr)
       const document = JSON.parse(kept.stdout)
@@ -55,7 +55,7 @@ describe('the task sandbox', { skip: await noSandbox() }, () => {
   })
 
   it('ends in order on SIGTERM, with exit code 130', async () => {
-    const words = ['--only', 'infrastructure', '--exec', 'echo running; sleep 300']
+    const words = ['--no-cluster', '--only', 'infrastructure', '--exec', 'echo running; sleep 300']
     const child = spawn('node', [...launcher.slice(1), ...words], { cwd: root, stdio: ['ignore', 'pipe', 'ignore'] })
     const exitCode = new Promise<number | null>(resolve => child.once('exit', resolve))
     await firstOutput(child)
