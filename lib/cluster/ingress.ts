@@ -23,8 +23,8 @@ export const retirementNotice =
 
 /** A controller has loaded its first configuration within a second or two of being Ready. */
 const probeDeadlineMs = 60_000
-/** Five times what a cluster takes from Ready nodes to answering applications. */
-const startDeadlineMs = 120_000
+/** Some ten times what it takes once Services lead to their pods again. */
+const startDeadlineMs = 60_000
 
 /** The overlay for these settings; an image of the user's own in the place of the pinned one. */
 export function ingressOverlay({ settings }: Platform): Overlay {
@@ -136,9 +136,7 @@ export async function waitForIngress(platform: Platform, ca: string): Promise<vo
 }
 
 /**
- * After a start of the nodes: waits until the ingress and every application behind it answer again. Kubernetes itself takes some 20 s for it: pods
- * have new addresses, and whoever is to tell the Services of them first waits for the lease of its own predecessor to end.
- * Quiet where no controller has been deployed.
+ * After a start of the nodes: waits until the ingress and every application behind it answer again. Quiet where no controller has been deployed.
  */
 export async function waitForStartedIngress(platform: Platform): Promise<'unchanged' | 'skipped'> {
   const cluster = clusterOf(platform)

@@ -11,6 +11,7 @@ import { clusterFolder, clusterOf, platformNamespace } from './cluster.ts'
 import { configText, desiredConfig, differences, type KindConfig, phaseOf } from './kind.ts'
 import { applyManifests, askKubectl, getObject, kubectl, manifestText } from './kubectl.ts'
 import { type ClusterNode, ensureRestart, nodesOf, startNodes } from './nodes.ts'
+import { waitUntilSettled } from './settled.ts'
 import { requireCgroupFor, requireKindProgram, requireKubectl } from './versions.ts'
 
 /** An API server of a started node answers within some 10 s; a busy machine with several nodes takes a few times that. */
@@ -186,6 +187,7 @@ export async function startCluster(platform: Platform): Promise<'unchanged' | 'u
   await ensureKubeconfig(platform)
   await waitForApi(platform)
   await waitForNodes(platform)
+  await waitUntilSettled(clusterOf(platform), nodes)
   return outcome
 }
 

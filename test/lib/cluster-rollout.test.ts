@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { KubeObject } from '../../lib/cluster/kubectl.ts'
 import { troubleOf, unfinishedRollouts } from '../../lib/cluster/rollout.ts'
+import { staleEndpoints } from '../../lib/cluster/settled.ts'
 
 const deployment = (status: object, generation = 2): KubeObject => ({
   apiVersion: 'apps/v1',
@@ -55,5 +56,32 @@ describe('the trouble of a pod', () => {
       { waiting: { reason: 'ErrImagePull' } },
     ])
       assert.equal(troubleOf(pod(state)), undefined)
+  })
+})
+
+describe('endpoints after a start', () => {
+  const slice = (address: string, name: string): KubeObject => ({
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name: `${name}-slice`, namespace: 'macula' },
+    endpoints: [{ addresses: [address], targetRef: { kind: 'Pod', name, namespace: 'macula' } }],
+  })
+  const running = (name: string, podIP: string): KubeObject => ({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace: 'macula' },
+    status: { podIP },
+  })
+
+  it('are stale where the pod has another address, or is gone', () => {
+    assert.deepEqual(staleEndpoints([slice('10.244.0.3', 'peer1'), running('peer1', '10.244.0.7')]), [
+      'macula/peer1: 10.244.0.3, the pod has 10.244.0.7',
+    ])
+    assert.deepEqual(staleEndpoints([slice('10.244.0.3', 'peer1')]), ['macula/peer1: 10.244.0.3, the pod has none'])
+  })
+
+  it('are right where they are the same, and those outside the cluster have no pod to be compared with', () => {
+    const outside = { ...slice('172.23.0.30', 's3'), endpoints: [{ addresses: ['172.23.0.30'] }] }
+    assert.deepEqual(staleEndpoints([slice('10.244.0.3', 'peer1'), running('peer1', '10.244.0.3'), outside]), [])
   })
 })
