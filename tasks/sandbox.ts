@@ -47,12 +47,17 @@ export default defineTask({
     await requireSandboxMachine(cacheDir)
     if (await livingSandbox(store)) throw await inUse(store)
     out.title(`Sandbox ${name}: a private copy of this machine, gone when it ends`)
-    const sandbox = sandboxOf({ store, cacheDir, environment, only, warn: out.warn })
+    const cluster = !options['no-cluster']
+    const sandbox = sandboxOf({ store, cacheDir, environment, only, cluster, warn: out.warn })
     onInterrupt(sandbox.end)
     try {
       await out.step('Raise the sandbox', progress => sandbox.raise(progress))
       await out.step('Have the images', progress => sandbox.supply(progress))
       await sandbox.runWorkflow(['platform', '--yes'])
+      if (cluster) {
+        await out.step('Have the images of the cluster', progress => sandbox.supplyCluster(progress))
+        await sandbox.runWorkflow(['cluster', '--yes'])
+      }
       if (options.json) {
         const { stdout } = await askInside(sandbox.state, ['node', 'lib/launch.mjs', 'status', '--json'])
         out.json({ sandbox: sandbox.state, ...JSON.parse(stdout) })

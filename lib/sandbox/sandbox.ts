@@ -25,6 +25,7 @@ export function sandboxEnvironment(store: Store, engine: Record<string, string>)
     MACULA_SANDBOX: store.name,
     MACULA_ENV_FILE: `${settingsFolder}/.env`,
     MACULA_STATE_DIR: `${settingsFolder}/state`,
+    MACULA_LOCAL_KIND: `${settingsFolder}/kind.local.yaml`,
     DOCKER_DATA_ROOT: store.dataRoot,
     KUBECONFIG: `${settingsFolder}/kubeconfig`,
   }
@@ -34,7 +35,12 @@ export function sandboxEnvironment(store: Store, engine: Record<string, string>)
 export function placesInside({ init, environment }: Inside): Places {
   const seen = placesOf(environment)
   const outside = (path: string) => join(`/proc/${init.pid}/root`, path)
-  return { ...seen, envFile: outside(seen.envFile), stateDir: outside(seen.stateDir) }
+  return {
+    ...seen,
+    envFile: outside(seen.envFile),
+    stateDir: outside(seen.stateDir),
+    localKindFile: outside(seen.localKindFile),
+  }
 }
 
 /** Remembers a sandbox that is up, so that it is found again. */

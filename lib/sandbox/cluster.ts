@@ -1,0 +1,54 @@
+import { readFile } from 'node:fs/promises'
+import { parse, stringify } from 'yaml'
+import { imagesIn, ingressObjects } from '../cluster/ingress.ts'
+import { readEnvFile, writeEnvFile } from '../configure.ts'
+import { type Places, placesOf, type SettingName } from '../env.ts'
+import type { Platform } from '../platform.ts'
+import { writeIfChanged } from '../render.ts'
+import { programRecipe } from './recipes.ts'
+import { ensureNodeImage, ensureStandIns, type StandInOptions } from './standins.ts'
+
+/** What the bundled applications are built on. */
+export const applicationBase = 'node:24-alpine'
+
+/** The images that a cluster of these settings consists of: its nodes, and its ingress controller. */
+export async function clusterImages(platform: Platform): Promise<string[]> {
+  return [platform.settings.KIND_NODE_IMAGE, ...imagesIn(await ingressObjects(platform))]
+}
+
+/** Has the user's own additions to the kind config inside, with what the sandbox itself adds to them. */
+export async function writeKindFile(inside: Places, additions: object): Promise<void> {
+  const own = await readFile(placesOf({}).localKindFile, 'utf8').catch(() => '')
+  const merged = { ...(parse(own) as object | null), ...additions }
+  await writeIfChanged(inside.localKindFile, stringify(merged))
+}
+
+/**
+ * Lets the sandbox's settings name a cluster that can be made without a registry: the newest Kubernetes that still starts on cgroup v1, and Traefik,
+ * both compiled here. Its kubelet does without rights that this machine may lack.
+ */
+export async function settleForStandIns(inside: Places): Promise<void> {
+  const { values } = await readEnvFile(inside)
+  const standIns: Partial<Record<SettingName, string>> = {
+    KIND_NODE_IMAGE: `kindest/node:${await versionOf('kubernetes')}`,
+    INGRESS_CONTROLLER: 'traefik',
+    INGRESS_IMAGE: await traefikImage(),
+  }
+  await writeEnvFile(inside, { ...values, ...standIns })
+  await writeKindFile(inside, { featureGates: { KubeletInUserNamespace: true } })
+}
+
+/** Builds what settleForStandIns names: a quarter of an hour the first time, a minute in a new engine, then nothing. */
+export async function buildClusterStandIns(options: StandInOptions): Promise<void> {
+  const traefik = await ensureStandIns([await traefikImage()], options)
+  await Promise.all([ensureNodeImage(options), ...traefik.values()])
+}
+
+async function traefikImage(): Promise<string> {
+  return `traefik:${await versionOf('traefik')}`
+}
+
+async function versionOf(name: string): Promise<string> {
+  const recipe = await programRecipe(name)
+  return 'version' in recipe ? recipe.version : 'latest'
+}
