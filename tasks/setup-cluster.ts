@@ -6,6 +6,7 @@ import { mergeIntoUsers } from '../lib/cluster/merge-kubeconfig.ts'
 import { ensurePodNames, nodeAddress } from '../lib/cluster/names.ts'
 import { ensureOnNetwork } from '../lib/cluster/nodes.ts'
 import { ensureRegistryWiring } from '../lib/cluster/registry.ts'
+import { waitUntilSettled } from '../lib/cluster/settled.ts'
 import { placesOf } from '../lib/env.ts'
 import { loadPlatform } from '../lib/platform.ts'
 import { defineTask } from '../lib/task.ts'
@@ -60,6 +61,7 @@ export default defineTask({
     await out.step('Let the nodes pull from the registry', () => ensureRegistryWiring(platform, nodes))
     await out.step('Wait until the nodes are ready', async () => {
       await waitForNodes(platform)
+      await waitUntilSettled(cluster, nodes)
       return 'unchanged'
     })
     if (options['merge-kubeconfig'])
