@@ -1,4 +1,6 @@
-import { readFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { imagesIn, ingressObjects } from '../cluster/ingress.ts'
 import { readEnvFile, writeEnvFile } from '../configure.ts'
@@ -13,7 +15,14 @@ export const applicationBase = 'node:24-alpine'
 
 /** The images that a cluster of these settings consists of: its nodes, and its ingress controller. */
 export async function clusterImages(platform: Platform): Promise<string[]> {
-  return [platform.settings.KIND_NODE_IMAGE, ...imagesIn(await ingressObjects(platform))]
+  // rendered aside: kustomize cannot follow a path that leads into the sandbox through /proc
+  const stateDir = await mkdtemp(join(tmpdir(), 'macula-cluster-'))
+  try {
+    const aside = { ...platform, places: { ...platform.places, stateDir } }
+    return [platform.settings.KIND_NODE_IMAGE, ...imagesIn(await ingressObjects(aside))]
+  } finally {
+    await rm(stateDir, { recursive: true })
+  }
 }
 
 /** Has the user's own additions to the kind config inside, with what the sandbox itself adds to them. */
