@@ -12,6 +12,8 @@ export interface Container {
   /** Name of the service it was made for. */
   service: string
   image: string
+  /** Id of the image it was made from; the name may belong to another one by now. */
+  imageId: string
   state: 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead'
   /** What its own check says; undefined where it has none. */
   health: 'starting' | 'healthy' | 'unhealthy' | undefined
@@ -62,7 +64,7 @@ export async function lastLogLines(container: string, count = 12, asker: Runner 
 
 /** Reads what `docker container inspect` prints. */
 export function parseContainers(json: string): Container[] {
-  return (JSON.parse(json || '[]') as Inspected[]).map(({ Id, Name, RestartCount, State, Config }) => {
+  return (JSON.parse(json || '[]') as Inspected[]).map(({ Id, Name, Image, RestartCount, State, Config }) => {
     const labels = Config.Labels ?? {}
     const startedAt = dateOf(State.StartedAt)
     const ended = State.Status === 'exited' || State.Status === 'dead' || State.Status === 'restarting'
@@ -72,6 +74,7 @@ export function parseContainers(json: string): Container[] {
       name: Name.replace(/^\//, ''),
       service: labels['com.docker.compose.service'] ?? '',
       image: Config.Image,
+      imageId: Image,
       state: State.Status,
       health: State.Health && State.Health.Status !== 'none' ? State.Health.Status : undefined,
       exitCode: State.ExitCode,
@@ -101,6 +104,7 @@ export function describeContainer(container: Container | undefined): string {
 interface Inspected {
   Id: string
   Name: string
+  Image: string
   RestartCount: number
   State: {
     Status: Container['state']

@@ -4,6 +4,7 @@ import { compose, renderComposeFiles } from './compose.ts'
 import { renderConfigs } from './config.ts'
 import { type Container, describeContainer, isWell, lastLogLines, projectContainers } from './docker.ts'
 import { PlatformError } from './errors.ts'
+import { ask } from './exec.ts'
 import type { Platform } from './platform.ts'
 import { writeIfChanged } from './render.ts'
 
@@ -46,6 +47,12 @@ export async function writeStackFiles(
 /** Seconds that the slowest service may take from created to healthy: TimescaleDB's first start on a slow disk takes about a minute. */
 const readyDeadline = 180
 
+/** Whether every service has a container that is ready. Asks the engine only; says nothing of how the containers are described now. */
+export async function isRunning(platform: Platform): Promise<boolean> {
+  const containers = await projectContainers()
+  return platform.services.every(({ name }) => isReady(containers.find(({ service }) => service === name)))
+}
+
 /**
  * Starts what is not running and recreates what is described differently now; waits until every container is healthy, or running where it
  * has no healthcheck. Returns what changed. A container that ends meanwhile is an error at once, with its last words; so is the deadline.
@@ -55,6 +62,7 @@ export async function startContainers(
   progress: StartProgress,
 ): Promise<'unchanged' | 'created' | 'updated'> {
   const before = await projectContainers()
+  if (await areAsDescribed(platform, before)) return 'unchanged'
   const started = performance.now()
   let upEnded = false
   const up = compose(platform, ['up', '--detach', '--remove-orphans', '--quiet-pull', '--pull', 'missing']).finally(
@@ -63,8 +71,22 @@ export async function startContainers(
     },
   )
   await Promise.all([up, waitUntilReady(platform, before, () => upEnded, started, progress)])
-  const after = await projectContainers()
-  return changeBetween(before, after)
+  return changeBetween(before, await projectContainers())
+}
+
+/** Whether there is nothing for Compose to do: it labels each container with the hash of its description, and tells what the hash would be now. */
+async function areAsDescribed(platform: Platform, containers: readonly Container[]): Promise<boolean> {
+  if (containers.length !== platform.services.length || !containers.every(isReady)) return false
+  const [hashes, images] = await Promise.all([
+    compose(platform, ['config', '--hash', '*']),
+    ask(['docker', 'image', 'inspect', '--format', '{{.Id}}', ...containers.map(({ image }) => image)]),
+  ])
+  const described = new Map(hashes.stdout.split('\n').map(line => line.split(' ') as [string, string]))
+  const ids = images.stdout.split('\n')
+  return containers.every(
+    ({ service, labels, imageId }, index) =>
+      labels['com.docker.compose.config-hash'] === described.get(service) && imageId === ids[index],
+  )
 }
 
 async function waitUntilReady(

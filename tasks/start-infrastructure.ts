@@ -9,7 +9,7 @@ import { acquireRoot } from '../lib/privilege.ts'
 import { chooseEngine, inspectMachine } from '../lib/routes/choose.ts'
 import { publishedPorts } from '../lib/routes/publish.ts'
 import { makeWayForPublishing } from '../lib/routes/setup.ts'
-import { startContainers, writeStackFiles } from '../lib/stack.ts'
+import { isRunning, startContainers, writeStackFiles } from '../lib/stack.ts'
 import { defineTask } from '../lib/task.ts'
 
 export default defineTask({
@@ -33,6 +33,7 @@ export default defineTask({
     const images = platform.services.map(({ image }) => image)
 
     await out.step('Look for what is in the way', async () => {
+      if (await isRunning(platform)) return 'unchanged'
       requireNoFailure(await examine(stackChecks(platform, machine)))
       return 'unchanged'
     })

@@ -19,6 +19,7 @@ const container = (service: string, changes: Partial<Container> = {}): Container
   name: `macula-${service}`,
   service,
   image: 'a:1',
+  imageId: 'sha256:a',
   state: 'running',
   health: 'healthy',
   exitCode: 0,
