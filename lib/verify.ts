@@ -3,6 +3,7 @@ import { projectContainers } from './docker.ts'
 import { ask, type Runner } from './exec.ts'
 import { lookUp } from './lookup.ts'
 import type { Platform } from './platform.ts'
+import { applications } from './verify/applications.ts'
 import { type CheckResult, defaultLimits, type Family, type Limits, runChecks } from './verify/check.ts'
 import { dashboards } from './verify/dashboards.ts'
 import { database } from './verify/database.ts'
@@ -25,6 +26,7 @@ export async function verifyPlatform(
   platform: Platform,
   { asker = ask, limits = defaultLimits }: { asker?: Runner; limits?: Limits } = {},
 ): Promise<CheckResult[]> {
+  const cluster = applications(platform)
   const containers = await projectContainers(asker)
   const unique = randomUUID()
   const situation = {
@@ -34,6 +36,6 @@ export async function verifyPlatform(
     containers: new Map(containers.map(container => [container.service, container])),
     lookups: lookUp(questionsOf(platform, unique), limits.checkMs),
   }
-  const checks = families.flatMap(family => family(situation))
+  const checks = [...families.flatMap(family => family(situation)), ...(await cluster)]
   return runChecks(checks, situation, limits)
 }

@@ -26,7 +26,7 @@ export default defineTask({
       if (!(await out.confirm(`Delete the cluster ${name} with all that runs in it?`))) return
     }
     await out.step(`Delete ${name}`, () => removeCluster(platform))
-    await out.step('Take the context out of your kubeconfig', () => removeFromUsers(platform))
+    await out.step('Take the context out of your kubeconfig', () => removeFromUsers(platform.places))
     out.summary('Make it anew: task setup-cluster')
   },
 })

@@ -1,3 +1,4 @@
+import { loggedInCluster, showClusterLogs } from '../lib/cluster/logs.ts'
 import { compose, requireRenderedFiles } from '../lib/compose.ts'
 import { placesOf } from '../lib/env.ts'
 import { badInput } from '../lib/errors.ts'
@@ -6,10 +7,10 @@ import { defineTask } from '../lib/task.ts'
 
 export default defineTask({
   name: 'logs',
-  summary: 'Show what services have logged',
+  summary: 'Show what services and applications have logged',
   leaves: [],
   undo: '',
-  positionals: '[SERVICE…]',
+  positionals: '[SERVICE or APPLICATION…]',
   options: {
     follow: { type: 'boolean', short: 'f', help: 'go on with what comes, until Ctrl-C' },
     tail: { type: 'string', value: 'N', help: "lines of each service, or 'all' (100)" },
@@ -18,18 +19,24 @@ export default defineTask({
     const platform = await loadPlatform(placesOf(environment), environment)
     const tail = options.tail ?? '100'
     requireArguments(platform, positionals, tail)
-    await requireRenderedFiles(platform)
-    await compose(platform, ['logs', '--tail', tail, ...(options.follow ? ['--follow'] : []), ...positionals], {
-      inherit: true,
-    })
+    const inCluster = positionals.filter(name => loggedInCluster(platform).includes(name))
+    const services = positionals.filter(name => !inCluster.includes(name))
+    const follow = options.follow ?? false
+    const shown = inCluster.map(name => showClusterLogs(platform, name, { tail, follow }))
+    if (services.length > 0 || inCluster.length === 0) {
+      await requireRenderedFiles(platform)
+      const words = ['logs', '--tail', tail, ...(follow ? ['--follow'] : []), ...services]
+      shown.push(compose(platform, words, { inherit: true }).then(() => {}))
+    }
+    await Promise.all(shown)
   },
 })
 
 function requireArguments(platform: Platform, wanted: readonly string[], tail: string): void {
-  const known = platform.services.map(({ name }) => name)
+  const known = [...platform.services.map(({ name }) => name), ...loggedInCluster(platform)]
   const problems = wanted
     .filter(name => !known.includes(name))
-    .map(name => ({ where: name, what: `is not a service; known: ${known.join(', ')}` }))
+    .map(name => ({ where: name, what: `is neither a service nor an application; known: ${known.join(', ')}` }))
   if (!/^(\d+|all)$/.test(tail)) problems.push({ where: '--tail', what: `${tail} should be a number of lines, or all` })
   if (problems.length > 0) throw badInput('These logs cannot be shown', problems)
 }

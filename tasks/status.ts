@@ -1,4 +1,5 @@
 import { styleText } from 'node:util'
+import { type ClusterRow, clusterStatus } from '../lib/cluster/status.ts'
 import { placesOf } from '../lib/env.ts'
 import { table } from '../lib/output.ts'
 import { loadPlatform } from '../lib/platform.ts'
@@ -11,11 +12,11 @@ export default defineTask({
   leaves: [],
   undo: '',
   options: {
-    json: { type: 'boolean', help: 'print { "services": [...] } on stdout and nothing else there' },
+    json: { type: 'boolean', help: 'print { "services": [...], "cluster": [...] } on stdout and nothing else there' },
   },
   async run({ options, out, environment }) {
     const platform = await loadPlatform(placesOf(environment), environment)
-    const services = await statusOf(platform)
+    const [services, cluster] = await Promise.all([statusOf(platform), clusterStatus(platform)])
     if (options.json) {
       // every key in every row: what is not known is null
       const rows = services.map(({ standIn, since, ...service }) => ({
@@ -23,7 +24,13 @@ export default defineTask({
         since: since ?? null,
         standin: standIn ?? null,
       }))
-      out.json({ services: rows })
+      const clusterRows = cluster.map(row => ({
+        ...row,
+        since: row.since ?? null,
+        digest: row.digest ?? null,
+        current: row.current ?? null,
+      }))
+      out.json({ services: rows, cluster: clusterRows })
       return
     }
 
@@ -38,8 +45,22 @@ export default defineTask({
       elapsed(service.since, now),
       note(service),
     ])
-    out.result(table(['GROUP', 'SERVICE', 'URL', 'ADDRESS', 'STATE', 'SINCE', ''], rows))
+    const clusterTable = cluster.map((row, index) => [
+      index === 0 ? 'cluster' : '',
+      row.name,
+      row.url,
+      row.kind,
+      paint({ ...row, standIn: undefined }, out.color),
+      elapsed(row.since, now),
+      row.detail,
+    ])
+    out.result(table(['GROUP', 'SERVICE', 'URL', 'ADDRESS', 'STATE', 'SINCE', ''], [...rows, ...clusterTable]))
     const troubled = sorted.filter(({ state }) => !good.has(state))
+    const offCluster = cluster.filter(({ state }) => !good.has(state))
+    if (troubled.length === 0 && offCluster.length > 0)
+      return out.summary(
+        `All ${sorted.length} services are up, ${offCluster.length} of ${cluster.length} parts of the cluster are not; look closer: ${clusterHint(offCluster)}`,
+      )
     out.summary(
       troubled.length === 0
         ? `All ${sorted.length} services are up. Use each of them from outside: task verify`
@@ -50,7 +71,7 @@ export default defineTask({
 
 const good = new Set(['healthy', 'running'])
 
-function paint({ state, standIn }: ServiceStatus, color: boolean): string {
+function paint({ state, standIn }: Pick<ServiceStatus, 'standIn'> & { state: string }, color: boolean): string {
   if (!color) return state
   if (!good.has(state)) return styleText(state === 'starting' ? 'yellow' : 'red', state)
   return styleText(standIn === 'placeholder' ? 'yellow' : 'green', state)
@@ -66,4 +87,11 @@ function hintFor(troubled: readonly ServiceStatus[]): string {
   if (troubled.every(({ state }) => state === 'not created')) return 'task start-infrastructure'
   if (troubled.some(({ detail }) => detail.includes('does not resolve'))) return 'task setup-dnsmasq'
   return `task logs -- ${troubled[0]?.name}`
+}
+
+function clusterHint(rows: readonly ClusterRow[]): string {
+  if (rows.some(({ state }) => state === 'stopped')) return 'task start-cluster'
+  const [row] = rows.filter(({ kind }) => kind !== 'node')
+  if (row?.state === 'not created') return row.kind === 'ingress' ? 'task deploy-ingress' : 'task deploy-apps'
+  return `task logs -- ${row?.name ?? 'ingress'}`
 }

@@ -1,9 +1,10 @@
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import type { Places } from '../env.ts'
 import { ask, run } from '../exec.ts'
 import type { Platform } from '../platform.ts'
-import { clusterFolder, clusterOf } from './cluster.ts'
+import { clusterOf } from './cluster.ts'
 
 /** The user's own kubeconfig that kubectl would write to. */
 function usersFile(environment: NodeJS.ProcessEnv): string {
@@ -22,25 +23,25 @@ export async function mergeIntoUsers(
   const before = await ask([...config, 'current-context'])
   await run(['kind', 'export', 'kubeconfig', '--name', name, '--kubeconfig', file])
   if (before.exitCode === 0) await run([...config, 'use-context', before.stdout.trim()])
-  await writeFile(mark(platform), file)
+  await writeFile(mark(platform.places), JSON.stringify({ file, context }))
   return known ? 'unchanged' : 'created'
 }
 
 /** Takes our context out of the user's kubeconfig again; only where --merge-kubeconfig put it there. */
-export async function removeFromUsers(platform: Platform): Promise<'removed' | 'unchanged'> {
-  const file = await readFile(mark(platform), 'utf8').catch(() => undefined)
-  if (file === undefined) return 'unchanged'
-  const { context } = clusterOf(platform)
+export async function removeFromUsers(places: Pick<Places, 'stateDir'>): Promise<'removed' | 'unchanged'> {
+  const text = await readFile(mark(places), 'utf8').catch(() => undefined)
+  if (text === undefined) return 'unchanged'
+  const { file, context } = JSON.parse(text) as { file: string; context: string }
   const config = ['kubectl', '--kubeconfig', file, 'config']
   const current = (await ask([...config, 'current-context'])).stdout.trim()
   // kind calls cluster and user what it calls the context; what is gone already is no failure
   for (const what of ['delete-context', 'delete-cluster', 'delete-user']) await ask([...config, what, context])
   if (current === context) await ask([...config, 'unset', 'current-context'])
-  await rm(mark(platform))
+  await rm(mark(places))
   return 'removed'
 }
 
-/** Remembers which file was written to. */
-function mark(platform: Platform): string {
-  return join(clusterFolder(platform), 'merged-into')
+/** Remembers which file was written to, and with what. */
+function mark({ stateDir }: Pick<Places, 'stateDir'>): string {
+  return join(stateDir, 'cluster', 'merged-into.json')
 }
