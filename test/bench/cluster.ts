@@ -1,0 +1,88 @@
+// Runs inside a sandbox whose cluster is up: making a cluster, and bringing an edited application to its URL, against the bare commands.
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { placesOf, root } from '../../lib/env.ts'
+import { table } from '../../lib/output.ts'
+import { loadPlatform } from '../../lib/platform.ts'
+import { compare, header, inSeconds, ratioRow, seconds, taskSeconds } from './timing.ts'
+
+const platform = await loadPlatform(placesOf())
+const { stateDir } = platform.places
+const name = platform.settings.CLUSTER_NAME
+const kubeconfig = join(stateDir, 'kubeconfig')
+const page = `http://console.${platform.domain}/`
+const source = join(await mkdtemp(join(tmpdir(), 'macula-bench-')), 'console')
+await cp(join(root, 'templates', 'applications', 'placeholder'), source, { recursive: true })
+process.env.CONSOLE_SOURCE = source
+const server = join(source, 'server.mjs')
+const original = await readFile(server, 'utf8')
+let edition = 0
+
+/** Changes the application so that its page tells the edition. */
+async function edit(): Promise<void> {
+  edition += 1
+  await writeFile(server, original.replace('<h1>', `<h1>edition-${edition} `))
+}
+
+/** Seconds until the page tells the latest edition, the work included. */
+async function untilServed(work: () => void): Promise<number> {
+  const started = performance.now()
+  work()
+  while (!(await fetch(page).then(answer => answer.text())).includes(`edition-${edition} `)) await pause(50)
+  return (performance.now() - started) / 1000
+}
+
+function rollOutBare(): void {
+  const image = `localhost:${platform.settings.REGISTRY_PORT}/macula/console:bench-${edition}`
+  const kubectl = ['kubectl', '--kubeconfig', kubeconfig, '--context', `kind-${name}`, '--namespace', 'macula']
+  seconds(['docker', 'build', '--quiet', '--tag', image, source])
+  seconds(['docker', 'push', '--quiet', image])
+  seconds([...kubectl, 'set', 'image', 'deployment/console', `application=${image}`])
+  seconds([...kubectl, 'rollout', 'status', 'deployment/console'])
+}
+
+function rollOutOurs(): void {
+  taskSeconds('build-and-push', 'console')
+  taskSeconds('deploy-apps')
+}
+
+rollOutOurs()
+const rollOut = await compare(
+  3,
+  edit,
+  () => untilServed(rollOutOurs),
+  () => untilServed(rollOutBare),
+)
+rollOutOurs()
+const idle = seconds(['bash', '-c', 'node lib/launch.mjs build-and-push && node lib/launch.mjs deploy-apps'])
+
+const config = join(stateDir, 'cluster', 'kind.yaml')
+const create = await compare(
+  2,
+  () => seconds(['kind', 'delete', 'cluster', '--name', name, '--kubeconfig', kubeconfig]),
+  () => taskSeconds('setup-cluster'),
+  () =>
+    seconds([
+      'kind',
+      'create',
+      'cluster',
+      '--name',
+      name,
+      '--config',
+      config,
+      '--kubeconfig',
+      kubeconfig,
+      '--wait',
+      '120s',
+    ]),
+)
+await rm(join(source, '..'), { recursive: true })
+
+const rows = [
+  ratioRow('create to Ready (setup-cluster)', create, '<= 1.1'),
+  ratioRow('edit to new version at its URL', rollOut, '<= 1.1'),
+  ['build and deploy with no change', inSeconds(idle), '', '', '<= 2 s'],
+]
+process.stdout.write(`${table(header, rows)}\n`)

@@ -1,0 +1,65 @@
+// Runs inside a sandbox whose platform is up, and prints what our tasks cost against the bare commands they stand for.
+import { readdirSync } from 'node:fs'
+import { get } from 'node:http'
+import { join } from 'node:path'
+import { composeOptions } from '../../lib/compose.ts'
+import { placesOf, root } from '../../lib/env.ts'
+import { table } from '../../lib/output.ts'
+import { loadPlatform } from '../../lib/platform.ts'
+import { compare, header, inSeconds, median, ratioRow, seconds, taskSeconds } from './timing.ts'
+
+const platform = await loadPlatform(placesOf())
+const rounds = 3
+const compose = (...words: string[]) => seconds(['docker', 'compose', ...words], composeOptions(platform))
+
+async function slowestProbe(): Promise<number> {
+  const probes = platform.services.flatMap(({ hosts: [page], health }) =>
+    page && health?.path ? [probeSeconds(`http://${page.name}${health.path}`)] : [],
+  )
+  return Math.max(...(await Promise.all(probes)))
+}
+
+function probeSeconds(url: string): Promise<number> {
+  const started = performance.now()
+  return new Promise((resolve, reject) => {
+    get(url, response => response.resume().on('end', () => resolve((performance.now() - started) / 1000))).on(
+      'error',
+      reject,
+    )
+  })
+}
+
+const bringUp = await compare(
+  rounds,
+  () => compose('down', '--volumes'),
+  () => taskSeconds('start-infrastructure'),
+  () => compose('up', '--detach', '--wait'),
+)
+taskSeconds('platform', '--yes')
+const again = await compare(
+  rounds,
+  () => undefined,
+  () => taskSeconds('platform', '--yes'),
+  () => compose('up', '--detach'),
+)
+const status = median(Array.from({ length: rounds }, () => taskSeconds('status')))
+const probe = await slowestProbe()
+const helps = readdirSync(join(root, 'tasks')).map(file => {
+  const name = file.replace('.ts', '')
+  return { name, taken: median(Array.from({ length: rounds }, () => taskSeconds(name, '--help'))) }
+})
+const slowest = helps.sort((one, other) => other.taken - one.taken)[0] ?? { name: '', taken: Number.NaN }
+
+const rows = [
+  ratioRow('bring-up, images present', bringUp, '<= 1.2'),
+  ratioRow('second setup (platform)', again, '<= 3'),
+  [
+    'status, against its slowest probe',
+    inSeconds(status),
+    inSeconds(probe),
+    `+${inSeconds(status - probe)}`,
+    '<= +1 s',
+  ],
+  [`slowest --help (${slowest.name})`, inSeconds(slowest.taken), '', '', '<= 0.5 s'],
+]
+process.stdout.write(`${table(header, rows)}\n`)
