@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { PlatformError } from '../errors.ts'
 import { ask, failure, lastLines, type Result, type RunOptions } from '../exec.ts'
 import type { Cluster } from './cluster.ts'
@@ -80,7 +81,7 @@ export interface Applied {
 
 /**
  * Applies manifests (YAML or JSON text) on the server's side: it checks every field against its own schema, and fields that others own stay theirs.
- * Knows what has changed by the objects' versions before and after.
+ * Knows what has changed by what the objects said before and after, leaving out what the server and its controllers say.
  */
 export async function applyManifests(cluster: Cluster, manifests: string, dryRun = false): Promise<Applied[]> {
   const before = new Map(
@@ -101,9 +102,14 @@ export async function applyManifests(cluster: Cluster, manifests: string, dryRun
   return objectsIn(result.stdout).map(object => {
     const previous = before.get(identityOf(object))
     if (previous === undefined) return { object, outcome: 'created' }
-    const same = previous.metadata.resourceVersion === object.metadata.resourceVersion
-    return { object, outcome: same ? 'unchanged' : 'updated' }
+    return { object, outcome: isDeepStrictEqual(intentOf(previous), intentOf(object)) ? 'unchanged' : 'updated' }
   })
+}
+
+/** An object without its status, and without the bookkeeping of the server, which goes on by itself. */
+function intentOf({ status: _status, metadata, ...object }: KubeObject): object {
+  const { name, namespace, labels, annotations } = metadata
+  return { ...object, metadata: { name, namespace, labels, annotations } }
 }
 
 /** Objects as one text for kubectl. */

@@ -30,6 +30,8 @@ export interface TestSandboxOptions {
   only?: readonly string[]
   /** Words for lib/launch.mjs; `false` leaves the sandbox with nothing but engine, images and settings. */
   workflow?: readonly string[] | false
+  /** With a cluster and the applications in it, where the workflow is left as it is; with `false` as workflow, just its images. */
+  cluster?: boolean
   /** Added to the environment of everything inside. */
   env?: Record<string, string>
 }
@@ -49,6 +51,7 @@ export async function noSandbox(): Promise<string | false> {
 export async function startSandbox({
   only,
   workflow = ['platform', '--yes'],
+  cluster = false,
   env = {},
 }: TestSandboxOptions = {}): Promise<TestSandbox> {
   const { cacheDir } = placesOf()
@@ -59,6 +62,7 @@ export async function startSandbox({
     environment: process.env,
     variables: env,
     only: only?.join(','),
+    cluster,
     warn: text => process.stderr.write(`${text}\n`),
   })
   const end = async () => {
@@ -69,6 +73,8 @@ export async function startSandbox({
     await sandbox.raise(silent)
     await sandbox.supply(silent)
     if (workflow) await sandbox.runWorkflow(workflow)
+    if (cluster) await sandbox.supplyCluster(silent)
+    if (cluster && workflow) await sandbox.runWorkflow(['cluster', '--yes'])
   } catch (error) {
     await end()
     throw error

@@ -1,0 +1,258 @@
+import assert from 'node:assert/strict'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { root } from '../../lib/env.ts'
+import { restartEngine, underLoad } from '../helpers/cluster.ts'
+import { noSandbox, startSandbox, type TestSandbox } from '../helpers/sandbox.ts'
+
+const reason = await noSandbox()
+const applications = ['console', 'bootstrap', 'peer1', 'peer2']
+/** A kubeconfig of the user's own, with something in it that must not be touched. */
+const usersConfig = `apiVersion: v1
+kind: Config
+current-context: work
+contexts: [{ name: work, context: { cluster: work, user: me } }]
+clusters: [{ name: work, cluster: { server: https://cluster.example.com } }]
+users: [{ name: me, user: { token: secret } }]
+`
+const kubectl = 'kubectl --kubeconfig $MACULA_STATE_DIR/kubeconfig --context kind-macula'
+/** Identities of the node, of all objects that a second run might make anew, and of the pods' containers. */
+const identities = `docker inspect --format '{{.Id}} {{.State.StartedAt}}' macula-control-plane
+  ${kubectl} get deployments,pods,services,ingresses,secrets,endpointslices -A -o jsonpath='{range .items[*]}{.kind}/{.metadata.name} {.metadata.uid} {.spec.clusterIP}{"\\n"}{end}' | sort
+  ${kubectl} get pods -A -o jsonpath='{range .items[*]}{.status.containerStatuses[*].containerID}{"\\n"}{end}' | sort`
+
+describe('the cluster in a sandbox', { skip: reason }, () => {
+  let sandbox: TestSandbox
+  let folder: string
+  const task = (words: string, env: Record<string, string> = {}) =>
+    sandbox.exec(`node lib/launch.mjs ${words}`, { env: { CI: '1', ...env } })
+  const succeeds = async (words: string, env: Record<string, string> = {}) => {
+    const { exitCode, stdout, stderr } = await task(words, env)
+    assert.equal(exitCode, 0, `${words}: ${stdout}\n${stderr}`)
+    return stderr
+  }
+  const fails = async (words: string, env: Record<string, string> = {}) => {
+    const { exitCode, stdout, stderr } = await task(words, env)
+    assert.notEqual(exitCode, 0, `${words} should have failed: ${stdout}\n${stderr}`)
+    assert.doesNotMatch(stderr, /^\s+at /m)
+    return { exitCode, stderr }
+  }
+  const text = async (script: string) => {
+    const { exitCode, stdout, stderr } = await sandbox.exec(`set -o pipefail; ${script}`)
+    assert.equal(exitCode, 0, stderr || stdout)
+    return stdout.trim()
+  }
+  const digestOf = (application: string) =>
+    text(`${kubectl} -n macula get deployment ${application} -o jsonpath='{.spec.template.spec.containers[0].image}'`)
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'macula-console-'))
+    sandbox = await startSandbox({ cluster: true, env: { KUBECONFIG: '/run/macula/users-kubeconfig' } })
+    await writeFile(sandbox.path('/run/macula/users-kubeconfig'), usersConfig, { mode: 0o600 })
+  })
+  after(async () => {
+    await sandbox?.end()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  for (const application of applications) {
+    it(`http://${application}.macula.local and https:// answer, the latter with a certificate of the local CA`, async () => {
+      assert.match(await text(`curl -fsS http://${application}.macula.local`), new RegExp(`<title>${application}<`))
+      const page = await text(`curl -fsS --cacert $MACULA_STATE_DIR/tls/ca.crt https://${application}.macula.local`)
+      assert.match(page, new RegExp(`<title>${application}<`))
+    })
+  }
+
+  it('a datagram to 127.0.0.2:4433 reaches peer1, and its answer comes back', async () => {
+    assert.match(await text(`echo hello | socat -t 3 - UDP:127.0.0.2:4433`), /^peer1 .* heard: hello/)
+  })
+
+  it('peers reach each other', async () => {
+    assert.match(await text('curl -fsS http://peer1.macula.local/peers'), /"answer":"peer2 .* heard: hello from peer1"/)
+    assert.match(await text('curl -fsS http://peer2.macula.local/peers'), /"answer":"peer1 .* heard: hello from peer2"/)
+  })
+
+  it('names of the platform work from inside a pod as they do outside', async () => {
+    const urls = [
+      'http://s3.macula.local:9000/minio/health/live',
+      'http://s3-console.macula.local/',
+      'http://registry.macula.local/v2/',
+      'http://registry.macula.local:5001/v2/',
+      'http://prometheus.macula.local:9090/-/ready',
+      'http://console.macula.local/health',
+    ]
+    const program = `for (const url of ${JSON.stringify(urls)}) console.log(url, (await fetch(url)).status)
+      const { connect } = await import('node:net')
+      for (const [host, port] of [['postgres', 5432], ['tempo', 3200]])
+        await new Promise((done, fail) => connect(port, host + '.macula.local', done).on('error', fail))
+      console.log('connected'); process.exit()`
+    const seen = await sandbox.exec(`${kubectl} -n macula exec -i deploy/console -- node --input-type=module -`, {
+      input: program,
+    })
+    assert.equal(seen.stdout, `${urls.map(url => `${url} 200\n`).join('')}connected\n`, seen.stderr)
+  })
+
+  it('images are pulled under both names of the registry', async () => {
+    const image = 'registry.macula.local/macula/console:dev'
+    await text(`${kubectl} -n macula run by-name --image=${image} --restart=Never --command -- true`)
+    const imageId = `${kubectl} -n macula get pod by-name -o jsonpath='{.status.containerStatuses[0].imageID}'`
+    const pulled = await text(
+      `for i in $(seq 60); do id=$(${imageId}); [ -n "$id" ] && break; sleep 0.5; done; echo $id`,
+    )
+    assert.match(pulled, /@sha256:/)
+    await text(`${kubectl} -n macula delete pod by-name --now`)
+  })
+
+  it('the manifests of ingress-nginx are accepted by the API server', async () => {
+    // its image is not to be had here, so that is as far as it goes
+    const applied = await text(
+      `kubectl kustomize templates/ingress/nginx | ${kubectl} apply --server-side --force-conflicts --field-manager macula --dry-run=server -f -`,
+    )
+    assert.match(applied, /deployment.apps\/ingress-controller serverside-applied/)
+  })
+
+  it('status, verify and logs know the cluster', async () => {
+    const { cluster } = JSON.parse((await task('status --json')).stdout)
+    const states = cluster.map(({ name, state }: { name: string; state: string }) => `${name} ${state}`)
+    assert.deepEqual(
+      states,
+      ['macula-control-plane', 'ingress', ...applications].map(name => `${name} healthy`),
+    )
+    const { checks } = JSON.parse((await task('verify --json')).stdout) as {
+      checks: { name: string; ok: boolean; detail: string }[]
+    }
+    const named = checks.filter(({ name }) => /console|4433|node /.test(name) && !name.includes('s3-console'))
+    assert.ok(named.length >= 4, JSON.stringify(checks.map(({ name }) => name)))
+    assert.deepEqual(
+      named.filter(({ ok }) => !ok),
+      [],
+    )
+    assert.match((await task('logs console')).stdout, /"application":"console"/)
+  })
+
+  it('a second setup makes nothing anew and says so', async () => {
+    const first = await text(identities)
+    const said = await succeeds('cluster --yes')
+    assert.equal(await text(identities), first)
+    const outcomes = [...said.matchAll(/^✓ .*? {2}(\S.*?) {2}[\d.]+ s$/gm)].map(([, outcome]) => outcome)
+    assert.deepEqual([...new Set(outcomes)], ['unchanged'], said)
+  })
+
+  it('an edited application is the only one rebuilt, and replaced without a request lost', async context => {
+    await cp(join(root, 'templates/applications/placeholder'), folder, { recursive: true })
+    const program = join(folder, 'server.mjs')
+    await writeFile(program, (await readFile(program, 'utf8')).replace("VERSION || '1'", "VERSION || '2'"))
+    const [console, bootstrap] = [await digestOf('console'), await digestOf('bootstrap')]
+    let said = ''
+    const load = await underLoad(sandbox, 'http://console.macula.local', async () => {
+      said = await succeeds('build-and-push', { CONSOLE_SOURCE: folder })
+      await succeeds('deploy-apps', { CONSOLE_SOURCE: folder })
+    })
+    context.diagnostic(`${load.requests} requests during the roll-out, p95 ${load.p95.toFixed(0)} ms`)
+    assert.deepEqual(load.errors, [])
+    assert.deepEqual(load.versions, ['1', '2'])
+    assert.match(said, /console .* sha256:\w+ → sha256:\w+ {2}updated/)
+    for (const other of ['bootstrap', 'peer1', 'peer2']) assert.match(said, new RegExp(`${other} .* unchanged`))
+    assert.notEqual(await digestOf('console'), console)
+    assert.equal(await digestOf('bootstrap'), bootstrap)
+  })
+
+  it('an image that is not in the registry is named, with the registry; the next build heals it', async () => {
+    const record = sandbox.path('/run/macula/state/cluster/images/console.json')
+    const text = await readFile(record, 'utf8')
+    await writeFile(record, text.replace(/"digest": "sha256:\w+"/, `"digest": "sha256:${'0'.repeat(64)}"`))
+    const { stderr } = await fails('deploy-apps')
+    assert.match(stderr, /✗ console does not come up/)
+    assert.match(stderr, /ImagePullBackOff: localhost:5001\/macula\/console@sha256:0+ from registry localhost:5001/)
+    await succeeds('build-and-push')
+    await succeeds('deploy-apps')
+  })
+
+  it('bad input is named with what to do about it, and changes nothing', async () => {
+    await writeFile(join(folder, 'Dockerfile'), 'FROM node:24-alpine\nRUN echo nearly there && exit 7\n')
+    const build = await fails('build-and-push', { CONSOLE_SOURCE: folder })
+    assert.match(build.stderr, /✗ The image of console could not be built from .*exit code/)
+    assert.match(build.stderr, /exit code: 7/)
+    const source = await fails('build-and-push', { PEER1_SOURCE: '/nowhere' })
+    assert.deepEqual([source.exitCode, /PEER1_SOURCE: \/nowhere does not exist/.test(source.stderr)], [2, true])
+    const other = await fails('setup-cluster', { INGRESS_HTTP_PORT: '9080' })
+    assert.match(other.stderr, /hostPort: 8080 → 9080/)
+    assert.match(other.stderr, /--recreate/)
+    const context = await fails('setup-cluster', { CLUSTER: 'existing', CLUSTER_CONTEXT: 'nobody' })
+    assert.match(context.stderr, /There is no context nobody/)
+    await text('docker stop macula-registry')
+    const registry = await fails('build-and-push')
+    assert.match(registry.stderr, /✗ The registry does not answer at http:\/\/127\.0\.0\.1:5001/)
+    await text('docker start macula-registry')
+    assert.match(await text('curl -fsS http://console.macula.local'), /Version/)
+  })
+
+  it('an existing cluster is deployed to under its context, in the namespace of the applications only', async () => {
+    await text(
+      `cp $MACULA_STATE_DIR/kubeconfig /run/macula/big; kubectl --kubeconfig /run/macula/big config rename-context kind-macula big`,
+    )
+    const elsewhere = {
+      KUBECONFIG: '/run/macula/big',
+      CLUSTER: 'existing',
+      CLUSTER_CONTEXT: 'big',
+      REGISTRY: 'localhost:5001/elsewhere',
+    }
+    const others = `${kubectl} get all,configmaps,secrets,ingresses -A -o jsonpath='{range .items[*]}{.metadata.namespace}/{.kind}/{.metadata.name} {.metadata.generation} {.metadata.uid}{"\\n"}{end}' | grep -v ^macula/ | sort`
+    const before = await text(others)
+    await succeeds('setup-cluster', elsewhere)
+    await succeeds('build-and-push', elsewhere)
+    const refused = await fails('deploy-apps', elsewhere)
+    assert.match(refused.stderr, /context\s+big/)
+    assert.match(refused.stderr, /needs a yes/)
+    await succeeds('deploy-apps --yes', elsewhere)
+    assert.match(await digestOf('peer1'), /^localhost:5001\/elsewhere\/peer1@sha256:/)
+    assert.equal(await text(others), before)
+    await succeeds('build-and-push')
+    await succeeds('deploy-apps')
+  })
+
+  it('after a restart of the engine everything answers again with no command but start', async () => {
+    await text(restartEngine)
+    await succeeds('start')
+    for (const application of applications)
+      assert.match(await text(`curl -fsS http://${application}.macula.local`), new RegExp(`<title>${application}<`))
+  })
+
+  it('a stopped cluster is said to be stopped, and starts again', async () => {
+    await succeeds('stop-cluster')
+    assert.match((await fails('deploy-apps')).stderr, /The cluster macula does not answer[\s\S]*task start-cluster/)
+    const { cluster } = JSON.parse((await task('status --json')).stdout)
+    assert.equal(cluster[0].state, 'stopped')
+    await succeeds('start-cluster')
+    await text('curl -fsS http://console.macula.local')
+  })
+
+  it('a held port is named with its holder before anything is made, and a broken-off setup is finished by the next', async () => {
+    await succeeds('delete-cluster --yes')
+    const held = await sandbox.exec(
+      `socat TCP-LISTEN:8080,bind=127.0.0.1,reuseaddr,fork - & pid=$!
+       sleep 1; node lib/launch.mjs setup-cluster; code=$?; kill $pid; exit $code`,
+      { env: { CI: '1' } },
+    )
+    assert.equal(held.exitCode, 1)
+    assert.match(held.stderr, /127\.0\.0\.1:8080\/tcp is held by socat \(pid \d+\)/)
+    assert.equal(await text('docker ps --all --quiet --filter label=io.x-k8s.kind.cluster'), '')
+    await sandbox.exec(
+      'timeout --signal KILL 6 node lib/launch.mjs setup-cluster; sleep 1; kill -9 $(pgrep --exact kind)',
+    )
+    await succeeds('cluster --yes')
+    await text('curl -fsS http://console.macula.local')
+  })
+
+  it("the user's own kubeconfig is byte for byte what it was, and only lent a context where they ask for it", async () => {
+    const file = sandbox.path('/run/macula/users-kubeconfig')
+    assert.equal(await readFile(file, 'utf8'), usersConfig)
+    await succeeds('setup-cluster --merge-kubeconfig')
+    assert.equal(await text('kubectl config current-context'), 'work')
+    await text('kubectl --context kind-macula get nodes')
+    await succeeds('delete-cluster --yes')
+    assert.equal(await text('kubectl config get-contexts -o name'), 'work')
+  })
+})

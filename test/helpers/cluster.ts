@@ -1,0 +1,72 @@
+import type { TestSandbox } from './sandbox.ts'
+
+/** Asks a URL over and over, four at a time, until a file appears; prints what was seen as JSON. Plain JavaScript, because it runs inside. */
+const loadScript = `
+import http from 'node:http'
+import { existsSync } from 'node:fs'
+const [url, stopFile] = process.argv.slice(2)
+const times = [], errors = [], versions = new Set()
+const one = () => new Promise(done => {
+  const asked = performance.now()
+  const request = http.get(url, { agent: false, timeout: 10000 }, response => {
+    let body = ''
+    response.on('data', data => { body += data })
+    response.on('end', () => {
+      times.push(performance.now() - asked)
+      if (response.statusCode !== 200) errors.push(response.statusCode)
+      versions.add(/Version ([^,]+),/.exec(body)?.[1] ?? 'none')
+      done()
+    })
+  })
+  request.on('timeout', () => request.destroy(new Error('silent')))
+  request.on('error', error => { errors.push(error.message); done() })
+})
+const loop = async () => {
+  while (!existsSync(stopFile)) {
+    await one()
+    await new Promise(resume => setTimeout(resume, 20))
+  }
+}
+await Promise.all([loop(), loop(), loop(), loop()])
+times.sort((a, b) => a - b)
+console.log(JSON.stringify({ requests: times.length, p95: times[Math.floor(times.length * 0.95)], errors, versions: [...versions] }))`
+
+/** What a client saw while it asked without a pause. */
+export interface Load {
+  requests: number
+  /** Milliseconds. */
+  p95: number
+  errors: (string | number)[]
+  /** Versions of the placeholder that answered. */
+  versions: string[]
+}
+
+/** Asks a URL without a pause while `action` runs, and three seconds longer. */
+export async function underLoad(sandbox: TestSandbox, url: string, action: () => Promise<void>): Promise<Load> {
+  const stop = '/run/macula/stop-load'
+  const input = loadScript
+  const asking = sandbox.exec(
+    `rm -f ${stop}; cat >/run/macula/load.mjs; exec node /run/macula/load.mjs '${url}' ${stop}`,
+    {
+      input,
+    },
+  )
+  await sandbox.exec('sleep 1')
+  try {
+    await action()
+    await sandbox.exec('sleep 3')
+  } finally {
+    await sandbox.exec(`touch ${stop}`)
+  }
+  return JSON.parse((await asking).stdout) as Load
+}
+
+/** Ends the engine with SIGTERM and starts it again with the same words, as an update of Docker does. */
+export const restartEngine = `
+  pid=$(pgrep --exact dockerd | head -1)
+  mapfile -d '' words </proc/$pid/cmdline
+  kill $pid
+  for i in $(seq 300); do kill -0 $pid 2>/dev/null || break; sleep 0.1; done
+  setsid "\${words[@]}" </dev/null >>/tmp/engine-again.log 2>&1 &
+  for i in $(seq 300); do docker version >/dev/null 2>&1 && exit 0; sleep 0.1; done
+  exit 1`
