@@ -1,15 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { ensureCertificate, trustCommand } from '../lib/cluster/certs.ts'
 import { notOurs } from '../lib/cluster/cluster.ts'
-import {
-  ensureImagesOnNodes,
-  ensureIngress,
-  imagesIn,
-  ingressObjects,
-  retirementNotice,
-  waitForIngress,
-} from '../lib/cluster/ingress.ts'
+import { ensureIngress, imagesIn, ingressObjects, retirementNotice, waitForIngress } from '../lib/cluster/ingress.ts'
 import { existingNodes } from '../lib/cluster/lifecycle.ts'
+import { ensureImagesOnNodes } from '../lib/cluster/node-images.ts'
 import { placesOf } from '../lib/env.ts'
 import { loadPlatform } from '../lib/platform.ts'
 import { defineTask } from '../lib/task.ts'

@@ -1,13 +1,12 @@
 import { defaultSettings } from '../env.ts'
 import { PlatformError } from '../errors.ts'
-import { lastLines, run } from '../exec.ts'
-import { mirrored, missingImages } from '../images.ts'
+import { lastLines } from '../exec.ts'
+import { mirrored } from '../images.ts'
 import type { Platform } from '../platform.ts'
 import type { Certificate } from './certs.ts'
 import { applicationsNamespace, clusterOf, ingressNamespace, tlsSecret } from './cluster.ts'
 import { applyManifests, getObject, getObjects, type KubeObject, kubectl, manifestText, outcomeOf } from './kubectl.ts'
 import { buildOverlay, type Overlay, onDomain } from './kustomize.ts'
-import type { ClusterNode } from './nodes.ts'
 import { askUntilGood, isGoodReply, type Question, replyText } from './probe.ts'
 import { waitForRollout } from './rollout.ts'
 
@@ -53,36 +52,6 @@ export function imagesIn(objects: readonly KubeObject[]): string[] {
     return (template?.spec?.containers ?? []).map(({ image }) => image)
   })
   return [...new Set(images)]
-}
-
-/** Gives nodes the images that the engine has and they have not: nothing has to be downloaded twice, or at all. Others they pull themselves. */
-export async function ensureImagesOnNodes(
-  platform: Platform,
-  nodes: readonly ClusterNode[],
-  images: readonly string[],
-): Promise<'unchanged' | 'updated'> {
-  let changed = false
-  const missing = await missingImages(images)
-  const held = await Promise.all(nodes.map(({ name }) => imagesOn(name)))
-  for (const image of images.filter(image => !missing.includes(image))) {
-    const without = nodes.filter((_, index) => !held[index]?.has(longName(image))).map(({ name }) => name)
-    if (without.length === 0) continue
-    await run(['kind', 'load', 'docker-image', image, '--name', clusterOf(platform).name, '--nodes', without.join()])
-    changed = true
-  }
-  return changed ? 'updated' : 'unchanged'
-}
-
-async function imagesOn(node: string): Promise<Set<string>> {
-  const { stdout } = await run(['docker', 'exec', node, 'ctr', '--namespace', 'k8s.io', 'images', 'list', '--quiet'])
-  return new Set(stdout.split('\n'))
-}
-
-/** The name containerd gives to an image that Docker calls by a short one: `docker.io/library/traefik:v3`. */
-export function longName(image: string): string {
-  const [host = '', ...rest] = image.split('/')
-  if (rest.length === 0) return `docker.io/library/${image}`
-  return /[.:]|^localhost$/.test(host) ? image : `docker.io/${image}`
 }
 
 /** The certificate as the secret that Ingresses name. */

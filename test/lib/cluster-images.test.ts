@@ -8,6 +8,7 @@ import { after, before, beforeEach, describe, it } from 'node:test'
 import { clusterOf } from '../../lib/cluster/cluster.ts'
 import { fingerprintOf, sourcesOf } from '../../lib/cluster/images.ts'
 import { digestOf, requireRegistry } from '../../lib/cluster/images-registry.ts'
+import { nodeName } from '../../lib/cluster/node-images.ts'
 import type { PlatformError } from '../../lib/errors.ts'
 import { goodPlatform } from '../helpers/platform.ts'
 
@@ -91,5 +92,18 @@ describe('the registry', () => {
   it('has to be named for a cluster elsewhere', async () => {
     const platform = await goodPlatform({ settings: { CLUSTER: 'existing', CLUSTER_CONTEXT: 'big' } })
     await assert.rejects(requireRegistry(platform), (error: PlatformError) => /REGISTRY/.test(error.hint ?? ''))
+  })
+})
+
+describe('the name of an image on a node', () => {
+  it('is the full one, and the digest alone where it is pinned', () => {
+    assert.equal(nodeName('traefik:v3'), 'docker.io/library/traefik:v3')
+    assert.equal(nodeName('grafana/tempo:3'), 'docker.io/grafana/tempo:3')
+    assert.equal(nodeName('localhost:5001/macula/console:dev'), 'localhost:5001/macula/console:dev')
+    assert.equal(
+      nodeName('registry.k8s.io/ingress-nginx/controller:v1@sha256:12'),
+      'registry.k8s.io/ingress-nginx/controller@sha256:12',
+    )
+    assert.equal(nodeName('traefik:v3.7.11@sha256:12'), 'docker.io/library/traefik@sha256:12')
   })
 })
