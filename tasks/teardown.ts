@@ -1,3 +1,5 @@
+import { removeFromUsers } from '../lib/cluster/merge-kubeconfig.ts'
+import { removeNetwork } from '../lib/cluster/network.ts'
 import { placesOf } from '../lib/env.ts'
 import { badInput, ExitCode } from '../lib/errors.ts'
 import { acquireRoot, asRoot } from '../lib/privilege.ts'
@@ -43,6 +45,8 @@ export default defineTask({
     const privilege = found.changes.length === 0 ? asRoot : await acquireRoot(need)
 
     if (found.nodes.length > 0) await out.step('Remove the cluster', () => removeNodes(found.nodes).then(removed))
+    await removeFromUsers(places)
+    await removeNetwork(places)
     let problems: string[] = []
     if (found.containers.length + found.networks.length > 0 || volumes)
       await out.step('Stop and remove the containers', async () => {

@@ -10,6 +10,7 @@ import { chooseEngine, inspectMachine } from '../routes/choose.ts'
 import { clusterFolder, clusterOf, platformNamespace } from './cluster.ts'
 import { configText, desiredConfig, differences, type KindConfig, phaseOf } from './kind.ts'
 import { applyManifests, askKubectl, getObject, kubectl, manifestText } from './kubectl.ts'
+import { rememberNetwork } from './network.ts'
 import { type ClusterNode, ensureRestart, nodesOf, startNodes } from './nodes.ts'
 import { waitUntilSettled } from './settled.ts'
 import { requireCgroupFor, requireKindProgram, requireKubectl } from './versions.ts'
@@ -104,6 +105,7 @@ async function create(platform: Platform, wanted: KindConfig, report: (phase: st
   )
   await mkdir(clusterFolder(platform), { recursive: true })
   await writeFile(unfinishedMark(platform), '')
+  await rememberNetwork(platform.places)
   const words = ['create', 'cluster', '--name', cluster.name, '--config', configFile]
   const command = ['kind', ...words, '--kubeconfig', cluster.kubeconfig ?? '']
   const result = await ask(command, {

@@ -1,0 +1,30 @@
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Places } from '../env.ts'
+import { ask } from '../exec.ts'
+
+/** The network that kind makes for the nodes of all its clusters, and never removes. */
+const network = 'kind'
+
+/** Notes that kind's network was not there before our cluster; otherwise it is somebody else's, too. */
+export async function rememberNetwork(places: Pick<Places, 'stateDir'>): Promise<void> {
+  if ((await ask(['docker', 'network', 'inspect', network])).exitCode === 0) return
+  await mkdir(dirname(mark(places)), { recursive: true })
+  await writeFile(mark(places), '')
+}
+
+/** Removes kind's network where it came with our cluster and no other cluster is on it. */
+export async function removeNetwork(places: Pick<Places, 'stateDir'>): Promise<'unchanged' | 'removed'> {
+  const ours = await readFile(mark(places)).then(
+    () => true,
+    () => false,
+  )
+  // the engine refuses while somebody uses it, which is the answer we want
+  if (!ours || (await ask(['docker', 'network', 'rm', network])).exitCode !== 0) return 'unchanged'
+  await rm(mark(places), { force: true })
+  return 'removed'
+}
+
+function mark({ stateDir }: Pick<Places, 'stateDir'>): string {
+  return join(stateDir, 'cluster', 'made-network')
+}
