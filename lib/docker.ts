@@ -121,8 +121,8 @@ function dateOf(text: string): Date | undefined {
   return text.startsWith('0001-') ? undefined : new Date(text)
 }
 
-/** An engine that does not answer a listing within this time will not answer at all. */
-const engineTimeoutMs = 10_000
+/** An engine that does not answer a listing within this time will not answer at all; one that is unpacking images may take many seconds. */
+export const engineTimeoutMs = 30_000
 
 async function docker(asker: Runner, words: readonly string[]) {
   const result = await asker(['docker', ...words], { timeoutMs: engineTimeoutMs })

@@ -1,6 +1,7 @@
 import { readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { projectName } from './compose.ts'
+import { engineTimeoutMs } from './docker.ts'
 import type { Places } from './env.ts'
 import { ask, run } from './exec.ts'
 import { openJournal, type Undone } from './journal.ts'
@@ -112,7 +113,7 @@ async function clusterName({ stateDir }: Places): Promise<string | undefined> {
 
 async function dockerNames(words: readonly string[]): Promise<string[]> {
   try {
-    const { exitCode, stdout } = await ask(['docker', ...words], { timeoutMs: 10_000 })
+    const { exitCode, stdout } = await ask(['docker', ...words], { timeoutMs: engineTimeoutMs })
     return exitCode === 0 ? stdout.split('\n').filter(Boolean) : []
   } catch {
     return [] // no engine on this machine

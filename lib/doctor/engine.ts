@@ -1,4 +1,4 @@
-import { engineVersion } from '../docker.ts'
+import { engineTimeoutMs, engineVersion } from '../docker.ts'
 import { ask, lastLines, type Runner } from '../exec.ts'
 import type { Check, Finding } from './finding.ts'
 
@@ -42,7 +42,7 @@ export function composeCheck(asker: Runner = ask, hasTool: (name: string) => Pro
     name: check,
     async look(): Promise<Finding[]> {
       if (!(await hasTool('docker'))) return []
-      const asked = await asker(['docker', 'compose', 'version', '--short'], { timeoutMs: 10_000 })
+      const asked = await asker(['docker', 'compose', 'version', '--short'], { timeoutMs: engineTimeoutMs })
       if (asked.exitCode !== 0) {
         const old = await hasTool('docker-compose')
         const detail = old
@@ -53,7 +53,7 @@ export function composeCheck(asker: Runner = ask, hasTool: (name: string) => Pro
       const version = asked.stdout.trim()
       const read = await asker(['docker', 'compose', '--project-name', 'probe', '--file', '-', 'config'], {
         input: probeFile,
-        timeoutMs: 10_000,
+        timeoutMs: engineTimeoutMs,
       })
       if (read.exitCode === 0 && read.stdout.includes('start_interval'))
         return [{ check, state: 'ok', detail: version }]
@@ -81,7 +81,7 @@ export function logFilesCheck(
     name: check,
     async look() {
       if (!(await hasTool('docker'))) return []
-      const asked = await asker(['docker', 'info', '--format', '{{.DockerRootDir}}'], { timeoutMs: 10_000 })
+      const asked = await asker(['docker', 'info', '--format', '{{.DockerRootDir}}'], { timeoutMs: engineTimeoutMs })
       const folder = asked.stdout.trim()
       // one that does not answer is told about by its own check
       if (asked.exitCode !== 0 || folder === '') return []

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { engineTimeoutMs } from '../docker.ts'
 import { ask, type Runner } from '../exec.ts'
 import type { Platform } from '../platform.ts'
 import type { Check, Finding } from './finding.ts'
@@ -46,12 +47,12 @@ export function subnetCheck(
 // Bridges of Docker appear as routes, too. Ours is known by its name once it exists.
 async function dockerNetworks(asker: Runner): Promise<{ networks: UsedNetwork[]; ownBridge: string | undefined }> {
   const listed = await asker(['docker', 'network', 'ls', '--quiet', '--filter', 'driver=bridge'], {
-    timeoutMs: 10_000,
+    timeoutMs: engineTimeoutMs,
   }).catch(() => undefined)
   const ids = listed?.exitCode === 0 ? listed.stdout.split('\n').filter(Boolean) : []
   // The engine itself is another check's business. Its bridges outlive it, and nobody tells then which of them is ours.
   if (ids.length === 0) return { networks: [], ownBridge: 'br-' }
-  const { stdout } = await asker(['docker', 'network', 'inspect', ...ids], { timeoutMs: 10_000 })
+  const { stdout } = await asker(['docker', 'network', 'inspect', ...ids], { timeoutMs: engineTimeoutMs })
   return parseNetworks(stdout)
 }
 

@@ -1,6 +1,7 @@
 import { readFile, stat, statfs } from 'node:fs/promises'
 import { freemem } from 'node:os'
 import { dirname } from 'node:path'
+import { engineTimeoutMs } from '../docker.ts'
 import { ask, type Runner } from '../exec.ts'
 import { bytes } from '../output.ts'
 import type { Check, Finding } from './finding.ts'
@@ -20,9 +21,9 @@ export function diskCheck(stateDir: string, asker: Runner = ask): Check {
   return {
     name: check,
     async look() {
-      const info = await asker(['docker', 'info', '--format', '{{.DockerRootDir}}'], { timeoutMs: 10_000 }).catch(
-        () => undefined,
-      )
+      const info = await asker(['docker', 'info', '--format', '{{.DockerRootDir}}'], {
+        timeoutMs: engineTimeoutMs,
+      }).catch(() => undefined)
       const folder = await existing(info?.exitCode === 0 && info.stdout.trim() !== '' ? info.stdout.trim() : stateDir)
       const { bavail, bsize } = await statfs(folder)
       return [diskFinding(bavail * bsize, folder)]

@@ -1,3 +1,4 @@
+import { engineTimeoutMs } from '../docker.ts'
 import { PlatformError } from '../errors.ts'
 import { ask, type Runner } from '../exec.ts'
 import type { Platform, Route } from '../platform.ts'
@@ -20,7 +21,7 @@ export function publishedPorts({ services, routes }: Pick<Platform, 'services' |
 export function publishEngine(platform: Platform, asker: Runner = ask): RouteEngine {
   async function installed(): Promise<Route[]> {
     const { exitCode, stdout } = await asker(['docker', 'ps', '--format', '{{.Names}}\t{{.Ports}}'], {
-      timeoutMs: 10_000,
+      timeoutMs: engineTimeoutMs,
     }).catch(() => ({ exitCode: 1, stdout: '' }))
     return exitCode === 0 ? routesOfContainers(stdout, platform) : []
   }
