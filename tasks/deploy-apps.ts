@@ -11,7 +11,7 @@ import {
 import { ensureCertificate } from '../lib/cluster/certs.ts'
 import { applicationNames, clusterOf } from '../lib/cluster/cluster.ts'
 import { plannedChanges } from '../lib/cluster/existing.ts'
-import { identityOf } from '../lib/cluster/kubectl.ts'
+import { identityOf, type KubeObject } from '../lib/cluster/kubectl.ts'
 import { placesOf } from '../lib/env.ts'
 import { badInput } from '../lib/errors.ts'
 import { loadPlatform } from '../lib/platform.ts'
@@ -37,10 +37,19 @@ export default defineTask({
       if (!(await out.confirm(`Deploy to ${cluster.context}?`))) return
     }
 
-    const { certificate } = await ensureCertificate(platform)
-    const objects = await applicationObjects(platform, images)
-    await out.step('Apply the manifests', () => applyApplications(platform, objects, certificate))
-    const old = await leftovers(platform, objects)
+    const [{ certificate }, objects] = await Promise.all([
+      ensureCertificate(platform),
+      applicationObjects(platform, images),
+    ])
+    let old: KubeObject[] = []
+    await out.step('Apply the manifests', async () => {
+      const [applied, found] = await Promise.all([
+        applyApplications(platform, objects, certificate),
+        leftovers(platform, objects),
+      ])
+      old = found
+      return applied
+    })
     if (old.length > 0) {
       const names = old.map(identityOf).join(', ')
       if (
