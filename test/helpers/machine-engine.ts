@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { placesOf } from '../../lib/env.ts'
 import { ask, type Runner, run } from '../../lib/exec.ts'
 import { type SupplyOptions, withLock } from '../../lib/sandbox/cache.ts'
+import type { EngineAddress } from '../../lib/sandbox/docker-client.ts'
 import { engineEnvironment, enginePrograms, outsideAddress, startEngine } from '../../lib/sandbox/engine.ts'
 import { startNamespace } from '../../lib/sandbox/namespace.ts'
 import { storeOf } from '../../lib/sandbox/store.ts'
@@ -14,6 +15,8 @@ export interface MachineEngine {
   /** `ask`, the same way. */
   askDocker: Runner
   supply: SupplyOptions
+  /** The same, for what makes images. */
+  address: EngineAddress
   end(): Promise<void>
 }
 
@@ -48,6 +51,7 @@ export async function startMachineEngine(report: (line: string) => void): Promis
         docker: (command, options) => run(command, { ...options, env: { ...env, ...options?.env } }),
         askDocker: (command, options) => ask(command, { ...options, env: { ...env, ...options?.env } }),
         supply,
+        address: { host: env.DOCKER_HOST, programs },
         end,
       }
     } catch (error) {

@@ -1,6 +1,7 @@
 import { root } from '../../lib/env.ts'
 import { PlatformError } from '../../lib/errors.ts'
 import { failure, type Result, type RunOptions } from '../../lib/exec.ts'
+import { ensureStandIns } from '../../lib/sandbox/standins.ts'
 import { type MachineEngine, startMachineEngine } from './machine-engine.ts'
 import { ensureMachineImage, type MachineKind } from './machine-images.ts'
 
@@ -23,8 +24,10 @@ export interface Machine {
   upstreamQueries(): Promise<string[]>
   /** The checkout as it is now, once more. */
   copyCheckout(): Promise<void>
-  /** Loads the images of a `docker save` file into the machine's own engine. */
-  loadImages(tar: string): Promise<void>
+  /** Puts stand-ins under these names into the machine's own engine. */
+  supplyImages(images: readonly string[]): Promise<void>
+  /** Copies a program of this computer to the machine's PATH. */
+  bringProgram(file: string, name: string): Promise<void>
   /** Ends it and the engine it runs in; only cached images stay. */
   end(): Promise<void>
 }
@@ -114,8 +117,15 @@ function machineIn(engine: MachineEngine, kind: MachineKind): Machine {
     async copyCheckout() {
       await docker(['bash', '-c', copyScript, root, checkout, ...needless.map(path => `--exclude=./${path}`)])
     },
-    async loadImages(tar) {
-      await docker(['bash', '-c', 'docker exec --interactive machine docker load --quiet <"$0"', tar])
+    async supplyImages(images) {
+      const options = { ...engine.supply, docker: engine.address, path: process.env.PATH ?? '' }
+      await Promise.all((await ensureStandIns(images, options)).values())
+      const script = 'set -o pipefail; docker save "$@" | docker exec --interactive machine docker load --quiet'
+      await docker(['bash', '-c', script, 'load', ...images])
+    },
+    async bringProgram(file, name) {
+      const script = 'docker exec --interactive machine sh -c "cat >$1 && chmod 0755 $1" <"$0"'
+      await docker(['bash', '-c', script, file, `/usr/local/bin/${name}`])
     },
     end: engine.end,
   }
