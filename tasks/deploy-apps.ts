@@ -4,14 +4,16 @@ import {
   applyApplications,
   deployableImages,
   leftovers,
+  liveObjects,
   probeApplications,
   removeLeftovers,
   waitForApplications,
 } from '../lib/cluster/apps.ts'
+import { buildAll, changedIn, requireSources } from '../lib/cluster/build.ts'
 import { ensureCertificate } from '../lib/cluster/certs.ts'
 import { applicationNames, clusterOf } from '../lib/cluster/cluster.ts'
 import { plannedChanges } from '../lib/cluster/existing.ts'
-import { identityOf, type KubeObject } from '../lib/cluster/kubectl.ts'
+import { identityOf } from '../lib/cluster/kubectl.ts'
 import { placesOf } from '../lib/env.ts'
 import { badInput } from '../lib/errors.ts'
 import { loadPlatform } from '../lib/platform.ts'
@@ -23,11 +25,11 @@ export default defineTask({
   replaces: 'kubectl apply -k apps/',
   leaves: ['namespace macula in the cluster, with a Deployment, a Service and an Ingress for each application'],
   undo: 'kubectl delete namespace macula, or task delete-cluster',
-  options: {},
-  async run({ yes, out, environment }) {
+  options: { build: { type: 'boolean', help: 'build and push first what has changed' } },
+  positionals: '[APPLICATION to build first…]',
+  async run({ options, positionals, yes, out, environment }) {
     const platform = await loadPlatform(placesOf(environment), environment)
     const cluster = clusterOf(platform)
-    const images = await deployableImages(platform)
     if (cluster.kind === 'existing' && !yes) {
       for (const line of plannedChanges(cluster, applicationNames(platform))) out.say(`  ${line}`)
       if (!out.interactive) {
@@ -37,19 +39,20 @@ export default defineTask({
       if (!(await out.confirm(`Deploy to ${cluster.context}?`))) return
     }
 
-    const [{ certificate }, objects] = await Promise.all([
+    if (options.build || positionals.length > 0) {
+      const sources = await requireSources(platform, positionals)
+      await out.step(`Build and push ${sources.map(({ application }) => application).join(', ')}`, async progress =>
+        changedIn(await buildAll(platform, sources, progress)),
+      )
+    }
+    const images = await deployableImages(platform)
+    const [{ certificate }, objects, live] = await Promise.all([
       ensureCertificate(platform),
       applicationObjects(platform, images),
+      liveObjects(platform),
     ])
-    let old: KubeObject[] = []
-    await out.step('Apply the manifests', async () => {
-      const [applied, found] = await Promise.all([
-        applyApplications(platform, objects, certificate),
-        leftovers(platform, objects),
-      ])
-      old = found
-      return applied
-    })
+    await out.step('Apply the manifests', () => applyApplications(platform, objects, certificate, live))
+    const old = leftovers(objects, live)
     if (old.length > 0) {
       const names = old.map(identityOf).join(', ')
       if (

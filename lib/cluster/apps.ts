@@ -14,7 +14,7 @@ import { waitForRollout } from './rollout.ts'
 /** The image every application has in templates/apps. */
 const templateRepository = 'localhost:5001/macula'
 const nameLabel = 'app.kubernetes.io/name'
-const partOf = 'app.kubernetes.io/part-of=macula'
+const partOf = 'app.kubernetes.io/part-of'
 /** Behind a ready pod the ingress needs less than a second to hear of it. */
 const probeDeadlineMs = 30_000
 
@@ -57,21 +57,25 @@ export async function applicationObjects(platform: Platform, images: readonly Bu
   })
 }
 
+/** What there is in the applications' namespace of the kinds that applications consist of. */
+export async function liveObjects(platform: Platform): Promise<KubeObject[]> {
+  const kinds = 'deployments,services,ingresses,configmaps,secrets'
+  return getObjects(clusterOf(platform), [kinds, '--namespace', applicationsNamespace])
+}
+
 /**
  * Applies the applications' objects and the certificate that their Ingresses name. Throws with the server's words for a field it does not know.
- * On an existing cluster the namespace is made where it is missing, and left alone where it is there: it may be somebody else's to change.
+ * A namespace with anything in it is left alone: on an existing cluster it may be somebody else's to change.
  */
 export async function applyApplications(
   platform: Platform,
   objects: readonly KubeObject[],
   certificate: Certificate,
+  live: readonly KubeObject[],
 ): Promise<'unchanged' | 'created' | 'updated'> {
-  const cluster = clusterOf(platform)
-  const [namespace] = cluster.kind === 'existing' ? await getObjects(cluster, ['namespace', applicationsNamespace]) : []
-  const wanted = objects.filter(({ kind }) => kind !== 'Namespace' || namespace === undefined)
-  return outcomeOf(
-    await applyManifests(cluster, manifestText([...wanted, tlsObject(applicationsNamespace, certificate)])),
-  )
+  const wanted = objects.filter(({ kind }) => kind !== 'Namespace' || live.length === 0)
+  const manifests = manifestText([...wanted, tlsObject(applicationsNamespace, certificate)])
+  return outcomeOf(await applyManifests(clusterOf(platform), manifests, live))
 }
 
 /** Waits until every deployment among the objects runs its newest version only. */
@@ -85,11 +89,15 @@ export async function waitForApplications(
 }
 
 /** What earlier deployments left that the objects do not have any more: `Deployment macula/shop`. */
-export async function leftovers(platform: Platform, objects: readonly KubeObject[]): Promise<KubeObject[]> {
-  const kinds = 'deployments,services,ingresses'
-  const words = [kinds, '--namespace', applicationsNamespace, '--selector', partOf]
+export function leftovers(objects: readonly KubeObject[], live: readonly KubeObject[]): KubeObject[] {
   const wanted = new Set(objects.map(identityOf))
-  return (await getObjects(clusterOf(platform), words)).filter(object => !wanted.has(identityOf(object)))
+  // generated ConfigMaps of earlier versions stay: an earlier version of a Deployment that somebody goes back to needs them
+  return live.filter(
+    object =>
+      ['Deployment', 'Service', 'Ingress'].includes(object.kind) &&
+      object.metadata.labels?.[partOf] === 'macula' &&
+      !wanted.has(identityOf(object)),
+  )
 }
 
 export async function removeLeftovers(platform: Platform, objects: readonly KubeObject[]): Promise<void> {

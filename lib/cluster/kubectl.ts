@@ -81,15 +81,18 @@ export interface Applied {
 
 /**
  * Applies manifests (YAML or JSON text) on the server's side: it checks every field against its own schema, and fields that others own stay theirs.
- * Knows what has changed by what the objects said before and after, leaving out what the server and its controllers say.
+ * Knows what has changed by what the objects said before and after, leaving out what the server and its controllers say; `live` spares asking
+ * for the former.
  */
-export async function applyManifests(cluster: Cluster, manifests: string, dryRun = false): Promise<Applied[]> {
-  const before = new Map(
-    (await getObjects(cluster, ['-f', '-'], { input: manifests })).map(object => [identityOf(object), object]),
-  )
+export async function applyManifests(
+  cluster: Cluster,
+  manifests: string,
+  live?: readonly KubeObject[],
+): Promise<Applied[]> {
+  const found = live ?? (await getObjects(cluster, ['-f', '-'], { input: manifests }))
+  const before = new Map(found.map(object => [identityOf(object), object]))
   const words = [
     ...['apply', '--server-side', '--field-manager', fieldManager, '--force-conflicts'],
-    ...(dryRun ? ['--dry-run=server'] : []),
     ...['-f', '-', '-o', 'json'],
   ]
   const result = await askKubectl(cluster, words, { input: manifests })

@@ -96,8 +96,14 @@ export async function waitForRollout(
       const [pod] = newestPods(name, objects)
       throw await rolloutError(cluster, name, pod, `not available after ${deadlineMs / 1000} s`)
     }
-    await new Promise(resume => setTimeout(resume, 250))
+    await watchRollouts(cluster, namespace, waiting)
   }
+}
+
+/** Watches until all of these have rolled out, for a second at most: then somebody has to look for trouble. */
+async function watchRollouts(cluster: Cluster, namespace: string, names: readonly string[]): Promise<void> {
+  const words = ['rollout', 'status', '--namespace', namespace, '--timeout', '1s']
+  await Promise.all(names.map(name => askKubectl(cluster, [...words, `deployment/${name}`])))
 }
 
 /** Pods of a deployment's newest version, by the way Kubernetes links them: deployment → replica set of the highest revision → pods. */
