@@ -1,3 +1,4 @@
+import { dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { PlatformError } from '../errors.ts'
 import { ask, failure, lastLines, type Result, type RunOptions } from '../exec.ts'
@@ -33,13 +34,19 @@ export function kubectlCommand(cluster: Cluster, words: readonly string[]): stri
   ]
 }
 
+/** Variables for kubectl: what it remembers of our cluster goes with the cluster, and not to the home of the user. */
+export function kubectlEnvironment({ kubeconfig }: Cluster): Record<string, string> {
+  return kubeconfig === undefined ? {} : { KUBECACHEDIR: join(dirname(kubeconfig), 'cluster', 'kubectl') }
+}
+
 /** Runs kubectl for an answer that may be no. Throws when the cluster could not be asked at all. */
 export async function askKubectl(
   cluster: Cluster,
   words: readonly string[],
   options: RunOptions = {},
 ): Promise<Result> {
-  const result = await ask(kubectlCommand(cluster, words), options)
+  const env = { ...kubectlEnvironment(cluster), ...options.env }
+  const result = await ask(kubectlCommand(cluster, words), { ...options, env })
   if (result.exitCode !== 0) {
     const unreachable = unreachableError(cluster, result)
     if (unreachable) throw unreachable

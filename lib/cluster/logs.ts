@@ -1,7 +1,7 @@
 import { run } from '../exec.ts'
 import type { Platform } from '../platform.ts'
 import { applicationNames, applicationsNamespace, clusterOf, ingressNamespace } from './cluster.ts'
-import { kubectlCommand } from './kubectl.ts'
+import { kubectlCommand, kubectlEnvironment } from './kubectl.ts'
 
 /** What in the cluster has logs: the applications, and the ingress. */
 export function loggedInCluster(platform: Platform): string[] {
@@ -21,5 +21,6 @@ export async function showClusterLogs(
     // kubectl counts -1 as all, and shows ten lines of each where it selects by label
     ...['--prefix', '--tail', tail === 'all' ? '-1' : tail, ...(follow ? ['--follow'] : [])],
   ]
-  await run(kubectlCommand(clusterOf(platform), words), { inherit: true })
+  const cluster = clusterOf(platform)
+  await run(kubectlCommand(cluster, words), { inherit: true, env: kubectlEnvironment(cluster) })
 }
