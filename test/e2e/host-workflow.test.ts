@@ -40,6 +40,9 @@ const pagesScript =
 const dockerObjects = `docker ps --all --format 'container {{.Names}}'; docker network ls --format 'network {{.Name}}'
   docker volume ls --format 'volume {{.Name}}'`
 
+/** What Docker's own programs keep for themselves: the client's notes of builds, and a port of containerd's, another one at each boot. */
+const isOthers = /^(path|content) \/root\/\.docker\b|^listens tcp 127\.0\.0\.1:[3-6]\d{4}:/
+
 describe('the whole workflow on a machine with systemd and an engine of its own', { skip }, () => {
   let machine: Machine
   let untouched: Snapshot
@@ -56,7 +59,8 @@ describe('the whole workflow on a machine with systemd and an engine of its own'
     )
     assert.equal(wrongAnswers(answers, names).join('\n'), '')
     const codes = (await machine.sh(pagesScript, ...pages)).split('\n')
-    const bad = codes.filter(line => !line.endsWith(' 200') && !(line.includes('anything') && line.endsWith(' 404')))
+    // Prometheus leads on to its query page; of names that no application has, the ingress knows nothing
+    const bad = codes.filter(line => !/ (200|302)$/.test(line) && !/anything.* 404$/.test(line))
     assert.equal(bad.join('\n'), '')
     const database = "timeout 5 bash -c 'exec 3<>/dev/tcp/postgres.macula.local/5432; echo open'"
     assert.equal(await machine.sh(database), 'open')
@@ -113,7 +117,8 @@ describe('the whole workflow on a machine with systemd and an engine of its own'
 
   test('task teardown gives the machine back', async () => {
     console.error(await task('teardown', '--', '--yes', '--volumes', '--purge'))
-    assert.equal(differences(untouched, await snapshotOf(machine)).join('\n'), '')
+    const others = differences(untouched, await snapshotOf(machine)).filter(line => !isOthers.test(line))
+    assert.equal(others.join('\n'), '')
     assert.equal(await machine.sh(dockerObjects), objects)
     assert.equal(await machine.sh('ls -d .env .macula 2>/dev/null || true'), '')
     await machine.upstreamQueries()
