@@ -8,6 +8,7 @@ import {
   probeApplications,
   removeLeftovers,
   waitForApplications,
+  withImages,
 } from '../lib/cluster/apps.ts'
 import { buildAll, changedIn, requireSources } from '../lib/cluster/build.ts'
 import { ensureCertificate } from '../lib/cluster/certs.ts'
@@ -39,6 +40,9 @@ export default defineTask({
       if (!(await out.confirm(`Deploy to ${cluster.context}?`))) return
     }
 
+    const preparing = Promise.all([ensureCertificate(platform), applicationObjects(platform), liveObjects(platform)])
+    // whatever is wrong with these is said once the images are there
+    preparing.catch(() => {})
     if (options.build || positionals.length > 0) {
       const sources = await requireSources(platform, positionals)
       await out.step(`Build and push ${sources.map(({ application }) => application).join(', ')}`, async progress =>
@@ -46,11 +50,8 @@ export default defineTask({
       )
     }
     const images = await deployableImages(platform)
-    const [{ certificate }, objects, live] = await Promise.all([
-      ensureCertificate(platform),
-      applicationObjects(platform, images),
-      liveObjects(platform),
-    ])
+    const [{ certificate }, templates, live] = await preparing
+    const objects = withImages(templates, images)
     await out.step('Apply the manifests', () => applyApplications(platform, objects, certificate, live))
     const old = leftovers(objects, live)
     if (old.length > 0) {

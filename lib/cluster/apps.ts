@@ -28,15 +28,10 @@ export async function deployableImages(platform: Platform): Promise<BuiltImage[]
   return images.filter(image => image !== undefined)
 }
 
-/** The overlay over templates/apps: images by digest, and what the settings say of the platform. */
-export function applicationsOverlay(platform: Platform, images: readonly BuiltImage[]): Overlay {
+/** The overlay over templates/apps: what the settings say of the platform. */
+export function applicationsOverlay(platform: Platform): Overlay {
   return {
     base: 'apps',
-    images: images.map(({ application, repository, digest }) => ({
-      name: `${templateRepository}/${application}`,
-      newName: repository,
-      digest,
-    })),
     literals: {
       MACULA_DOMAIN: platform.domain,
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://tempo.${platform.domain}:4318`,
@@ -46,14 +41,31 @@ export function applicationsOverlay(platform: Platform, images: readonly BuiltIm
   }
 }
 
-/** Objects of the applications that the catalogue names; those of others are left out. */
-export async function applicationObjects(platform: Platform, images: readonly BuiltImage[]): Promise<KubeObject[]> {
+/** Objects of the applications that the catalogue names, with the images of the template; those of others are left out. */
+export async function applicationObjects(platform: Platform): Promise<KubeObject[]> {
   const { MACULA_DOMAIN } = await defaultSettings()
   const known = applicationNames(platform)
-  const objects = await buildOverlay(platform, applicationsOverlay(platform, images))
+  const objects = await buildOverlay(platform, applicationsOverlay(platform))
   return onDomain(objects, MACULA_DOMAIN, platform.domain).filter(({ metadata }) => {
     const application = metadata.labels?.[nameLabel]
     return application === undefined || known.includes(application)
+  })
+}
+
+/** The same objects with the images that were built, by digest: a tag may have another image behind it by the time a pod starts. */
+export function withImages(objects: readonly KubeObject[], images: readonly BuiltImage[]): KubeObject[] {
+  const byName = new Map(
+    images.map(({ application, repository, digest }) => [
+      `${templateRepository}/${application}:dev`,
+      `${repository}@${digest}`,
+    ]),
+  )
+  return objects.map(object => {
+    if (object.kind !== 'Deployment') return object
+    const spec = structuredClone(object.spec) as { template: { spec: { containers: { image: string }[] } } }
+    for (const container of spec.template.spec.containers)
+      container.image = byName.get(container.image) ?? container.image
+    return { ...object, spec }
   })
 }
 

@@ -3,6 +3,7 @@ import { basename } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { LineCounter, parse, parseDocument, stringify } from 'yaml'
 import { badInput } from '../errors.ts'
+import { mirrored } from '../images.ts'
 import type { Platform } from '../platform.ts'
 import { readTemplate } from '../render.ts'
 
@@ -44,7 +45,7 @@ function withSettings(
   { settings, applications, loopback }: Platform,
   publish: boolean,
 ): KindConfig {
-  const image = settings.KIND_NODE_IMAGE
+  const image = mirrored(settings.KIND_NODE_IMAGE, settings.IMAGE_MIRROR)
   const hostPorts: Record<number, string> = { 80: settings.INGRESS_HTTP_PORT, 443: settings.INGRESS_HTTPS_PORT }
   const nodes = template.nodes.map(node => {
     const mappings = node.extraPortMappings ?? []

@@ -44,8 +44,7 @@ function rollOutBare(): void {
 }
 
 function rollOutOurs(): void {
-  taskSeconds('build-and-push', 'console')
-  taskSeconds('deploy-apps')
+  taskSeconds('deploy-apps', 'console')
 }
 
 rollOutOurs()

@@ -52,6 +52,11 @@ describe('the kind config', () => {
     assert.equal(nodes[0]?.extraPortMappings?.[2]?.listenAddress, '127.0.0.12')
   })
 
+  it('takes the node image through the mirror that is set', async () => {
+    const { nodes } = await desiredConfig(await goodPlatform({ settings: { IMAGE_MIRROR: 'mirror.test/hub' } }))
+    assert.match(nodes[0]?.image ?? '', /^mirror\.test\/hub\/kindest\/node:v1/)
+  })
+
   it("takes a user's own file in", async () => {
     const folder = await mkdtemp(join(tmpdir(), 'macula-kind-'))
     try {

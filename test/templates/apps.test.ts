@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { applicationObjects } from '../../lib/cluster/apps.ts'
+import { applicationObjects, withImages } from '../../lib/cluster/apps.ts'
 import { applicationNames } from '../../lib/cluster/cluster.ts'
 import { imagesIn, ingressObjects } from '../../lib/cluster/ingress.ts'
 import type { KubeObject } from '../../lib/cluster/kubectl.ts'
@@ -36,7 +36,7 @@ describe('the applications', { skip }, () => {
       tag: 'tag',
       digest: digest(String(index)),
     }))
-    return applicationObjects(platform, images)
+    return withImages(await applicationObjects(platform), images)
   }
 
   it('have a Deployment, a Service and an Ingress each, for every name of the catalogue', async () => {
