@@ -83,6 +83,18 @@ describe('setup-dnsmasq on a machine with a plain /etc/resolv.conf', { skip }, (
     await machine().sh('cp -a /root/kept /etc/resolv.conf; rm /root/kept')
   })
 
+  test('setup-hosts, the deprecated way, makes the names answer, and teardown takes out just its part', async () => {
+    const state = await snapshotOf(machine())
+    assert.match(await succeeds(machine(), 'setup-hosts'), /deprecated/i)
+    const grafana = () => machine().sh(`getent hosts grafana.${platform.domain} | awk '{ print $1 }'`)
+    assert.equal(await grafana(), '127.0.0.4')
+    await machine().sh('echo 192.0.2.77 mine >>/etc/hosts')
+    await succeeds(machine(), 'teardown', '--yes')
+    assert.equal(await machine().sh('tail -1 /etc/hosts'), '192.0.2.77 mine')
+    await machine().sh('sed -i "/mine$/d" /etc/hosts')
+    await isAs(state)
+  })
+
   test('refuses an operating system that it does not know, and says what to install', async () => {
     await machine().sh('mv /usr/lib/os-release /root/; printf "ID=plan9\nNAME=Plan9\n" >/usr/lib/os-release')
     await refuses(/dnsmasq/)

@@ -33,7 +33,8 @@ dpkg-query -W -f 'package \${Package}\t\${db:Status-Abbrev}\${Version}\n'
 apt-mark showmanual | awk '{ print "asked-for package " $1 "\tyes" }'
 ip -o link show | awk '{ sub(/@.*/, "", $2); print "interface " $2 "\tthere" }'
 ip -o -4 address show | awk '{ print "address " $2 " " $4 "\tthere" }'
-! command -v resolvectl >/dev/null || { resolvectl dns; resolvectl domain; } | awk '{ print "resolved " NR "\t" $0 }'
+! command -v resolvectl >/dev/null || { resolvectl dns; resolvectl domain; } |
+  awk '{ sub(/^Link [0-9]+ /, ""); name = $1; $1 = ""; print "resolved " name " " (seen[name]++ ? "domains" : "servers") "\t" $0 }'
 # Docker's own resolver has another port at every start of the container
 ss --listening --numeric --tcp --udp --no-header | awk '$5 !~ /^127.0.0.11:/ { print "listens " $1 " " $5 "\tyes" }'
 `
