@@ -52,7 +52,11 @@ export default defineTask({
     const images = await deployableImages(platform)
     const [{ certificate }, templates, live] = await preparing
     const objects = withImages(templates, images)
-    await out.step('Apply the manifests', () => applyApplications(platform, objects, certificate, live))
+    let applied = ''
+    await out.step('Apply the manifests', async () => {
+      applied = await applyApplications(platform, objects, certificate, live)
+      return applied
+    })
     const old = leftovers(objects, live)
     if (old.length > 0) {
       const names = old.map(identityOf).join(', ')
@@ -67,12 +71,8 @@ export default defineTask({
       else out.warn(`Left over from applications that are gone: ${names}. Remove them: task deploy-apps -- --yes`)
     }
     await out.step('Wait for the new pods', async progress => {
-      let waited = false
-      await waitForApplications(platform, objects, waiting => {
-        waited = true
-        progress.update(waiting.join(', '))
-      })
-      return waited ? 'rolled out' : 'unchanged'
+      await waitForApplications(platform, objects, waiting => progress.update(waiting.join(', ')))
+      return applied === 'unchanged' ? 'unchanged' : 'rolled out'
     })
     for (const { application, digest } of images) out.say(`    ${application}  ${digest}`)
     if (cluster.kind === 'existing')

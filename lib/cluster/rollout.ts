@@ -79,11 +79,10 @@ export async function waitForRollout(
   report: (waiting: readonly string[]) => void = () => {},
 ): Promise<void> {
   const deadline = Date.now() + deadlineMs
-  for (;;) {
+  let waiting = names
+  while (!(await rolledOut(cluster, namespace, waiting))) {
     const objects = await getObjects(cluster, ['--namespace', namespace, 'deployments,replicasets,pods'])
-    const deployments = objects.filter(({ kind, metadata }) => kind === 'Deployment' && names.includes(metadata.name))
-    const waiting = unfinishedRollouts(deployments)
-    if (waiting.length === 0 && deployments.length === names.length) return
+    waiting = names.filter(name => !finishedIn(objects, name))
     report(waiting)
     for (const name of waiting) {
       for (const pod of newestPods(name, objects)) {
@@ -96,14 +95,21 @@ export async function waitForRollout(
       const [pod] = newestPods(name, objects)
       throw await rolloutError(cluster, name, pod, `not available after ${deadlineMs / 1000} s`)
     }
-    await watchRollouts(cluster, namespace, waiting)
   }
 }
 
-/** Watches until all of these have rolled out, for a second at most: then somebody has to look for trouble. */
-async function watchRollouts(cluster: Cluster, namespace: string, names: readonly string[]): Promise<void> {
+/** Watches these roll-outs for a second: whether all of them are through by then. After that somebody has to look for trouble. */
+async function rolledOut(cluster: Cluster, namespace: string, names: readonly string[]): Promise<boolean> {
   const words = ['rollout', 'status', '--namespace', namespace, '--timeout', '1s']
-  await Promise.all(names.map(name => askKubectl(cluster, [...words, `deployment/${name}`])))
+  const results = await Promise.all(names.map(name => askKubectl(cluster, [...words, `deployment/${name}`])))
+  // a deployment that does not exist would be answered at once, again and again
+  if (results.some(({ stderr }) => stderr.includes('not found'))) await new Promise(resume => setTimeout(resume, 500))
+  return results.every(({ exitCode }) => exitCode === 0)
+}
+
+function finishedIn(objects: readonly KubeObject[], name: string): boolean {
+  const own = objects.filter(({ kind, metadata }) => kind === 'Deployment' && metadata.name === name)
+  return own.length > 0 && unfinishedRollouts(own).length === 0
 }
 
 /** Pods of a deployment's newest version, by the way Kubernetes links them: deployment → replica set of the highest revision → pods. */
