@@ -221,7 +221,12 @@ describe('the platform in a sandbox', { skip: reason }, () => {
     const { exitCode, stderr } = await task('teardown --yes --volumes')
     assert.equal(exitCode, 0, stderr)
     assert.equal(await text(etcSnapshot), etcBefore)
-    assert.equal(await text('docker ps -aq; docker volume ls -q --filter label=com.docker.compose.project=macula; docker network ls -q --filter name=macula'), '')
+    assert.equal(
+      await text(
+        'docker ps -aq; docker volume ls -q --filter label=com.docker.compose.project=macula; docker network ls -q --filter name=macula',
+      ),
+      '',
+    )
     assert.equal(await text(`pgrep -a 'socat|dnsmasq'; true`), '')
     assert.equal(await text('test -e "$MACULA_STATE_DIR" && echo there'), '')
   })
