@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { stripVTControlCharacters } from 'node:util'
 import { root } from '../../lib/env.ts'
 import type { TaskDefinition } from '../../lib/task.ts'
 import { checkTaskfile, readTaskfile, stepsOf } from '../../lib/taskfile.ts'
@@ -63,7 +64,8 @@ describe('Taskfile.yml', () => {
 
 /** go-task quotes `it's` its own way; both ways are the same words to a shell. */
 function wordsOf(lines: string): string[] {
-  return lines
+  // go-task colours its lines in CI, terminal or not
+  return stripVTControlCharacters(lines)
     .trim()
     .split('\n')
     .map(line => {
