@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import type { Result } from '../../lib/exec.ts'
 import { goodPlatform } from '../helpers/platform.ts'
@@ -101,6 +102,27 @@ describe('the platform in a sandbox', { skip: reason }, () => {
       [],
     )
     assert.ok(checks.filter(({ ok }) => ok === true).length >= 35, `${checks.length} checks`)
+  })
+
+  it('shows in a browser which services answer', {
+    skip: !existsSync('/usr/bin/chromium') && 'chromium is not installed',
+  }, async () => {
+    const page = () => sandbox.exec('node test/helpers/portal-page.mjs http://home.macula.local/')
+    const healthy = await page()
+    assert.equal(healthy.exitCode, 0, healthy.stderr)
+    const states = new Map(JSON.parse(healthy.stdout) as [string, string][])
+    assert.ok(states.size >= 9, healthy.stdout)
+    assert.deepEqual(
+      [...states].filter(([, state]) => state !== 'up'),
+      [],
+    )
+    await sandbox.exec('docker stop macula-loki')
+    const { stdout } = await page()
+    await sandbox.exec('docker start macula-loki')
+    assert.deepEqual(
+      (JSON.parse(stdout) as [string, string][]).filter(([, state]) => state !== 'up'),
+      [['loki', 'down']],
+    )
   })
 
   it('prints its status as one JSON document', async () => {
