@@ -13,6 +13,7 @@ import {
   type PackageManagerName,
   packagesToInstall,
   runPackageManager,
+  settlePackages,
 } from './packages.ts'
 import type { Privilege } from './privilege.ts'
 import { endProcess as endRunning, identityOf, isSame, processesRunning, startDetached } from './processes.ts'
@@ -162,6 +163,8 @@ export function openJournal({ stateDir, privilege, scope, dryRun = false }: Jour
     removeFile: async path =>
       (await bring(path, { kind: 'absent' }, shown(['rm', '-f', path]))) === 'unchanged' ? 'unchanged' : 'removed',
     async installPackages(manager, names) {
+      if ((await missingPackages(manager, names)).length === 0) return 'unchanged'
+      if (!dryRun) await settlePackages(manager, privilege)
       const missing = await missingPackages(manager, names)
       if (missing.length === 0) return 'unchanged'
       const install = installCommand(manager, missing)

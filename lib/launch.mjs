@@ -81,18 +81,45 @@ function endWithOurChildren() {
     process.once(signal, async () => {
       // what ends in order by itself must not have its parts shot one by one
       for (const action of interruptions) await action().catch(error => process.stderr.write(`✗ ${error.message}\n`))
-      const { ps } = await import('zx/core')
-      for (const child of await ps.tree({ pid: process.pid, recursive: true })) {
-        try {
-          process.kill(Number(child.pid), signal)
-        } catch {
-          // it has ended meanwhile, which is what we want
-        }
-      }
+      await endChildren(signal)
       process.stderr.write('✗ Interrupted\n  → run the same command again: it goes on where this one stopped\n')
       process.exit(130)
     })
   }
+}
+
+/**
+ * Passes a signal on to all processes below us, also those that are only just starting, and waits until they are gone: what we leave
+ * running would go on behind the back of the next command. A package manager is not shot in the middle of its work; it gets the time to finish.
+ */
+async function endChildren(signal) {
+  const { ps } = await import('zx/core')
+  const signalled = new Set()
+  const started = Date.now()
+  for (;;) {
+    const tree = await ps.tree({ pid: process.pid, recursive: true })
+    // without the look itself, `sh -c 'ps -lx'`
+    const children = tree.filter(child => !/\bps -\w+$/.test([child.command, ...child.arguments].join(' ')))
+    const busy = children.filter(child => managesPackages(child, children))
+    if (children.length === 0 || Date.now() - started > (busy.length > 0 ? 300_000 : 10_000)) return
+    for (const { pid } of children) {
+      if (signalled.has(pid) || busy.some(child => child.pid === pid)) continue
+      signalled.add(pid)
+      try {
+        process.kill(Number(pid), signal)
+      } catch {
+        // it has ended meanwhile, which is what we want
+      }
+    }
+    await new Promise(resume => setTimeout(resume, 100))
+  }
+}
+
+/** Whether a process is a package manager, or was started by one. */
+function managesPackages(child, all) {
+  const isManager = /\b(apt-get|dpkg|dnf|rpm|pacman|zypper|apk)\b/.test([child.command, ...child.arguments].join(' '))
+  const parent = all.find(({ pid }) => pid === child.ppid)
+  return isManager || (parent !== undefined && managesPackages(parent, all))
 }
 
 // A signal that cannot be caught ends npm or go-task alone: then nobody waits for us any more, and we end as if it had reached us.

@@ -143,6 +143,18 @@ export function packagesIn(manager: PackageManagerName, output: string): string[
   return tools[manager].simulated(output)
 }
 
+/**
+ * Waits for a run of the package manager that outlived the task which began it, and finishes one that was broken off in the middle: only then
+ * is what it says of packages true.
+ */
+export async function settlePackages(manager: PackageManagerName, privilege: Privilege): Promise<void> {
+  if (manager !== 'apt') return
+  // takes dpkg's lock, looks, and changes nothing
+  const { exitCode, stderr } = await privilege.ask(['apt-get', '-q', '-o', 'DPkg::Lock::Timeout=300', 'check'])
+  if (exitCode !== 0 && stderr.includes('dpkg --configure -a'))
+    await privilege.run(['env', 'DEBIAN_FRONTEND=noninteractive', 'dpkg', '--configure', '-a'])
+}
+
 /** Installs or removes packages with a command of this module. */
 export async function runPackageManager(
   manager: PackageManagerName,

@@ -1,7 +1,13 @@
 import { PlatformError } from '../errors.ts'
 import { hasTool, shown } from '../exec.ts'
 import { type PathState, sameState, setState, stateOf, temporaryOf } from '../files.ts'
-import { missingPackages, type PackageManagerName, removeCommand, runPackageManager } from '../packages.ts'
+import {
+  missingPackages,
+  type PackageManagerName,
+  removeCommand,
+  runPackageManager,
+  settlePackages,
+} from '../packages.ts'
 import type { Privilege } from '../privilege.ts'
 import { endProcess, isSame, type ProcessIdentity, processesRunning } from '../processes.ts'
 import { unitState } from '../systemd.ts'
@@ -133,6 +139,7 @@ export async function undo({ file, privilege, records, dryRun, report = () => {}
   }
 
   async function undoPackages(manager: PackageManagerName, names: readonly string[]): Promise<Undone[]> {
+    if (!dryRun) await settlePackages(manager, privilege)
     const missing = await missingPackages(manager, names)
     const installed = names.filter(name => !missing.includes(name))
     if (installed.length > 0 && !dryRun) await runPackageManager(manager, removeCommand(manager, installed), privilege)
