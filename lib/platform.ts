@@ -49,7 +49,7 @@ export interface Platform {
 export const webServer = 'nginx'
 
 /** Loads settings and compose files. Throws one error (exit code 2) with all problems of either. */
-export async function loadPlatform(places: Places, environment: NodeJS.ProcessEnv = process.env): Promise<Platform> {
+export async function loadPlatform(places: Places, environment?: NodeJS.ProcessEnv): Promise<Platform> {
   const settings = await loadSettings(places, environment)
   const sources = [
     {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import type { Result } from '../../lib/exec.ts'
-import { goodPlatform } from '../helpers/platform.ts'
+import { documentedAddresses, goodPlatform } from '../helpers/platform.ts'
 import { noSandbox, startSandbox, type TestSandbox } from '../helpers/sandbox.ts'
 
 const reason = await noSandbox()
@@ -40,24 +40,7 @@ describe('the platform in a sandbox', { skip: reason }, () => {
     assert.match(stderr, /✓ Start the containers/)
   })
 
-  const addresses: Record<string, string> = {
-    registry: '127.0.0.1',
-    dns: '127.0.0.1',
-    'dns-admin': '127.0.0.1',
-    console: '127.0.0.2',
-    bootstrap: '127.0.0.2',
-    peer1: '127.0.0.2',
-    peer2: '127.0.0.2',
-    prometheus: '127.0.0.3',
-    grafana: '127.0.0.4',
-    loki: '127.0.0.5',
-    tempo: '127.0.0.6',
-    postgres: '127.0.0.7',
-    s3: '127.0.0.8',
-    's3-console': '127.0.0.8',
-    anything: '127.0.0.2',
-  }
-  for (const [name, ip] of Object.entries(addresses)) {
+  for (const [name, ip] of Object.entries({ ...documentedAddresses, anything: '127.0.0.2' })) {
     it(`${name}.macula.local is ${ip} for getent and dig, and has no IPv6 address`, async () => {
       assert.match(await text(`getent hosts ${name}.macula.local`), new RegExp(`^${ip}\\s`))
       assert.equal(await text(`dig +short A ${name}.macula.local`), ip)

@@ -42,3 +42,22 @@ export async function goodPlatform(options: Parameters<typeof examplePlatform>[0
   if (problems.length > 0) throw new Error(JSON.stringify(problems))
   return platform
 }
+
+/** The documented names, written out: what the catalogue comes to has to be exactly this. */
+export const documentedAddresses: Readonly<Record<string, string>> = {
+  home: '127.0.0.1',
+  registry: '127.0.0.1',
+  dns: '127.0.0.1',
+  'dns-admin': '127.0.0.1',
+  prometheus: '127.0.0.3',
+  grafana: '127.0.0.4',
+  loki: '127.0.0.5',
+  tempo: '127.0.0.6',
+  postgres: '127.0.0.7',
+  s3: '127.0.0.8',
+  's3-console': '127.0.0.8',
+  console: '127.0.0.2',
+  bootstrap: '127.0.0.2',
+  peer1: '127.0.0.2',
+  peer2: '127.0.0.2',
+}

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { serviceNamed, urlOf } from '../../lib/platform.ts'
-import { examplePlaces, examplePlatform, goodPlatform } from '../helpers/platform.ts'
+import { documentedAddresses, examplePlaces, examplePlatform, goodPlatform } from '../helpers/platform.ts'
 
 const pgweb = (block: string, extra = '') => `services:
   pgweb:
@@ -16,23 +16,10 @@ async function problemsOf(local: string): Promise<string[]> {
 describe('the catalogue', () => {
   it('answers the documented names with the documented addresses', async () => {
     const { names, wildcard } = await goodPlatform()
-    assert.deepEqual(Object.fromEntries(names.map(({ name, ip }) => [name.replace('.macula.local', ''), ip])), {
-      home: '127.0.0.1',
-      registry: '127.0.0.1',
-      dns: '127.0.0.1',
-      'dns-admin': '127.0.0.1',
-      prometheus: '127.0.0.3',
-      grafana: '127.0.0.4',
-      loki: '127.0.0.5',
-      tempo: '127.0.0.6',
-      postgres: '127.0.0.7',
-      s3: '127.0.0.8',
-      's3-console': '127.0.0.8',
-      console: '127.0.0.2',
-      bootstrap: '127.0.0.2',
-      peer1: '127.0.0.2',
-      peer2: '127.0.0.2',
-    })
+    assert.deepEqual(
+      Object.fromEntries(names.map(({ name, ip }) => [name.replace('.macula.local', ''), ip])),
+      documentedAddresses,
+    )
     assert.equal(wildcard, '127.0.0.2')
   })
 
