@@ -7,8 +7,8 @@ import { differences, type Snapshot, snapshotOf } from '../helpers/snapshot.ts'
 
 /** Tasks that change the machine, with a number of records that each surely has: fewer would mean that the test looks past them. */
 const tasks = { 'setup-dnsmasq': 8, 'setup-data-routing': 12 }
-const ways = ['SIGKILL', 'torn', 'SIGINT'] as const
-const exitCodes = { SIGKILL: 137, torn: 137, SIGINT: 130 }
+const ways = ['SIGKILL', 'torn', 'late', 'SIGINT'] as const
+const exitCodes = { SIGKILL: 137, torn: 137, late: 137, SIGINT: 130 }
 
 describe('a setup that is broken off after any record of its journal', { skip: await noMachines() }, () => {
   let machine: Machine
@@ -48,6 +48,8 @@ describe('a setup that is broken off after any record of its journal', { skip: a
             await breakOff(task, record, way)
             await teardown()
             await isAs(untouched, 'teardown after the crash')
+            // the rarer ways, run again, at every second record
+            if (record % 2 === 0 && (way === 'torn' || way === 'late')) return
 
             await breakOff(task, record, way)
             await succeeds(machine, task)

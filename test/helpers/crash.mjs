@@ -1,6 +1,7 @@
 // Preloaded into a task (`node --import`): breaks it off at one moment of its journal, as exactly as a test needs it.
 // CRASH_AT=N  the record with this number, counted from 1 over this run
-// CRASH_BY    SIGKILL or SIGINT when the record is on the disk and its change has not begun; `torn`: SIGKILL with half of its line written
+// CRASH_BY    SIGKILL or SIGINT when the record is on the disk and its change has not begun; `torn`: SIGKILL with half of its line written;
+//             `late`: SIGKILL a moment later, in the middle of a change that takes its time
 import promises from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 
@@ -18,6 +19,8 @@ promises.appendFile = async (path, text, options) => {
   }
   await appendFile(path, text, options)
   // the second of the two files that say so
-  if (String(path).endsWith('/journal.begun') && isTime) process.kill(process.pid, CRASH_BY)
+  if (!String(path).endsWith('/journal.begun') || !isTime) return
+  if (CRASH_BY === 'late') setTimeout(() => process.kill(process.pid, 'SIGKILL'), 150)
+  else process.kill(process.pid, CRASH_BY)
 }
 syncBuiltinESMExports()
