@@ -5,6 +5,8 @@ import type { ResolverAdapter } from '../resolver.ts'
 
 const dropIn = '/etc/systemd/resolved.conf.d/macula.conf'
 const restart = ['systemctl', 'restart', 'systemd-resolved.service']
+// five restarts within ten seconds are too many for systemd, which then leaves the machine without a resolver; this sets its count to none
+const allowRestart = ['systemctl', 'reset-failed', 'systemd-resolved.service']
 
 /**
  * A machine where programs ask systemd-resolved: a drop-in routes our domain, and nothing else, to dnsmasq. It also sends `.local` there,
@@ -36,8 +38,11 @@ export const systemdResolved: ResolverAdapter = {
   changes: [dropIn],
   async apply({ domain, listen, journal }) {
     await journal.afterUndo(restart)
+    await journal.afterUndo(allowRestart)
     const outcome = await journal.writeFile(dropIn, renderDropIn(domain, addressOf(listen)))
-    if (outcome !== 'unchanged') await journal.command(restart)
+    if (outcome === 'unchanged') return outcome
+    await journal.command(allowRestart)
+    await journal.command(restart)
     return outcome
   },
 }
