@@ -104,7 +104,7 @@ async function waitUntilReady(
     const containers = await projectContainers()
     const present = new Map(containers.map(container => [container.service, container]))
     for (const container of containers) {
-      if (hasEnded(container, before)) throw await endedError(container)
+      if (hasEnded(container, before, finished)) throw await endedError(container)
       if (!isReady(container) || ready.has(container.service)) continue
       ready.add(container.service)
       if (!wasReady.has(container.id)) progress.ready(container.service, seconds())
@@ -124,10 +124,13 @@ function isReady(container: Container | undefined): boolean {
 }
 
 /** A container that has ended since we began; `restart: unless-stopped` would hide it behind endless attempts. */
-function hasEnded(container: Container, before: readonly Container[]): boolean {
+function hasEnded(container: Container, before: readonly Container[], upEnded: boolean): boolean {
   const known = before.find(({ id }) => id === container.id)
-  if (container.state === 'exited' || container.state === 'dead')
-    return container.exitCode !== 0 && (known === undefined || known.state === 'running')
+  if (container.state === 'exited' || container.state === 'dead') {
+    if (container.exitCode === 0) return false
+    // Compose itself ends the old containers that it replaces, and those that depend on them, for as long as it is at work
+    return known === undefined || (upEnded && known.state === 'running')
+  }
   return container.state === 'restarting' || container.restartCount > (known?.restartCount ?? 0)
 }
 

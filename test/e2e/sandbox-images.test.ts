@@ -84,8 +84,8 @@ describe('images of a sandbox where a registry answers', { skip: await noSandbox
     ]
     const before = await machine()
     const first = await supplied(['published:1'])
-    assert.deepEqual(first, { present: 0, pulled: 1, standIns: 0 })
-    assert.deepEqual(await supplied(['published:1']), { present: 1, pulled: 0, standIns: 0 })
+    assert.deepEqual(first, { present: 0, pulled: 1, standIns: 0, lacking: [] })
+    assert.deepEqual(await supplied(['published:1']), { present: 1, pulled: 0, standIns: 0, lacking: [] })
     assert.deepEqual(await machine(), before)
   })
 
