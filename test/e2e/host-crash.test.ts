@@ -42,20 +42,24 @@ describe('a setup that is broken off after any record of its journal', { skip: a
       await teardown()
       await isAs(untouched, 'after a run that nothing broke off')
 
+      let isUsable = true
       for (let record = 1; record <= records; record++) {
         for (const way of ways) {
-          await t.test(`${way} at record ${record} of ${records}`, async () => {
+          const skip = !isUsable && 'an earlier one left the machine different'
+          await t.test(`${way} at record ${record} of ${records}`, { skip }, async () => {
+            isUsable = false
             await breakOff(task, record, way)
             await teardown()
             await isAs(untouched, 'teardown after the crash')
             // the rarer ways, run again, at every second record
-            if (record % 2 === 0 && (way === 'torn' || way === 'late')) return
-
-            await breakOff(task, record, way)
-            await succeeds(machine, task)
-            await isAs(converged, 'the same again after the crash')
-            await teardown()
-            await isAs(untouched, 'teardown after crash and second run')
+            if (record % 2 === 1 || way === 'SIGKILL' || way === 'SIGINT') {
+              await breakOff(task, record, way)
+              await succeeds(machine, task)
+              await isAs(converged, 'the same again after the crash')
+              await teardown()
+              await isAs(untouched, 'teardown after crash and second run')
+            }
+            isUsable = true
           })
         }
       }
