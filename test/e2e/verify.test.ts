@@ -202,7 +202,7 @@ describe('looking at the platform from outside', { skip }, () => {
   it('refuses logs of a service that nobody knows, and names those that there are', async () => {
     const { stderr, exitCode } = await sandbox.exec('node lib/launch.mjs logs grafanna')
     assert.equal(exitCode, 2)
-    assert.match(stderr, /grafanna: is not a service; known: nginx, registry/)
+    assert.match(stderr, /grafanna: is neither a service nor an application; known: nginx, registry/)
   })
 
   it('says of each name that it does not resolve where nobody answers for them', async () => {
