@@ -10,6 +10,7 @@ import { type ResolverFacts, resolverFacts } from './facts.ts'
 import { query } from './query.ts'
 import { renderUpstream } from './resolv-conf.ts'
 import { chooseListen, chooseResolver, type ResolverAdapter, resolvers } from './resolver.ts'
+import { checkThroughResolver, namesToCheck } from './verify.ts'
 
 /** What is to be done on this machine so that it knows the names of the platform. */
 export interface DnsPlan {
@@ -71,9 +72,21 @@ export function dnsSteps(
     },
     {
       title: `Point the resolver of this machine at it: ${adapter.title}`,
-      run: () => adapter.apply({ facts, domain: platform.domain, listen, journal: journals.resolver }),
+      async run() {
+        const journal = journals.resolver
+        const outcome = await adapter.apply({ facts, domain: platform.domain, listen, journal })
+        if (outcome !== 'unchanged' || (await isInForce(platform))) return outcome
+        for (const command of adapter.refresh) await journal.command(command)
+        return adapter.refresh.length === 0 ? outcome : 'updated'
+      },
     },
   ]
+}
+
+// settings that are right and have never been read: a run was broken off between one and the other
+async function isInForce(platform: Platform): Promise<boolean> {
+  const [check] = await checkThroughResolver(namesToCheck(platform).slice(0, 1))
+  return check?.problem === undefined
 }
 
 /** Takes back what other adapters than the chosen one left from an earlier run. */

@@ -13,6 +13,7 @@ export const macos: ResolverAdapter = {
   listens: loopback => [53, 5300, 5301].map(port => ({ ip: loopback, port })),
   upstream: () => ({ upstream: { kind: 'none' } }),
   changes: [],
+  refresh: [],
   apply: ({ domain, listen, journal }) =>
     journal.writeFile(`/etc/resolver/${domain}`, renderResolverFile(listen.ip, listen.port)),
 }

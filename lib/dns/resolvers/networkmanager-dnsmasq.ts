@@ -20,6 +20,7 @@ export const networkManagerDnsmasq: ResolverAdapter = {
   listens: loopback => [5300, 5301, 5302, 5303].map(port => ({ ip: loopback, port })),
   upstream: () => ({ upstream: { kind: 'none' } }),
   changes: [settings],
+  refresh: [reload],
   async apply({ domain, listen, journal }) {
     await journal.afterUndo(reload)
     const outcome = await journal.writeFile(

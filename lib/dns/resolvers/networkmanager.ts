@@ -30,6 +30,7 @@ export const networkManager: ResolverAdapter = {
   ],
   upstream: () => ({ upstream: { kind: 'file', path: connectionServers } }),
   changes: [settings, resolvConf],
+  refresh: [reload],
   async apply({ facts, listen, journal }) {
     await journal.afterUndo(reload)
     const ownership = await journal.writeFile(

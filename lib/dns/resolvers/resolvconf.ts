@@ -27,6 +27,7 @@ export const resolvconf: ResolverAdapter = {
   ],
   upstream: () => ({ upstream: { kind: 'file', path: '/etc/resolv.conf' } }),
   changes: [head, openresolv],
+  refresh: [update],
   async apply({ facts, listen, journal }) {
     const [path, line] =
       facts.resolvconf === 'debian' ? [head, `nameserver ${listen.ip}`] : [openresolv, openresolvLine(listen.ip)]

@@ -36,13 +36,12 @@ export const systemdResolved: ResolverAdapter = {
       : { upstream: { kind: 'file', path: upstreamPath }, servers }
   },
   changes: [dropIn],
+  refresh: [allowRestart, restart],
   async apply({ domain, listen, journal }) {
     await journal.afterUndo(restart)
     await journal.afterUndo(allowRestart)
     const outcome = await journal.writeFile(dropIn, renderDropIn(domain, addressOf(listen)))
-    if (outcome === 'unchanged') return outcome
-    await journal.command(allowRestart)
-    await journal.command(restart)
+    if (outcome !== 'unchanged') for (const command of [allowRestart, restart]) await journal.command(command)
     return outcome
   },
 }
