@@ -98,10 +98,12 @@ async function waitUntilReady(
 ): Promise<void> {
   const seconds = () => (performance.now() - started) / 1000
   const wasReady = new Set(before.filter(isReady).map(({ id }) => id))
+  const wanted = new Set(platform.services.map(({ name }) => name))
   const ready = new Set<string>()
   for (;;) {
     const finished = upEnded()
-    const containers = await projectContainers()
+    // what else there is belongs to services that are gone, and Compose is about to remove it
+    const containers = (await projectContainers()).filter(({ service }) => wanted.has(service))
     const present = new Map(containers.map(container => [container.service, container]))
     for (const container of containers) {
       if (hasEnded(container, before, finished)) throw await endedError(container)
