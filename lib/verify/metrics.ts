@@ -20,6 +20,8 @@ interface Snapshot {
 const freshMs = 400
 /** How long a target may take to be scraped for the first time; the rest of the interval is not worth waiting for. */
 const waitMs = 2000
+/** How long a program may take from the start of its container until it listens: PowerDNS, the slowest that is scraped, waits for its database first. */
+const startupMs = 15_000
 
 /** Prometheus scrapes every service that has metrics: its `up` is 1. A target that is down is its own service's trouble. */
 export const metrics: Family = ({ platform, containers }) => {
@@ -60,17 +62,17 @@ async function waitUntilUp(
       throw new PlatformError(`up is 0: ${target.lastError || 'not scraped'}`)
     if (performance.now() > end) {
       if (target === undefined) throw new PlatformError('Prometheus does not scrape it')
-      throw new NotVerified('Prometheus has not looked since it started; in some seconds it will have')
+      throw new NotVerified('Prometheus has not looked since it was ready; in some seconds it will have')
     }
     await new Promise(resolve => setTimeout(resolve, freshMs))
   }
 }
 
-/** Whether a target that is down will stay so: one that was looked at before its container started may come up with the next scrape. */
+/** Whether a target that is down will stay so: one that was looked at before its program can have been there may come up with the next scrape. */
 function isFinal(target: Target, container: Container | undefined): boolean {
   if (target.health !== 'down') return false
   if (container?.state !== 'running' || container.startedAt === undefined) return true
-  return new Date(target.lastScrape) > container.startedAt
+  return new Date(target.lastScrape).getTime() > container.startedAt.getTime() + startupMs
 }
 
 async function snapshotOf(base: string, { http }: Tools): Promise<Snapshot> {

@@ -400,6 +400,12 @@ describe('checks of metrics', () => {
     await assert.rejects(run('loki', [down], { loki: '0' }), NotVerified)
   })
 
+  it('cannot tell of a target whose program was still starting when it was last looked at', async () => {
+    const lookedAt = (lastScrape: string) => [target('loki', { health: 'down', lastError: 'refused', lastScrape })]
+    await assert.rejects(run('loki', lookedAt('2026-11-23T10:00:05Z'), { loki: '0' }), NotVerified)
+    await assert.rejects(run('loki', lookedAt('2026-11-23T10:00:16Z'), { loki: '0' }), /up is 0: refused/)
+  })
+
   it('are wrong for a service that Prometheus does not scrape', async () => {
     await assert.rejects(run('loki', [target('minio')], { minio: '1' }), /does not scrape it/)
   })
