@@ -2,6 +2,7 @@ import { access } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import type { ComposeFile, ComposeService } from './catalogue.ts'
+import type { Places } from './env.ts'
 import { PlatformError } from './errors.ts'
 import { type RunOptions, run } from './exec.ts'
 import type { Platform } from './platform.ts'
@@ -25,12 +26,22 @@ export function composeOptions(platform: Platform): { cwd: string; env: Record<s
 
 /** Throws where nothing has been rendered yet, so that there is nothing `docker compose` could be asked about. */
 export async function requireRenderedFiles({ places }: Platform): Promise<void> {
-  const file = join(places.stateDir, fileNames[0])
-  await access(file).catch(() => {
-    throw new PlatformError(`Nothing has been started from here yet: there is no ${file}`, {
-      hint: 'task start-infrastructure',
-    })
+  if (await hasRenderedFiles(places)) return
+  throw new PlatformError(`Nothing has been started from here yet: there is no ${renderedFile(places)}`, {
+    hint: 'task start-infrastructure',
   })
+}
+
+/** Whether the compose file has been rendered, as it is before anything is started. */
+export async function hasRenderedFiles(places: Places): Promise<boolean> {
+  return access(renderedFile(places)).then(
+    () => true,
+    () => false,
+  )
+}
+
+function renderedFile({ stateDir }: Places): string {
+  return join(stateDir, fileNames[0])
 }
 
 /** Runs `docker compose …` on the rendered files; they must have been written. */

@@ -1,9 +1,10 @@
 import { readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { projectName } from './compose.ts'
-import { engineTimeoutMs } from './docker.ts'
+import { hasRenderedFiles, projectName } from './compose.ts'
+import { engineTimeoutMs, engineVersion } from './docker.ts'
 import type { Places } from './env.ts'
-import { ask, run } from './exec.ts'
+import { messageOf } from './errors.ts'
+import { ask, hasTool, run } from './exec.ts'
 import { openJournal, type Undone } from './journal.ts'
 import { asRoot, type Privilege } from './privilege.ts'
 
@@ -16,15 +17,18 @@ export interface Leftovers {
   volumes: string[]
   /** Nodes of our own KinD cluster. */
   nodes: string[]
+  /** Why the engine could not be asked, where containers were started from here: they come back with it. */
+  unseen: string | undefined
 }
 
-/** Looks for what is left. Throws for a journal that cannot be read; an engine that does not answer has nothing of ours running. */
+/** Looks for what is left. Throws for a journal that cannot be read. */
 export async function leftovers(places: Places): Promise<Leftovers> {
   const journal = openJournal({ stateDir: places.stateDir, privilege: asRoot, scope: '' })
   const ours = `label=com.docker.compose.project=${projectName}`
   const cluster = await clusterName(places)
-  const [changes, containers, networks, volumes, nodes] = await Promise.all([
+  const [changes, unseen, containers, networks, volumes, nodes] = await Promise.all([
     journal.undo({ dryRun: true }),
+    whyUnseen(places),
     dockerNames(['ps', '--all', '--filter', ours, '--format', '{{.Names}}']),
     dockerNames(['network', 'ls', '--filter', ours, '--format', '{{.Name}}']),
     dockerNames(['volume', 'ls', '--filter', ours, '--format', '{{.Name}}']),
@@ -32,12 +36,13 @@ export async function leftovers(places: Places): Promise<Leftovers> {
       ? []
       : dockerNames(['ps', '--all', '--filter', `label=io.x-k8s.kind.cluster=${cluster}`, '--format', '{{.Names}}']),
   ])
-  return { changes, containers, networks, volumes, nodes }
+  return { changes, containers, networks, volumes, nodes, unseen }
 }
 
 /** What was found, as lines for a person. */
 export function describeLeftovers(found: Leftovers, { volumes }: { volumes: boolean }): string[] {
   return [
+    ...(found.unseen === undefined ? [] : [`containers, networks and volumes: not seen, ${found.unseen}`]),
     ...found.nodes.map(name => `cluster node ${name}: to be removed, with all that runs in it`),
     ...found.containers.map(name => `container ${name}: to be removed`),
     ...found.networks.map(name => `network ${name}: to be removed`),
@@ -111,11 +116,16 @@ async function clusterName({ stateDir }: Places): Promise<string | undefined> {
   return /^name: (\S+)$/m.exec((await text('cluster', 'kind.yaml')) ?? '')?.[1]
 }
 
+async function whyUnseen(places: Places): Promise<string | undefined> {
+  if (!(await hasRenderedFiles(places)) || !(await hasTool('docker'))) return undefined
+  return engineVersion().then(() => undefined, messageOf)
+}
+
 async function dockerNames(words: readonly string[]): Promise<string[]> {
   try {
     const { exitCode, stdout } = await ask(['docker', ...words], { timeoutMs: engineTimeoutMs })
     return exitCode === 0 ? stdout.split('\n').filter(Boolean) : []
   } catch {
-    return [] // no engine on this machine
+    return [] // no engine on this machine, or `unseen` tells of it
   }
 }

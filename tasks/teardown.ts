@@ -53,6 +53,8 @@ export default defineTask({
         problems = await removeContainers(found, { volumes })
         return problems.length === 0 ? 'removed' : 'removed in part'
       })
+    if (found.unseen !== undefined)
+      problems.push('Containers, networks and volumes come back with Docker; start it, then run this again')
     for (const problem of problems) out.warn(problem)
     let kept = 0
     let failed = problems.length
@@ -66,7 +68,7 @@ export default defineTask({
     })
     if (kept + failed > 0) {
       if (kept > 0) out.warn(`${kept} left as somebody else made them; the journal keeps what was there before us`)
-      if (failed > 0) out.warn(`${failed} could not be put back; run this again when the cause is gone`)
+      if (failed > 0) out.warn(`${failed} could not be undone; run this again when the cause is gone`)
       out.summary(`The journal stays in ${places.stateDir}.`)
       return failed > 0 ? ExitCode.failed : ExitCode.done
     }

@@ -10,7 +10,9 @@ import { openJournal } from '../../lib/journal.ts'
 
 /** Stands for docker: knows two containers, a network, a volume and a cluster node, and writes down what it is told to do. */
 const docker = `#!/bin/sh
+if [ -n "$DOWN" ]; then echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock' >&2; exit 1; fi
 case "$*" in
+  version*) echo 28.0.0 ;;
   *io.x-k8s.kind.cluster=macula*) echo macula-control-plane ;;
   "ps --all"*com.docker.compose.project=macula*) printf 'macula-nginx\\nmacula-grafana\\n' ;;
   "network ls"*) echo macula-infra ;;
@@ -107,6 +109,18 @@ describe('teardown', () => {
     assert.equal(status, 2)
     assert.match(stderr, /needs a yes\n.*no terminal.*\n {2}→ npm run teardown -- --yes/)
     assert.deepEqual(await told(), [''])
+  })
+
+  it('does not call the machine as it was while the engine that has the containers is not running', async () => {
+    await writeFile(join(folder, 'state', 'docker-compose.yml'), 'name: macula\n')
+    const { status, stderr } = teardown(['--yes'], { DOWN: '1' })
+    assert.equal(status, 1)
+    assert.match(stderr, /containers, networks and volumes: not seen, Docker is not running/)
+    assert.match(stderr, /come back with Docker; start it, then run this again/)
+    assert.doesNotMatch(stderr, /as it was/)
+    assert.equal(await exists('state'), true)
+    assert.equal(teardown(['--yes']).status, 0)
+    assert.equal(await exists('state'), false)
   })
 
   it('puts the machine back although a network is in use, and fails in the words of the engine', async () => {
