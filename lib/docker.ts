@@ -56,6 +56,14 @@ export async function engineVersion(asker: Runner = ask): Promise<string> {
   return (await docker(asker, ['version', '--format', '{{.Server.Version}}'])).stdout.trim()
 }
 
+/** The folder in which the engine keeps all it has; undefined where it does not say. */
+export async function engineFolder(asker: Runner = ask): Promise<string | undefined> {
+  const { stdout } = await asker(['docker', 'info', '--format', '{{.DockerRootDir}}'], {
+    timeoutMs: engineTimeoutMs,
+  }).catch(() => ({ stdout: '' }))
+  return stdout.trim() || undefined
+}
+
 /** The last lines a container has written, both streams; empty for a container that is gone. */
 export async function lastLogLines(container: string, count = 12, asker: Runner = ask): Promise<string> {
   const { exitCode, stdout, stderr } = await asker(['docker', 'logs', '--tail', String(count), container])

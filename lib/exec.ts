@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import { $, type ProcessOutput } from 'zx/core'
+import { $, type ProcessOutput, which } from 'zx/core'
 import { PlatformError } from './errors.ts'
 
 export interface RunOptions {
@@ -66,7 +66,7 @@ export function lastLines(text: string, count = 12): string {
 
 /** Whether a program is on PATH. */
 export async function hasTool(name: string): Promise<boolean> {
-  return (await start(['command', '-v', name], {})).exitCode === 0
+  return (await which(name, { nothrow: true })) !== null
 }
 
 /** A command as a person would type it. */

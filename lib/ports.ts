@@ -1,4 +1,5 @@
-import { readdir, readFile, readlink } from 'node:fs/promises'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { ask, type Runner } from './exec.ts'
 
@@ -107,7 +108,7 @@ async function linuxListeners(): Promise<Listener[]> {
     ),
   )
   const sockets = tables.flat()
-  const holders = await processesHolding(new Set(sockets.map(socket => socket.inode)))
+  const holders = processesHolding(new Set(sockets.map(socket => socket.inode)))
   return sockets.map(({ inode, ...listener }) => {
     const process = holders.get(inode)
     return process === undefined ? listener : { ...listener, process }
@@ -148,25 +149,33 @@ function hexAddress(hex: string): string {
 }
 
 // Several processes may hold one socket: a server and its workers, or systemd and the service it passed it to.
-// The oldest one that is not systemd is the one a person knows.
-async function processesHolding(inodes: ReadonlySet<string>): Promise<Map<string, NonNullable<Listener['process']>>> {
+// The oldest one that is not systemd is the one a person knows. Read synchronously for the reason that processes.ts gives.
+function processesHolding(inodes: ReadonlySet<string>): Map<string, NonNullable<Listener['process']>> {
   const holders = new Map<string, number>()
-  const pids = (await readdir('/proc')).filter(name => /^\d+$/.test(name)).map(Number)
+  const pids = readdirSync('/proc').map(Number).filter(Number.isInteger)
   for (const pid of pids.sort((a, b) => a - b)) {
-    const descriptors = await readdir(`/proc/${pid}/fd`).catch(() => [])
-    const targets = await Promise.all(descriptors.map(fd => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')))
-    for (const target of targets) {
+    for (const fd of quietly(() => readdirSync(`/proc/${pid}/fd`)) ?? []) {
+      const target = quietly(() => readlinkSync(`/proc/${pid}/fd/${fd}`)) ?? ''
       const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1]
       if (inode !== undefined && inodes.has(inode) && (holders.get(inode) ?? 1) === 1) holders.set(inode, pid)
     }
   }
   const known = new Map<string, NonNullable<Listener['process']>>()
   for (const [inode, pid] of holders) {
-    const name = (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim()
-    const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0').slice(0, -1)
+    const name = quietly(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim()) ?? ''
+    const command = quietly(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1)) ?? []
     if (name !== '') known.set(inode, { pid, name, command })
   }
   return known
+}
+
+/** undefined for what ended while we looked, and for what another user's process does not show. */
+function quietly<T>(look: () => T): T | undefined {
+  try {
+    return look()
+  } catch {
+    return undefined
+  }
 }
 
 /** Reads the output of `lsof -F pcuPn`. */

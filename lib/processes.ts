@@ -1,27 +1,37 @@
-import { readdir, readFile, readlink } from 'node:fs/promises'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { ask } from './exec.ts'
 import type { Privilege } from './privilege.ts'
 
-/** One process, as unmistakable as it gets: a pid is used again, a pid with its start time is not. */
+// /proc is read synchronously throughout: it is memory, and going through the thread pool for each of its thousands of files takes ten times as long
+
+/** One process, as unmistakable as it gets: a pid is used again, a pid with its start time is not, also after a reboot. */
 export interface ProcessIdentity {
   pid: number
-  /** Opaque; what the kernel says about when it began. */
+  /** Opaque; what the kernel says about when it began. On Linux clock ticks since boot, and which boot. */
   startTime: string
 }
 
-/** When a process began and what it runs; undefined when there is none of that pid. */
-export async function identityOf(pid: number): Promise<(ProcessIdentity & { command: string[] }) | undefined> {
+interface RunningProcess extends ProcessIdentity {
+  command: string[]
+}
+
+/** When a process began and what it runs; undefined when there is none of that pid. A zombie has ended, whoever has not collected it yet. */
+export async function identityOf(pid: number): Promise<RunningProcess | undefined> {
   if (process.platform !== 'linux') return identityByPs(pid)
-  try {
-    // the name in parentheses may contain anything, so fields count from the last parenthesis; the 22nd is the start time
-    const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    if (fields[0] === 'Z') return undefined
-    const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0').slice(0, -1)
-    return { pid, startTime: fields[19] ?? '', command }
-  } catch {
-    return undefined // it ended while we looked
-  }
+  const fields = statFields(pid)
+  const command = commandOf(pid)
+  if (fields === undefined || command === undefined || fields[0] === 'Z') return undefined
+  return { pid, startTime: `${fields[19]}@${read('/proc/sys/kernel/random/boot_id')?.trim()}`, command }
+}
+
+/** Whether the very process that was recorded still runs. */
+export async function isSame({ pid, startTime }: ProcessIdentity): Promise<boolean> {
+  return (await identityOf(pid))?.startTime === startTime
+}
+
+/** The pids of a process's children. Linux only. */
+export function childrenOf(pid: number): number[] {
+  return allPids().filter(child => Number(statFields(child)?.[1]) === pid)
 }
 
 /** Processes that run exactly this command line in our own network: those of a sandbox beside us are not ours. */
@@ -34,23 +44,19 @@ export async function processesRunning(command: readonly string[]): Promise<Proc
 /**
  * Processes in our own network whose command line is accepted. Outside Linux the words are what `ps` prints, split at spaces.
  */
-export async function findProcesses(
-  accepts: (command: readonly string[]) => boolean,
-): Promise<(ProcessIdentity & { command: string[] })[]> {
-  const isLinux = process.platform === 'linux'
-  const pids = isLinux
-    ? (await readdir('/proc')).filter(entry => /^\d+$/.test(entry))
-    : (await ask(['ps', '-axo', 'pid='])).stdout.split(/\s+/).filter(Boolean)
-  const network = isLinux ? await networkOf('self') : undefined
-  const found = await Promise.all(
-    pids.map(async pid => {
-      const identity = await identityOf(Number(pid))
-      if (identity === undefined || !accepts(identity.command)) return undefined
-      // another user's namespace cannot be read; then the command line alone has to do
-      const itsNetwork = isLinux ? await networkOf(pid) : undefined
-      return itsNetwork === undefined || itsNetwork === network ? identity : undefined
-    }),
-  )
+export async function findProcesses(accepts: (command: readonly string[]) => boolean): Promise<RunningProcess[]> {
+  if (process.platform !== 'linux') {
+    const pids = (await ask(['ps', '-axo', 'pid='])).stdout.split(/\s+/).filter(Boolean)
+    const all = await Promise.all(pids.map(pid => identityByPs(Number(pid))))
+    return all.filter(identity => identity !== undefined && accepts(identity.command)) as RunningProcess[]
+  }
+  const network = networkOf('self')
+  const accepted = allPids().filter(pid => {
+    const command = commandOf(pid)
+    // another user's namespace cannot be read; then the command line alone has to do
+    return command !== undefined && accepts(command) && (networkOf(pid) ?? network) === network
+  })
+  const found = await Promise.all(accepted.map(identityOf))
   return found.filter(identity => identity !== undefined)
 }
 
@@ -85,16 +91,37 @@ export async function endProcess(identity: ProcessIdentity, { ask: asRoot }: Pri
   }
 }
 
-/** Whether the very process that was recorded still runs. */
-export async function isSame({ pid, startTime }: ProcessIdentity): Promise<boolean> {
-  return (await identityOf(pid))?.startTime === startTime
+function allPids(): number[] {
+  return readdirSync('/proc').map(Number).filter(Number.isInteger)
 }
 
-async function networkOf(pid: string): Promise<string | undefined> {
-  return readlink(`/proc/${pid}/ns/net`).catch(() => undefined)
+/** What /proc/PID/stat says from its third field on: state, parent, …; the name before that may hold spaces and brackets itself. */
+function statFields(pid: number): string[] | undefined {
+  const stat = read(`/proc/${pid}/stat`)
+  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')
 }
 
-async function identityByPs(pid: number): Promise<(ProcessIdentity & { command: string[] }) | undefined> {
+function commandOf(pid: number): string[] | undefined {
+  return read(`/proc/${pid}/cmdline`)?.split('\0').slice(0, -1)
+}
+
+function networkOf(pid: number | 'self'): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/net`)
+  } catch {
+    return undefined // another user's
+  }
+}
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined // it ended while we looked
+  }
+}
+
+async function identityByPs(pid: number): Promise<RunningProcess | undefined> {
   const { exitCode, stdout } = await ask(['ps', '-o', 'lstart=', '-o', 'command=', '-p', String(pid)])
   // lstart is five words: Mon Nov 23 21:00:00 2026
   const words = stdout.trim().split(/\s+/)

@@ -2,7 +2,7 @@ import { requireWritable } from '../files.ts'
 import type { Host } from '../host.ts'
 import type { Journal, Outcome, Undone } from '../journal.ts'
 import type { Address, Platform } from '../platform.ts'
-import { listeners } from '../ports.ts'
+import { listeners, openSockets } from '../ports.ts'
 import type { Privilege } from '../privilege.ts'
 import { type DnsmasqSettings, installedVersionName, upstreamPath } from './config.ts'
 import { daemonUser, ensureConfig, ensureDnsmasq, ensureRunning } from './daemon.ts'
@@ -39,7 +39,11 @@ export async function planDns(platform: Platform, host: Host): Promise<DnsPlan> 
   const name = await installedVersionName()
   const isOurs = async (address: Address) =>
     name !== undefined && (await query(address, name, 'TXT', 500)).kind === 'records'
-  const listen = await chooseListen(adapter.listens(platform.loopback), await listeners(), isOurs)
+  const candidates = adapter.listens(platform.loopback)
+  // whether it is a container that is in the way is worth asking only where something is
+  const listen = await chooseListen(candidates, await openSockets(), isOurs).catch(async () =>
+    chooseListen(candidates, await listeners(), isOurs),
+  )
   const { upstream, servers } = adapter.upstream(facts, listen)
   return { host, facts, adapter, servers, dnsmasq: { listen, upstream, user: await daemonUser(host) } }
 }

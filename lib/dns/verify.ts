@@ -17,8 +17,11 @@ export function namesToCheck({ names, wildcard, domain }: Pick<Platform, 'names'
 
 /** Asks the machine's own resolver, the way programs do, for each name. */
 export async function checkThroughResolver(names: readonly Name[]): Promise<NameCheck[]> {
+  const all = await addressesOf(names.map(({ name }) => name))
+  // one process asks one name after the other: those it had no time for are asked once more, side by side
   const checks = names.map(async ({ name, ip }) => {
-    const found = (await addressesOf(name)).join(', ') || 'no answer'
+    const addresses = all.get(name) ?? (await addressesOf([name])).get(name)
+    const found = addresses?.join(', ') || 'no answer'
     const problem = `${name} should be ${ip}; this machine's resolver says: ${found}`
     return { what: name, problem: found === ip ? undefined : problem }
   })
@@ -63,12 +66,21 @@ export async function verifyNames(
 
 // getent is a fresh process, so it reads the resolver's settings of now; macOS has none. `hosts` shows IPv6 addresses where there are any,
 // IPv4 ones elsewhere, and also answers on a machine that has no network but itself, where `ahosts` does not.
-async function addressesOf(name: string): Promise<string[]> {
+async function addressesOf(names: readonly string[]): Promise<Map<string, string[]>> {
+  const found = new Map<string, string[]>()
   if (process.platform === 'darwin') {
-    const found = await lookup(name, { all: true }).catch(() => [])
-    return found.map(({ address }) => address)
+    for (const name of names) {
+      const answers = await lookup(name, { all: true }).catch(() => [])
+      if (answers.length > 0) found.set(name, [...new Set(answers.map(({ address }) => address))])
+    }
+    return found
+  }
+  const take = (line: string) => {
+    const [address = '', ...called] = line.split(/\s+/)
+    for (const name of names)
+      if (called.includes(name)) found.set(name, [...new Set([...(found.get(name) ?? []), address])])
   }
   // glibc asks again only after 5 s: asking anew is quicker than waiting for it, and a question without an answer is one that failed
-  const { stdout } = await ask(['getent', 'hosts', name], { timeoutMs: 3000 }).catch(() => ({ stdout: '' }))
-  return [...new Set(stdout.split('\n').flatMap(line => line.split(/\s+/)[0] || []))]
+  await ask(['getent', 'hosts', ...names], { timeoutMs: 3000, onLine: take }).catch(() => undefined)
+  return found
 }

@@ -1,3 +1,4 @@
+import { engineFolder } from '../docker.ts'
 import { ask, hasTool, type Runner } from '../exec.ts'
 import type { Host } from '../host.ts'
 import type { Platform, Route } from '../platform.ts'
@@ -31,12 +32,13 @@ export async function examineAddresses(platform: Platform, machine: RoutingMachi
 
 /** Every check of the doctor, in the order of its table. */
 export function allChecks(platform: Platform, machine: RoutingMachine, host: Host): Check[] {
+  const folder = engineFolder()
   return [
     ...stackChecks(platform, machine),
     routingCheck(platform, machine),
-    logFilesCheck(platform.settings.DOCKER_DATA_ROOT, ask, hasTool),
+    logFilesCheck(platform.settings.DOCKER_DATA_ROOT, folder),
     dnsCheck(platform, host),
-    diskCheck(platform.places.stateDir),
+    diskCheck(platform.places.stateDir, folder),
     memoryCheck(),
     inotifyCheck(),
     clusterCheck(platform),

@@ -70,21 +70,14 @@ export function composeCheck(asker: Runner = ask, hasTool: (name: string) => Pro
   }
 }
 
-/** The folder that the collector reads the containers' logs from: the one the engine writes them to. */
-export function logFilesCheck(
-  dataRoot: string,
-  asker: Runner = ask,
-  hasTool: (name: string) => Promise<boolean>,
-): Check {
+/** The folder that the collector reads the containers' logs from: the one the engine writes them to. One that does not answer is told about by its own check. */
+export function logFilesCheck(dataRoot: string, engineFolder: Promise<string | undefined>): Check {
   const check = 'Container logs'
   return {
     name: check,
     async look() {
-      if (!(await hasTool('docker'))) return []
-      const asked = await asker(['docker', 'info', '--format', '{{.DockerRootDir}}'], { timeoutMs: engineTimeoutMs })
-      const folder = asked.stdout.trim()
-      // one that does not answer is told about by its own check
-      if (asked.exitCode !== 0 || folder === '') return []
+      const folder = await engineFolder
+      if (folder === undefined) return []
       if (folder === dataRoot) return [{ check, state: 'ok', detail: `${folder}/containers` }]
       const detail = `the engine keeps them in ${folder}, and they are read in ${dataRoot}: none will reach Loki`
       return [{ check, state: 'warn', detail, hint: `DOCKER_DATA_ROOT=${folder} in .env` }]

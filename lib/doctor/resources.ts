@@ -1,8 +1,6 @@
 import { readFile, stat, statfs } from 'node:fs/promises'
 import { freemem } from 'node:os'
 import { dirname } from 'node:path'
-import { engineTimeoutMs } from '../docker.ts'
-import { ask, type Runner } from '../exec.ts'
 import { bytes } from '../output.ts'
 import type { Check, Finding } from './finding.ts'
 
@@ -15,16 +13,13 @@ const comfortableMemory = 2.5e9
 /** What KinD's own documentation asks for; below it kubelets end with 'too many open files'. */
 const inotifyLimits = { max_user_watches: 524_288, max_user_instances: 512 } as const
 
-/** Space where the engine keeps images and volumes. */
-export function diskCheck(stateDir: string, asker: Runner = ask): Check {
+/** Space where the engine keeps images and volumes; at `stateDir` where it does not say. */
+export function diskCheck(stateDir: string, engineFolder: Promise<string | undefined>): Check {
   const check = 'Disk'
   return {
     name: check,
     async look() {
-      const info = await asker(['docker', 'info', '--format', '{{.DockerRootDir}}'], {
-        timeoutMs: engineTimeoutMs,
-      }).catch(() => undefined)
-      const folder = await existing(info?.exitCode === 0 && info.stdout.trim() !== '' ? info.stdout.trim() : stateDir)
+      const folder = await existing((await engineFolder) ?? stateDir)
       const { bavail, bsize } = await statfs(folder)
       return [diskFinding(bavail * bsize, folder)]
     },

@@ -69,6 +69,8 @@ export function socatEngine(openJournal: OpenJournal, privilege: Privilege, dryR
   }
 
   async function ensure(route: Route, held: readonly Forwarder[]): Promise<RouteChange> {
+    if (held.some(other => sameRoute(other.route, route)) && (await isListenedOn(route.listen)))
+      return { route, outcome: 'unchanged' }
     const others = held.filter(other => sameListen(other.route, route) && !sameRoute(other.route, route))
     if (others.length > 0) await remove(route, others)
     const started = await openJournal(scopeOf(route.group)).startProcess({
@@ -89,7 +91,11 @@ export function socatEngine(openJournal: OpenJournal, privilege: Privilege, dryR
     async apply(routes) {
       const held = await forwarders()
       const changes = await inTurn(routes, route => ensure(route, held))
-      if (!dryRun) requireOwn(routes, await openSockets())
+      const done = changes.filter(({ outcome }) => !dryRun || outcome === 'unchanged')
+      requireOwn(
+        done.map(({ route }) => route),
+        await openSockets(),
+      )
       return changes
     },
     async remove(routes) {

@@ -68,7 +68,8 @@ export function defineRoutingTask({ name, summary, replaces, owns, routesOf }: R
       if (forwarder.length > 0)
         await out.step('Install socat', async () => (await ensureForwarder(platform, real)).outcome)
       await out.step(options.remove ? 'Take the routes away' : title(wanted.length, engine), async progress => {
-        const done = await applyRoutes(wanted, owns, openRouting(platform, real))
+        const isDone = planned.length === 0 && changes.every(({ outcome }) => outcome === 'unchanged')
+        const done = isDone ? [] : await applyRoutes(wanted, owns, openRouting(platform, real))
         const changed = done.filter(({ outcome }) => outcome !== 'unchanged')
         for (const { route, outcome } of changed)
           progress.line(`${addressText(route.listen)} → ${addressText(route.target)}  ${route.service}  ${outcome}`)

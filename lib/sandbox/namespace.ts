@@ -5,7 +5,7 @@ import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { PlatformError } from '../errors.ts'
 import { ask, lastLines } from '../exec.ts'
-import { childrenOf, identityOf, isAlive, type ProcessIdentity } from './identity.ts'
+import { childrenOf, identityOf, isSame, type ProcessIdentity } from '../processes.ts'
 import { forgetState, livingSandbox, type SandboxState, type Store } from './store.ts'
 
 /** A private copy of the machine: own network, mounts and processes. */
@@ -53,7 +53,7 @@ export async function startNamespace(store: Store, shared: readonly string[]): P
       hint: 'sudo unshare --net --mount --pid --fork --mount-proc true   # has to work',
     })
   }
-  const [pid = 0] = await childrenOf(child.pid ?? 0)
+  const [pid = 0] = childrenOf(child.pid ?? 0)
   const init = await identityOf(pid)
   if (!init) throw new PlatformError('The first process of the sandbox ended at once', { hint: `cat ${store.initLog}` })
   return {
@@ -122,7 +122,7 @@ function lockWords(store: Store): string[] {
 /** A sandbox whose runner is gone is about to end by itself; this waits for it, and helps. */
 async function endOrphan(store: Store): Promise<void> {
   const state = await livingSandbox(store)
-  if (state && (state.kept || (await isAlive(state.runner)))) throw await inUse(store)
+  if (state && (state.kept || (await isSame(state.runner)))) throw await inUse(store)
   if (state) await untilGone(state.init, endDeadlineMs)
   await removeLeftovers(store)
 }
@@ -148,7 +148,7 @@ async function untilReady(child: Child): Promise<void> {
 
 async function untilGone(init: ProcessIdentity, deadlineMs: number): Promise<void> {
   const deadline = Date.now() + deadlineMs
-  while (await isAlive(init)) {
+  while (await isSame(init)) {
     if (Date.now() > deadline) {
       // the kernel ends every process of a PID namespace with its first one
       process.kill(init.pid, 'SIGKILL')

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { type Places, placesOf, root } from '../env.ts'
 import { ExitCode, PlatformError } from '../errors.ts'
 import { ask, type Result, type RunOptions, run } from '../exec.ts'
-import { identityOf } from './identity.ts'
+import { identityOf } from '../processes.ts'
 import { commandInside, type Namespace } from './namespace.ts'
 import { livingSandbox, type SandboxState, type Store, writeState } from './store.ts'
 

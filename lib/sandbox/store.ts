@@ -1,7 +1,7 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { badInput } from '../errors.ts'
-import { isAlive, type ProcessIdentity } from './identity.ts'
+import { isSame, type ProcessIdentity } from '../processes.ts'
 
 /** What a sandbox of one name keeps between runs, and how it is found again. */
 export interface Store {
@@ -57,7 +57,7 @@ export async function livingSandbox(store: Store): Promise<SandboxState | undefi
   const text = await readFile(store.stateFile, 'utf8').catch(() => undefined)
   if (text === undefined) return undefined
   const state = JSON.parse(text) as SandboxState
-  return (await isAlive(state.init)) ? state : undefined
+  return (await isSame(state.init)) ? state : undefined
 }
 
 export async function writeState(store: Store, state: SandboxState): Promise<void> {

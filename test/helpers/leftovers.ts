@@ -1,5 +1,5 @@
 import { readdir, readFile, readlink } from 'node:fs/promises'
-import { childrenOf, identityOf, isAlive, type ProcessIdentity } from '../../lib/sandbox/identity.ts'
+import { childrenOf, identityOf, isSame, type ProcessIdentity } from '../../lib/processes.ts'
 
 /** All that a sandbox consists of, as the machine sees it while it is up. */
 export interface Footprint {
@@ -14,7 +14,7 @@ export interface Footprint {
 export async function footprintOf(pid: number): Promise<Footprint> {
   const pids = [pid]
   // grows while it is walked: children of children
-  for (const parent of pids) pids.push(...(await childrenOf(parent)))
+  for (const parent of pids) pids.push(...childrenOf(parent))
   const own = new Set(await namespacesOf('self'))
   const [uptime] = (await readFile('/proc/uptime', 'utf8')).split(' ')
   const footprint: Footprint = { processes: [], namespaces: new Set(), ticks: Number(uptime) * 100 }
@@ -33,11 +33,11 @@ export async function leftovers(
   folder: string,
 ): Promise<string[]> {
   const found: string[] = []
-  for (const process of processes) if (await isAlive(process)) found.push(`process ${process.pid}`)
+  for (const process of processes) if (await isSame(process)) found.push(`process ${process.pid}`)
   for (const entry of await readdir('/proc')) {
     const identity = /^\d+$/.test(entry) ? await identityOf(Number(entry)) : undefined
     // the numbers of namespaces are given out again: somebody younger has nothing of ours
-    if (!identity || Number(identity.startTime) > ticks) continue
+    if (!identity || Number.parseInt(identity.startTime, 10) > ticks) continue
     for (const namespace of await namespacesOf(entry))
       if (namespaces.has(namespace)) found.push(`${namespace} of ${entry}`)
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { ResolverFacts } from '../../lib/dns/facts.ts'
+import { engineFolder } from '../../lib/docker.ts'
 import { lookupFindings } from '../../lib/doctor/dns.ts'
 import { composeCheck, engineCheck, isOlder, logFilesCheck } from '../../lib/doctor/engine.ts'
 import { examine, type Finding, requireNoFailure } from '../../lib/doctor/finding.ts'
@@ -69,8 +70,8 @@ describe('the check of the engine', () => {
 })
 
 describe('the check of the container logs', () => {
-  const look = (info: Partial<Result>, tools = ['docker']) =>
-    logFilesCheck('/var/lib/docker', answering({ 'docker info': info }), having(...tools)).look()
+  const look = (info: Partial<Result>) =>
+    logFilesCheck('/var/lib/docker', engineFolder(answering({ 'docker info': info }))).look()
 
   it('names the setting for an engine that keeps its files elsewhere', async () => {
     assert.equal((await look({ stdout: '/var/lib/docker\n' }).then(only)).state, 'ok')
@@ -80,7 +81,7 @@ describe('the check of the container logs', () => {
   })
 
   it('leaves a missing or silent engine to the check of the engine', async () => {
-    assert.deepEqual(await look({}, []), [])
+    assert.deepEqual(await look({ exitCode: 127, stderr: 'docker: command not found' }), [])
     assert.deepEqual(await look({ exitCode: 1, stderr: 'Cannot connect' }), [])
   })
 })
