@@ -16,6 +16,7 @@ export interface ComposeService {
   ports?: (string | PublishedPort)[]
   labels?: Record<string, string> | string[]
   volumes?: (string | { source?: string })[]
+  depends_on?: string[] | Record<string, unknown>
   secrets?: (string | { source: string })[]
   [key: string]: unknown
 }

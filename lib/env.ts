@@ -22,6 +22,8 @@ export interface Places {
   cacheDir: string
   /** Groups of services to work with, beside infrastructure, which the others are reached through; undefined = all. */
   onlyGroups: readonly string[] | undefined
+  /** Services that are not to be started yet, because their images are still being made. */
+  laterServices: readonly string[]
   /** Name of the sandbox this process runs in, if it does. */
   sandbox: string | undefined
 }
@@ -35,6 +37,7 @@ export function placesOf(environment: NodeJS.ProcessEnv = process.env): Places {
     localKindFile: resolve(environment.MACULA_LOCAL_KIND || join(root, 'kind.local.yaml')),
     cacheDir: join(environment.XDG_CACHE_HOME || join(homedir(), '.cache'), 'macula'),
     onlyGroups: environment.MACULA_ONLY ? environment.MACULA_ONLY.split(',') : undefined,
+    laterServices: environment.MACULA_LATER ? environment.MACULA_LATER.split(',') : [],
     sandbox: environment.MACULA_SANDBOX || undefined,
   }
 }

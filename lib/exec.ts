@@ -92,6 +92,8 @@ async function start(command: readonly string[], options: RunOptions): Promise<P
     // without `quiet`, zx prints stderr of commands by itself; verbose runs want just that
     quiet: !$.verbose,
   })`${command}`
+  // a command may end without having read its input: its exit code and words tell what happened, not our writing
+  if (options.input !== undefined) child.stdin.on('error', () => {})
   if (options.onLine) {
     eachLine(child.stdout, line => options.onLine?.(line, 'stdout'))
     eachLine(child.stderr, line => options.onLine?.(line, 'stderr'))

@@ -10,6 +10,7 @@ import { ensurePackages, requireNode, root } from './bootstrap.mjs'
 const [name, ...words] = process.argv.slice(2)
 /** What the running task wants done when it is interrupted. */
 const interruptions = []
+const running = { interrupted: false, onlyLooks: false }
 
 requireNode()
 ensurePackages()
@@ -28,11 +29,13 @@ function scriptOf(task) {
 async function runScript(script, words) {
   const { runTask } = await import('./task.ts')
   const { default: task } = await import(pathToFileURL(scriptOf(script)).href)
+  running.onlyLooks = task.leaves.length === 0
   return runTask(task, words, {
     environment: process.env,
     showHelp: print,
     createOutput,
     onInterrupt: action => interruptions.push(action),
+    isInterrupted: () => running.interrupted,
   })
 }
 
@@ -79,10 +82,13 @@ async function createOutput(verbose) {
 function endWithOurChildren() {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.once(signal, async () => {
+      running.interrupted = true
       // what ends in order by itself must not have its parts shot one by one
       for (const action of interruptions) await action().catch(error => process.stderr.write(`✗ ${error.message}\n`))
       await endChildren(signal)
-      process.stderr.write('✗ Interrupted\n  → run the same command again: it goes on where this one stopped\n')
+      // looking is ended like that; there is nothing to go on with
+      if (!running.onlyLooks)
+        process.stderr.write('✗ Interrupted\n  → run the same command again: it goes on where this one stopped\n')
       process.exit(130)
     })
   }

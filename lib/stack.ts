@@ -4,7 +4,7 @@ import { compose, renderComposeFiles } from './compose.ts'
 import { renderConfigs } from './config.ts'
 import { type Container, describeContainer, isWell, lastLogLines, projectContainers } from './docker.ts'
 import { PlatformError } from './errors.ts'
-import { ask } from './exec.ts'
+import { ask, run } from './exec.ts'
 import type { Platform } from './platform.ts'
 import { writeIfChanged } from './render.ts'
 
@@ -44,6 +44,21 @@ export async function writeStackFiles(
   return changed
 }
 
+/** The platform with just the services that can be started now: less `places.laterServices` and what depends on them. */
+export function startableNow(platform: Platform): Platform {
+  const later = new Set(platform.places.laterServices)
+  const dependsOn = (name: string) =>
+    platform.composeFiles.flatMap(({ content }) => {
+      const needed = content.services?.[name]?.depends_on ?? []
+      return Array.isArray(needed) ? needed : Object.keys(needed)
+    })
+  for (let found = -1; found !== later.size; ) {
+    found = later.size
+    for (const { name } of platform.services) if (dependsOn(name).some(needed => later.has(needed))) later.add(name)
+  }
+  return { ...platform, services: platform.services.filter(({ name }) => !later.has(name)) }
+}
+
 /** Seconds that the slowest service may take from created to healthy: TimescaleDB's first start on a slow disk takes about a minute. */
 const readyDeadline = 180
 
@@ -55,7 +70,7 @@ export async function isRunning(platform: Platform): Promise<boolean> {
 
 /**
  * Starts what is not running and recreates what is described differently now; waits until every container is healthy, or running where it
- * has no healthcheck. Returns what changed. A container that ends meanwhile is an error at once, with its last words; so is the deadline.
+ * has no healthcheck. Containers of services that are gone are removed, with the volumes that nobody has given a name. Returns what changed. A container that ends meanwhile is an error at once, with its last words; so is the deadline.
  */
 export async function startContainers(
   platform: Platform,
@@ -64,14 +79,22 @@ export async function startContainers(
   const before = await projectContainers()
   if (await areAsDescribed(platform, before)) return 'unchanged'
   const started = performance.now()
+  await removeOrphans(platform, before)
   let upEnded = false
-  const up = compose(platform, ['up', '--detach', '--remove-orphans', '--quiet-pull', '--pull', 'missing']).finally(
-    () => {
-      upEnded = true
-    },
-  )
+  const services = platform.services.map(({ name }) => name)
+  const up = compose(platform, ['up', '--detach', '--quiet-pull', '--pull', 'missing', ...services]).finally(() => {
+    upEnded = true
+  })
   await Promise.all([up, waitUntilReady(platform, before, () => upEnded, started, progress)])
   return changeBetween(before, await projectContainers())
+}
+
+// Compose does the same when asked to, but leaves the volumes of images behind, which nobody ever uses again
+async function removeOrphans({ composeFiles }: Platform, containers: readonly Container[]): Promise<void> {
+  const orphans = containers.filter(
+    ({ service }) => !composeFiles.some(({ content }) => content.services?.[service] !== undefined),
+  )
+  if (orphans.length > 0) await run(['docker', 'rm', '--force', '--volumes', ...orphans.map(({ id }) => id)])
 }
 
 /** Whether there is nothing for Compose to do: it labels each container with the hash of its description, and tells what the hash would be now. */

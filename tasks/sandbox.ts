@@ -54,6 +54,11 @@ export default defineTask({
       await out.step('Raise the sandbox', progress => sandbox.raise(progress))
       await out.step('Have the images', progress => sandbox.supply(progress))
       await sandbox.runWorkflow(['platform', '--yes'])
+      while (sandbox.later().length > 0) {
+        out.say(`What is up can be used already: ${commandFor(name, '--enter')}`)
+        await out.step(`Have the image of ${sandbox.later().join(' or ')}`, progress => sandbox.supplyNext(progress))
+        await sandbox.runWorkflow(['start-infrastructure', '--yes'])
+      }
       if (cluster) {
         await out.step('Have the images of the cluster', progress => sandbox.supplyCluster(progress))
         await sandbox.runWorkflow(['cluster', '--yes'])
@@ -65,8 +70,7 @@ export default defineTask({
       const exitCode = exec !== undefined ? await execute(sandbox.state, exec) : 0
       if (options.keep) {
         await sandbox.keep()
-        const named = name === defaultName ? '' : ` --name ${name}`
-        out.summary(`It stays up: npm run sandbox --${named} --enter, npm run sandbox --${named} --end`)
+        out.summary(`It stays up: ${commandFor(name, '--enter')}, ${commandFor(name, '--end')}`)
       } else if (exec === undefined && out.interactive) {
         out.say('A shell inside; leave it with exit, and the sandbox is gone')
         return await openShell(sandbox.state)
@@ -81,3 +85,7 @@ export default defineTask({
     }
   },
 })
+
+function commandFor(name: string, option: string): string {
+  return `npm run sandbox --${name === defaultName ? '' : ` --name ${name}`} ${option}`
+}

@@ -9,7 +9,7 @@ import { acquireRoot } from '../lib/privilege.ts'
 import { chooseEngine, inspectMachine } from '../lib/routes/choose.ts'
 import { publishedPorts } from '../lib/routes/publish.ts'
 import { makeWayForPublishing } from '../lib/routes/setup.ts'
-import { isRunning, startContainers, writeStackFiles } from '../lib/stack.ts'
+import { isRunning, startableNow, startContainers, writeStackFiles } from '../lib/stack.ts'
 import { defineTask } from '../lib/task.ts'
 
 export default defineTask({
@@ -28,19 +28,15 @@ export default defineTask({
   async run({ options, out, environment }) {
     const places = placesOf(environment)
     const platform = await loadPlatform(places, environment)
+    const now = startableNow(platform)
     const machine = await inspectMachine()
     const engine = chooseEngine(platform.settings.ROUTING, machine)
-    const images = platform.services.map(({ image }) => image)
+    const images = now.services.map(({ image }) => image)
 
     await out.step('Look for what is in the way', async () => {
-      if (await isRunning(platform)) return 'unchanged'
+      if (await isRunning(now)) return 'unchanged'
       requireNoFailure(await examine(stackChecks(platform, machine)))
       return 'unchanged'
-    })
-
-    await out.step('Write configurations', async () => {
-      const changed = await writeStackFiles(platform, engine === 'publish' ? publishedPorts(platform) : {})
-      return changed.length === 0 ? 'unchanged' : counted(changed.length, 'file')
     })
 
     await out.step('Have the images', async progress => {
@@ -52,6 +48,11 @@ export default defineTask({
         ),
       )
       return counted(missing.length, 'image')
+    })
+
+    await out.step('Write configurations', async () => {
+      const changed = await writeStackFiles(platform, engine === 'publish' ? publishedPorts(platform) : {})
+      return changed.length === 0 ? 'unchanged' : counted(changed.length, 'file')
     })
 
     if (engine === 'publish') {
@@ -68,7 +69,7 @@ export default defineTask({
     }
 
     await out.step('Start the containers', progress =>
-      startContainers(platform, {
+      startContainers(now, {
         waitingFor: services => progress.update(`waiting for ${services.join(', ')}`),
         ready: (service, seconds) => progress.line(`${service} ready after ${seconds.toFixed(1)} s`),
       }),

@@ -38,9 +38,18 @@ export function keyOf(inputs: unknown): string {
   return createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 16)
 }
 
+function builtFolder(cacheDir: string, build: Pick<Build, 'name' | 'inputs'>): string {
+  return join(cacheDir, 'built', folderName(build))
+}
+
 /** Name of a build's folder in the cache; equal for equal inputs, so that it can be part of another build's inputs. */
 export function folderName({ name, inputs }: Pick<Build, 'name' | 'inputs'>): string {
   return `${name}-${keyOf(inputs)}`
+}
+
+/** Whether a run before has built this, so that it is there at once. */
+export function isBuilt(build: Pick<Build, 'name' | 'inputs'>, { cacheDir }: SupplyOptions): Promise<boolean> {
+  return exists(builtFolder(cacheDir, build))
 }
 
 /**
@@ -48,7 +57,7 @@ export function folderName({ name, inputs }: Pick<Build, 'name' | 'inputs'>): st
  * Two processes that want the same build it once; the second waits for the first.
  */
 export async function ensureBuilt(build: Build, { cacheDir, report = () => {} }: SupplyOptions): Promise<string> {
-  const folder = join(cacheDir, 'built', folderName(build))
+  const folder = builtFolder(cacheDir, build)
   const ready = (detail: string, seconds: number) => {
     report({ what: build.name, state: 'ready', detail, seconds })
     return folder

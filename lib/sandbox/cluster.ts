@@ -50,7 +50,7 @@ export async function settleForStandIns(inside: Places): Promise<void> {
 /** Builds what settleForStandIns names: a quarter of an hour the first time, a minute in a new engine, then nothing. */
 export async function buildClusterStandIns(options: StandInOptions): Promise<void> {
   const traefik = await ensureStandIns([await traefikImage()], options)
-  await Promise.all([ensureNodeImage(options), ...traefik.values()])
+  await Promise.all([ensureNodeImage(options), ...[...traefik.values()].map(({ outcome }) => outcome)])
 }
 
 async function traefikImage(): Promise<string> {

@@ -39,11 +39,21 @@ export interface Supplied {
   standIns: number
   /** Those of `onlyPulled` that could not be had. */
   lacking: string[]
+  /** Stand-ins that are still made, because a program has to be compiled for them. */
+  later: LaterImages
+}
+
+/** Images that come one after the other, and the time to wait for the next. */
+export interface LaterImages {
+  /** Those that are not there yet. */
+  names(): string[]
+  /** Resolves when there is one more; throws where one cannot be made. */
+  next(): Promise<void>
 }
 
 /**
- * Has all images in the sandbox's engine: those of earlier runs, then pulled where this machine reaches a registry, then stand-ins
- * built here. Throws for the first image that none of these can supply.
+ * Has the images in the sandbox's engine: those of earlier runs, then pulled where this machine reaches a registry, then stand-ins
+ * built here. Does not wait for those that take minutes. Throws for the first image that none of these can supply.
  */
 export async function supplyImages(
   namespace: Namespace,
@@ -70,7 +80,7 @@ async function supplyAs(
   const needed = await lacking()
   const present = wanted.length - needed.length
   const [first] = needed
-  if (first === undefined) return { present, pulled: 0, standIns: 0, lacking: [] }
+  if (first === undefined) return { present, pulled: 0, standIns: 0, lacking: [], later: laterImages([]) }
 
   const refusal = await registryRefusal(mirrored(first, mirror), env)
   if (refusal === undefined) {
@@ -81,15 +91,30 @@ async function supplyAs(
   const lackingImages = unpulled.filter(image => onlyPulled.includes(image))
   const replaceable = unpulled.filter(image => !onlyPulled.includes(image))
   const standIns = await ensureStandIns(replaceable, { ...supply, docker, path })
-  const outcomes = await Promise.all(standIns.values())
-  if (refusal !== undefined && outcomes.includes('created')) {
-    warn(`No registry answers, so stand-ins for the images were built here\n  ${refusal}`)
+  const later = laterImages([...standIns].map(([image, { outcome }]) => [image, outcome]))
+  const outcomes = await Promise.all([...standIns.values()].filter(({ slow }) => !slow).map(({ outcome }) => outcome))
+  if (refusal !== undefined && (outcomes.includes('created') || later.names().length > 0)) {
+    warn(`No registry answers, so stand-ins for the images are built here\n  ${refusal}`)
   }
   return {
     present,
     pulled: needed.length - unpulled.length,
-    standIns: replaceable.length,
+    standIns: replaceable.length - later.names().length,
     lacking: lackingImages,
+    later,
+  }
+}
+
+/** Keeps account of images that are being made, by name. */
+export function laterImages(making: readonly (readonly [image: string, done: Promise<unknown>])[]): LaterImages {
+  const waiting = new Map(making.map(([image, done]) => [image, done.then(() => void waiting.delete(image))] as const))
+  // whoever waits for the next one hears of a failure; until somebody does, it must not end the process
+  for (const done of waiting.values()) done.catch(() => {})
+  return {
+    names: () => [...waiting.keys()],
+    async next() {
+      if (waiting.size > 0) await Promise.race(waiting.values())
+    },
   }
 }
 

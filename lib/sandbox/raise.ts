@@ -3,14 +3,14 @@ import { join } from 'node:path'
 import { root } from '../env.ts'
 import { PlatformError } from '../errors.ts'
 import { counted, type StepProgress } from '../output.ts'
-import { loadPlatform } from '../platform.ts'
+import { loadPlatform, type Service } from '../platform.ts'
 import type { SupplyOptions } from './cache.ts'
 import { applicationBase, buildClusterStandIns, clusterImages, settleForStandIns, writeKindFile } from './cluster.ts'
 import { type EngineOptions, engineEnvironment, enginePrograms, outsideAddress, startEngine } from './engine.ts'
-import { supplyImages } from './images.ts'
+import { type LaterImages, supplyImages } from './images.ts'
 import { type Namespace, startNamespace } from './namespace.ts'
 import { bringPackages, fetchPackages } from './packages.ts'
-import { reportTo } from './report.ts'
+import { supplyReport } from './report.ts'
 import { askInside, placesInside, rememberSandbox, runInside, sandboxEnvironment } from './sandbox.ts'
 import { type SandboxState, type Store, writeState } from './store.ts'
 
@@ -18,11 +18,15 @@ import { type SandboxState, type Store, writeState } from './store.ts'
 export interface Sandbox {
   /** The private copy of the machine, with an engine that answers. */
   raise(progress: StepProgress): Promise<string>
-  /** Settings of its own, and all images in its engine. */
+  /** Settings of its own, and the images in its engine, less those that take minutes to make. */
   supply(progress: StepProgress): Promise<string>
+  /** Services whose image is still being made. */
+  later(): string[]
+  /** Waits for the image of one more of these, and names those that are there now. */
+  supplyNext(progress: StepProgress): Promise<string>
   /** Waits for the images of the cluster, where the sandbox has one; they are made while other steps go on. */
   supplyCluster(progress: StepProgress): Promise<string>
-  /** The ordinary workflow, inside; it speaks on stderr. Throws when it fails, after it has said why itself. */
+  /** The ordinary workflow, inside, less the services of `later`; it speaks on stderr. Throws when it fails, after it has said why itself. */
   runWorkflow(words: readonly string[]): Promise<void>
   isUp(): boolean
   /** Lets it live on without this process. */
@@ -57,10 +61,17 @@ export function sandboxOf({
   warn,
 }: SandboxOptions): Sandbox {
   const path = environment.PATH ?? ''
-  const supply: SupplyOptions = { cacheDir }
+  const { report, during } = supplyReport()
+  const supply: SupplyOptions = { cacheDir, report }
   let raised: { namespace: Namespace; engine: EngineOptions; state: SandboxState } | undefined
-  /** The images of the cluster, on their way. */
-  let building: { done: Promise<string>; watch: (progress: StepProgress) => void } | undefined
+  /** The images of services, and those of the cluster after them, on their way. */
+  let services: Service[] = []
+  let images: LaterImages | undefined
+  let ofCluster: Promise<string> | undefined
+  const later = () => {
+    const lacking = images?.names() ?? []
+    return services.filter(({ image }) => lacking.includes(image)).map(({ name }) => name)
+  }
   const up = () => {
     if (raised) return raised
     throw new PlatformError(`The sandbox ${store.name} is not up`, { hint: 'npm run sandbox' })
@@ -71,7 +82,7 @@ export function sandboxOf({
       return up().state
     },
     async raise(progress) {
-      const programs = await enginePrograms({ ...supply, report: reportTo(progress) })
+      const programs = await during(progress, () => enginePrograms(supply))
       const packages = await fetchPackages(store, progress.update)
       progress.update('making namespaces')
       const namespace = await startNamespace(store, [store.folder, root, '/tmp'])
@@ -93,43 +104,51 @@ export function sandboxOf({
       await runInside(state, ['node', 'lib/launch.mjs', 'configure', '--yes'])
       const inside = placesInside(state)
       const platform = await loadPlatform(inside, { ...environment, ...state.environment })
-      const supplied = await supplyImages(namespace, engine, {
-        images: [...platform.services.map(({ image }) => image), ...(cluster ? [applicationBase] : [])],
-        onlyPulled: cluster ? await clusterImages(platform) : [],
-        mirror: platform.settings.IMAGE_MIRROR,
-        path,
-        login: join(environment.DOCKER_CONFIG || join(homedir(), '.docker'), 'config.json'),
-        supply: { ...supply, report: reportTo(progress) },
-        progress,
-        warn,
-      })
+      const onlyPulled = cluster ? await clusterImages(platform) : []
+      const supplied = await during(progress, () =>
+        supplyImages(namespace, engine, {
+          images: [...platform.services.map(({ image }) => image), ...(cluster ? [applicationBase] : [])],
+          onlyPulled,
+          mirror: platform.settings.IMAGE_MIRROR,
+          path,
+          login: join(environment.DOCKER_CONFIG || join(homedir(), '.docker'), 'config.json'),
+          supply,
+          progress,
+          warn,
+        }),
+      )
+      services = platform.services
+      images = supplied.later
       if (cluster) await writeKindFile(inside, {})
       if (supplied.lacking.length > 0) {
         await settleForStandIns(inside)
-        building = inBackground(report =>
-          buildClusterStandIns({
-            ...supply,
-            report,
-            docker: { host: outsideAddress(namespace), programs: engine.programs },
-            path,
-          }),
-        )
+        const docker = { host: outsideAddress(namespace), programs: engine.programs }
+        ofCluster = allOf(supplied.later)
+          .then(() => buildClusterStandIns({ ...supply, docker, path }))
+          .then(() => 'stand-ins')
+        // whoever waits for it hears of a failure; until somebody does, it must not end the process
+        ofCluster.catch(() => {})
       }
       const parts = [
         supplied.pulled > 0 ? `${counted(supplied.pulled, 'image')} pulled` : '',
         supplied.standIns > 0 ? `${counted(supplied.standIns, 'stand-in')}` : '',
         supplied.present > 0 ? `${supplied.present} there` : '',
+        later().length > 0 ? `later: ${later().join(', ')}` : '',
       ]
       return parts.filter(Boolean).join(', ')
     },
-    async supplyCluster(progress) {
-      building?.watch(progress)
-      return (await building?.done) ?? 'unchanged'
+    later,
+    async supplyNext(progress) {
+      const lacking = later()
+      await during(progress, async () => images?.next())
+      return lacking.filter(name => !later().includes(name)).join(', ')
     },
+    supplyCluster: progress => during(progress, async () => (await ofCluster) ?? 'unchanged'),
     async runWorkflow(words) {
       const { state } = up()
       const command = ['bash', '-c', 'exec "$@" >&2', 'workflow', 'node', 'lib/launch.mjs', ...words]
-      const { exitCode } = await askInside(state, command, { inherit: true })
+      const env = { MACULA_LATER: later().join(',') }
+      const { exitCode } = await askInside(state, command, { inherit: true, env })
       if (exitCode === 0) return
       throw new PlatformError(`\`${words.join(' ')}\` failed inside the sandbox`, {
         hint: 'npm run sandbox -- --keep   # leaves it up to look at',
@@ -151,16 +170,6 @@ export function sandboxOf({
   }
 }
 
-/** Starts long work now and lets somebody watch it later. */
-function inBackground(work: (report: NonNullable<SupplyOptions['report']>) => Promise<void>) {
-  let report: NonNullable<SupplyOptions['report']> = () => {}
-  const done = work(event => report(event)).then(() => 'stand-ins')
-  // whoever waits for it hears of a failure; until somebody does, it must not end the process
-  done.catch(() => {})
-  return {
-    done,
-    watch: (progress: StepProgress) => {
-      report = reportTo(progress)
-    },
-  }
+async function allOf(images: LaterImages): Promise<void> {
+  while (images.names().length > 0) await images.next()
 }

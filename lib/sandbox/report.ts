@@ -1,14 +1,39 @@
 import type { StepProgress } from '../output.ts'
 import type { SupplyEvent } from './cache.ts'
 
-/** Shows what suppliers do beside a step's title; what took longer than a blink gets a line that stays. */
-export function reportTo(progress: StepProgress): (event: SupplyEvent) => void {
+/** What suppliers do, for the steps that watch them one after the other. */
+export interface SupplyReport {
+  report(event: SupplyEvent): void
+  /** Shows it beside the step's title while `action` runs; what took longer than a blink gets a line that stays. */
+  during<T>(progress: StepProgress, action: () => Promise<T>): Promise<T>
+}
+
+/** Remembers what goes on while no step is watching. */
+export function supplyReport(): SupplyReport {
   const busy = new Map<string, string>()
-  return ({ what, state, detail, seconds = 0 }) => {
-    if (state === 'ready') {
-      busy.delete(what)
-      if (seconds >= 1) progress.line(`${what}: ${detail}, ${seconds.toFixed(1)} s`)
-    } else busy.set(what, `${what}: ${detail}`)
-    progress.update([...busy.values()].join('; '))
+  const unsaid: string[] = []
+  let watching: StepProgress | undefined
+  const show = () => {
+    if (watching === undefined) return
+    for (const line of unsaid.splice(0)) watching.line(line)
+    watching.update([...busy.values()].join('; '))
+  }
+  return {
+    report({ what, state, detail, seconds = 0 }) {
+      if (state === 'ready') {
+        busy.delete(what)
+        if (seconds >= 1) unsaid.push(`${what}: ${detail}, ${seconds.toFixed(1)} s`)
+      } else busy.set(what, `${what}: ${detail}`)
+      show()
+    },
+    async during(progress, action) {
+      watching = progress
+      show()
+      try {
+        return await action()
+      } finally {
+        watching = undefined
+      }
+    },
   }
 }

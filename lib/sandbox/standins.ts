@@ -12,18 +12,25 @@ export interface StandInOptions extends SupplyOptions {
 
 export type StandInOutcome = 'unchanged' | 'created' | 'updated'
 
+/** A stand-in on its way. */
+export interface StandIn {
+  outcome: Promise<StandInOutcome>
+  /** A program has to be compiled for it first, which takes minutes. */
+  slow: boolean
+}
+
 /** Label of every stand-in: `real` for a real daemon from another source than the image, `placeholder` for what only answers a health check. */
 export const standInLabel = 'macula.standin'
 
 /**
- * Puts a stand-in into the engine under each of these names: one promise per image, so that whoever waits for one need not wait for all.
+ * Puts a stand-in into the engine under each of these names: one outcome per image, so that whoever waits for one need not wait for all.
  * Quick ones come first, in the catalogue's order. An image that is no stand-in is left alone, and so is a stand-in that its recipe would make
- * again. A promise is rejected with a PlatformError when there is no recipe for the image or it cannot be built; the others go on.
+ * again. An outcome is rejected with a PlatformError when there is no recipe for the image or it cannot be built; the others go on.
  */
 export async function ensureStandIns(
   images: readonly string[],
   options: StandInOptions,
-): Promise<Map<string, Promise<StandInOutcome>>> {
+): Promise<Map<string, StandIn>> {
   await mkdir(options.cacheDir, { recursive: true })
   const catalogue = await imageCatalogue()
   const places = Object.keys(catalogue.images)
@@ -33,13 +40,14 @@ export async function ensureStandIns(
   const builder = createImageBuilder(catalogue, client, options)
   // everything that takes time to look up, before anything is built: what is slow must not start before what is quick
   const present = await Promise.all(wanted.map(image => client.inspect(image)))
-  await Promise.allSettled(wanted.map(image => builder.has(repositoryOf(image))))
-  const results = new Map(
-    wanted.map((image, index) => [image, ensureStandIn(image, present[index], client, builder, options)]),
-  )
+  const slow = await Promise.all(wanted.map(image => builder.compiles(repositoryOf(image)).catch(() => false)))
+  const standIns = wanted.map((image, index) => ({
+    outcome: ensureStandIn(image, present[index], client, builder, options),
+    slow: slow[index] === true,
+  }))
   // also keeps a failure that nobody waits for yet from ending the process
-  void Promise.allSettled(results.values()).then(() => client.close())
-  return results
+  void Promise.allSettled(standIns.map(({ outcome }) => outcome)).then(() => client.close())
+  return new Map(wanted.map((image, index) => [image, standIns[index]!]))
 }
 
 /**
@@ -49,8 +57,7 @@ export async function ensureStandIns(
 export async function ensureNodeImage(options: StandInOptions): Promise<string> {
   const kubernetes = await programRecipe('kubernetes')
   const image = `kindest/node:${'version' in kubernetes ? kubernetes.version : 'latest'}`
-  const results = await ensureStandIns([image], options)
-  await results.get(image)
+  await (await ensureStandIns([image], options)).get(image)?.outcome
   return image
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,7 +22,6 @@ import { storeOf } from '../../lib/sandbox/store.ts'
 import { noSandbox } from '../helpers/sandbox.ts'
 
 const { cacheDir } = placesOf()
-const supply = { cacheDir }
 const store = storeOf(cacheDir, 'bare-tests')
 
 describe('images of a sandbox where a registry answers', { skip: await noSandbox() }, () => {
@@ -40,13 +39,13 @@ describe('images of a sandbox where a registry answers', { skip: await noSandbox
     mirror = `127.0.0.1:${port}/hub`
     const config = `version: 0.1\nstorage: {filesystem: {rootdirectory: ${folder}/data}}\nhttp: {addr: 127.0.0.1:${port}}\n`
     await writeFile(join(folder, 'config.yml'), config)
-    const program = join(await ensureProgram('registry', supply), 'registry')
+    const program = join(await ensureProgram('registry', { cacheDir }), 'registry')
     registry = spawn(program, ['serve', join(folder, 'config.yml')], {
       stdio: 'ignore',
       env: { OTEL_TRACES_EXPORTER: 'none' },
     })
     await untilListening(port)
-    const programs = await enginePrograms(supply)
+    const programs = await enginePrograms({ cacheDir })
     namespace = await startNamespace(store, [store.folder])
     engine = { store, programs, environment: engineEnvironment(programs, process.env.PATH ?? '') }
     await startEngine(namespace, engine)
@@ -83,6 +82,7 @@ describe('images of a sandbox where a registry answers', { skip: await noSandbox
       (await run(['sysctl', 'net.ipv4.ip_forward'])).stdout,
     ]
     const before = await machine()
+    const supplied = async (images: string[]) => (({ later: _, ...counts }) => counts)(await supply(images))
     const first = await supplied(['published:1'])
     assert.deepEqual(first, { present: 0, pulled: 1, standIns: 0, lacking: [] })
     assert.deepEqual(await supplied(['published:1']), { present: 1, pulled: 0, standIns: 0, lacking: [] })
@@ -98,10 +98,32 @@ describe('images of a sandbox where a registry answers', { skip: await noSandbox
   })
 
   it('says which image neither a registry nor a recipe has', async () => {
-    await assert.rejects(supplied(['nowhere/to-be-found:1']), /There is no stand-in for the image nowhere\/to-be-found/)
+    await assert.rejects(supply(['nowhere/to-be-found:1']), /There is no stand-in for the image nowhere\/to-be-found/)
   })
 
-  function supplied(images: readonly string[]) {
+  it('does not wait for an image whose program has to be compiled first', async () => {
+    const [nginx, tempo] = ['nginx:1.30.4-alpine', 'grafana/tempo:3.0.3'] as const
+    await supply([nginx])
+    await ask(
+      commandInside(namespace.init, ['bash', '-c', 'docker image rm --force $(docker images -q grafana/tempo)']),
+      {
+        env: engine.environment,
+      },
+    )
+    // a cache in which all but one program are built
+    const emptier = join(folder, 'cache')
+    await mkdir(join(emptier, 'built'), { recursive: true })
+    for (const name of await readdir(join(cacheDir, 'built')))
+      if (!name.startsWith('placeholder-')) await symlink(join(cacheDir, 'built', name), join(emptier, 'built', name))
+    const { later } = await supply([nginx, tempo], emptier)
+    assert.deepEqual(later.names(), [tempo])
+    await docker('image', 'inspect', nginx)
+    await later.next()
+    assert.deepEqual(later.names(), [])
+    await docker('image', 'inspect', tempo)
+  })
+
+  function supply(images: readonly string[], from = cacheDir) {
     const progress = { update: () => {}, line: () => {} }
     const path = process.env.PATH ?? ''
     return supplyImages(namespace, engine, {
@@ -109,7 +131,7 @@ describe('images of a sandbox where a registry answers', { skip: await noSandbox
       mirror,
       path,
       login: '/nowhere',
-      supply,
+      supply: { cacheDir: from },
       progress,
       warn: text => process.stderr.write(`${text}\n`),
     })

@@ -20,17 +20,18 @@ describe('the stack in a sandbox', { skip: reason }, () => {
       env: { MACULA_LOCAL_COMPOSE: '/run/macula/docker-compose.local.yml' },
     })
     await sandbox.exec('cat > /run/macula/docker-compose.local.yml', { input: localService })
-    await start()
+    await start({ MACULA_LATER: 'loki,powerdns-db' })
   })
   after(() => sandbox?.end())
 
-  async function start(): Promise<void> {
+  async function start(env: Record<string, string> = {}): Promise<void> {
     const { exitCode, stderr } = await sandbox.exec(
       'for task in configure start-infrastructure setup-dnsmasq setup-observability-routing setup-data-routing; do node lib/launch.mjs $task --yes || exit; done',
-      { env: { CI: '1' } },
+      { env: { CI: '1', ...env } },
     )
     assert.equal(exitCode, 0, stderr)
   }
+  const running = async () => (await text("docker ps --format '{{.Names}} {{.ID}}' | sort")).split('\n')
 
   async function text(script: string): Promise<string> {
     return (await sandbox.exec(script)).stdout.trim()
@@ -46,6 +47,21 @@ describe('the stack in a sandbox', { skip: reason }, () => {
     }
     return ''
   }
+
+  it('is of use before the last images are there, and takes in what comes without touching the rest', async () => {
+    const early = await running()
+    const names = early.map(line => line.split(' ')[0])
+    assert.ok(names.includes('macula-grafana') && names.includes('macula-talker'), early.join())
+    // what depends on one of them waits with it
+    for (const name of ['loki', 'powerdns-db', 'powerdns']) assert.ok(!names.includes(`macula-${name}`), name)
+    await start()
+    const all = await running()
+    assert.equal(all.length, early.length + 3)
+    assert.deepEqual(
+      early.filter(line => !all.includes(line)),
+      [],
+    )
+  })
 
   it("takes what containers print to Loki, a user's own service's too", async () => {
     assert.match(await linesOf('registry'), /debug server listening/)

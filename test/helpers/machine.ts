@@ -119,7 +119,8 @@ function machineIn(engine: MachineEngine, kind: MachineKind): Machine {
     },
     async supplyImages(images) {
       const options = { ...engine.supply, docker: engine.address, path: process.env.PATH ?? '' }
-      await Promise.all((await ensureStandIns(images, options)).values())
+      const standIns = [...(await ensureStandIns(images, options)).values()]
+      await Promise.all(standIns.map(({ outcome }) => outcome))
       const script = 'set -o pipefail; docker save "$@" | docker exec --interactive machine docker load --quiet'
       await docker(['bash', '-c', script, 'load', ...images])
     },

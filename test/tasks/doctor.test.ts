@@ -1,60 +1,26 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { root } from '../../lib/env.ts'
-import { exampleSettings } from '../helpers/platform.ts'
+import { type StubbedTasks, stubbedTasks, workingDocker } from '../helpers/stub-docker.ts'
 
-const stoppedDocker = `#!/bin/sh
-case "$*" in
+const stoppedDocker = `
   'compose version --short') echo 5.6.0;;
   compose*) cat;;
-  *) echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?' >&2; exit 1;;
-esac
-`
-const workingDocker = `#!/bin/sh
-case "$*" in
-  version*) echo 29.10.0;;
-  'compose version --short') echo 5.6.0;;
-  compose*) cat;;
-esac
-`
-const refusingDocker = `#!/bin/sh
-echo 'permission denied while trying to connect to the docker API at unix:///var/run/docker.sock' >&2
-exit 1
-`
+  *) echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?' >&2; exit 1;;`
+const refusingDocker = `
+  *) echo 'permission denied while trying to connect to the docker API at unix:///var/run/docker.sock' >&2; exit 1;;`
 
 describe('task doctor', () => {
-  let folder: string
+  let tasks: StubbedTasks
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'macula-doctor-'))
-    // addresses that nobody else on this machine uses
-    const settings = await exampleSettings({
-      MACULA_LOOPBACK: '127.77.0.1',
-      MACULA_SUBNET: '10.231.0.0/16',
-      CLUSTER: 'kind',
-    })
-    const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}`)
-    await writeFile(join(folder, '.env'), lines.join('\n'))
+    tasks = await stubbedTasks({ CLUSTER: 'kind' })
   })
-  after(() => rm(folder, { recursive: true }))
+  after(() => tasks.remove())
 
   async function doctor(docker: string, ...words: string[]) {
-    await writeFile(join(folder, 'docker'), docker, { mode: 0o755 })
-    return spawnSync(process.execPath, ['lib/launch.mjs', 'doctor', ...words], {
-      cwd: root,
-      encoding: 'utf8',
-      env: {
-        ...process.env,
-        PATH: `${folder}:${process.env.PATH}`,
-        MACULA_ENV_FILE: join(folder, '.env'),
-        MACULA_STATE_DIR: join(folder, 'state'),
-        MACULA_LOCAL_COMPOSE: join(folder, 'none.yml'),
-      },
-    })
+    await tasks.docker(docker)
+    return tasks.task('doctor', ...words)
   }
   const findingsOf = (stdout: string) =>
     JSON.parse(stdout).findings as { check: string; state: string; detail: string; hint: string | null }[]
@@ -100,12 +66,8 @@ describe('task doctor', () => {
   })
 
   it('reports wrong settings as bad input, before it looks at anything', async () => {
-    await writeFile(join(folder, 'bad.env'), 'REGISTRY_PORT=99999\nGRAFANA=x\n')
-    const { status, stderr, stdout } = spawnSync(process.execPath, ['lib/launch.mjs', 'doctor', '--json'], {
-      cwd: root,
-      encoding: 'utf8',
-      env: { ...process.env, MACULA_ENV_FILE: join(folder, 'bad.env') },
-    })
+    await writeFile(tasks.envFile, 'REGISTRY_PORT=99999\nGRAFANA=x\n')
+    const { status, stderr, stdout } = await doctor(workingDocker, '--json')
     assert.equal(status, 2)
     assert.equal(stdout, '')
     assert.match(stderr, /REGISTRY_PORT: 99999 should be a port/)
