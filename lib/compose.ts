@@ -1,10 +1,10 @@
-import { access } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import type { ComposeFile, ComposeService } from './catalogue.ts'
 import type { Places } from './env.ts'
 import { PlatformError } from './errors.ts'
 import { type RunOptions, run } from './exec.ts'
+import { exists } from './files.ts'
 import type { Platform } from './platform.ts'
 import { hashOf, type RenderedFile } from './render.ts'
 
@@ -33,21 +33,24 @@ export async function requireRenderedFiles({ places }: Platform): Promise<void> 
 }
 
 /** Whether the compose file has been rendered, as it is before anything is started. */
-export async function hasRenderedFiles(places: Places): Promise<boolean> {
-  return access(renderedFile(places)).then(
-    () => true,
-    () => false,
-  )
+export function hasRenderedFiles(places: Places): Promise<boolean> {
+  return exists(renderedFile(places))
 }
 
 function renderedFile({ stateDir }: Places): string {
   return join(stateDir, fileNames[0])
 }
 
+/** What commands that build images are given, so that what Docker notes of each build lies in our state folder, and not in the user's own. */
+export function buildEnvironment({ stateDir }: Pick<Places, 'stateDir'>): Record<string, string> {
+  return { BUILDX_CONFIG: join(stateDir, 'buildx') }
+}
+
 /** Runs `docker compose …` on the rendered files; they must have been written. */
 export function compose(platform: Platform, words: readonly string[], options: RunOptions = {}) {
   const own = composeOptions(platform)
-  return run(['docker', 'compose', ...words], { ...options, cwd: own.cwd, env: { ...own.env, ...options.env } })
+  const env = { ...own.env, ...buildEnvironment(platform.places), ...options.env }
+  return run(['docker', 'compose', ...words], { ...options, cwd: own.cwd, env })
 }
 
 /**

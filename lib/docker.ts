@@ -1,6 +1,7 @@
 import { projectName } from './compose.ts'
 import { PlatformError } from './errors.ts'
 import { ask, lastLines, type Runner } from './exec.ts'
+import { systemdRuns } from './systemd.ts'
 
 /** How true the image is in whose name a container runs: a stand-in runs the real program, a placeholder answers its health path only. */
 export type StandIn = 'real' | 'placeholder'
@@ -135,11 +136,17 @@ export const engineTimeoutMs = 30_000
 async function docker(asker: Runner, words: readonly string[]) {
   const result = await asker(['docker', ...words], { timeoutMs: engineTimeoutMs })
   if (result.exitCode === 0) return result
-  throw engineError(result.stderr)
+  throw engineError(result.stderr, { platform: process.platform, systemd: await systemdRuns() })
+}
+
+/** What decides on how an engine is started. */
+interface EngineMachine {
+  platform: NodeJS.Platform
+  systemd: boolean
 }
 
 /** The error for an engine that cannot be asked, from what the client said. */
-export function engineError(stderr: string): PlatformError {
+export function engineError(stderr: string, machine: EngineMachine): PlatformError {
   const why = lastLines(stderr, 3)
   if (/permission denied/i.test(stderr)) {
     return new PlatformError('This user may not use Docker', {
@@ -148,10 +155,20 @@ export function engineError(stderr: string): PlatformError {
     })
   }
   if (/cannot connect|is the docker daemon running|connection refused|no such file/i.test(stderr)) {
-    return new PlatformError('Docker is not running', {
-      why,
-      hint: process.platform === 'darwin' ? 'Start Docker Desktop' : 'sudo systemctl start docker',
-    })
+    const address = /(?:unix|npipe|tcp|ssh|https?):\/\/[^\s;,"]*[^\s;,".]/.exec(stderr)?.[0] ?? ''
+    return new PlatformError('Docker is not running', { why, hint: howToStart(address, machine) })
   }
   return new PlatformError('Docker does not answer', { why, hint: 'task doctor' })
+}
+
+// The address that the client tried tells which engine it was: one of the machine, of its user, or somewhere else.
+function howToStart(address: string, { platform, systemd }: EngineMachine): string {
+  const orAnother = 'docker context ls   # lists the engines you have; `docker context use NAME` chooses one'
+  if (address.includes('/.colima/')) return 'colima start'
+  if (address.includes('/.docker/desktop/')) return `systemctl --user start docker-desktop\n${orAnother}`
+  if (platform === 'darwin' || address.startsWith('npipe:')) return `Start Docker Desktop\n${orAnother}`
+  if (/^unix:\/\/\/(run\/user|home)\//.test(address)) return `systemctl --user start docker\n${orAnother}`
+  if (address !== '' && !address.startsWith('unix:'))
+    return `Start the engine at ${address}, or choose another:\n${orAnother}`
+  return systemd ? 'sudo systemctl start docker' : 'sudo service docker start'
 }

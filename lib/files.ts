@@ -1,4 +1,4 @@
-import { lstat, readFile, readlink } from 'node:fs/promises'
+import { lstat, readFile, readlink, stat } from 'node:fs/promises'
 import { messageOf, PlatformError } from './errors.ts'
 import { failure } from './exec.ts'
 import type { Privilege } from './privilege.ts'
@@ -20,6 +20,20 @@ export type PathState =
   | { kind: 'link'; target: string }
   | { kind: 'directory' }
   | { kind: 'other' }
+
+/** Whether something is there; a link that leads nowhere is not. */
+export async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  )
+}
+
+/** The first of several paths that is there; undefined for none. */
+export async function firstThatExists(paths: readonly string[]): Promise<string | undefined> {
+  for (const path of paths) if (await exists(path)) return path
+  return undefined
+}
 
 /** What stands at a path now, links not followed. Throws where it may not be read. */
 export async function stateOf(path: string): Promise<PathState> {

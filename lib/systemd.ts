@@ -1,5 +1,5 @@
-import { stat } from 'node:fs/promises'
 import { ask } from './exec.ts'
+import { exists } from './files.ts'
 
 export interface UnitState {
   /** Starts with the machine. */
@@ -10,10 +10,7 @@ export interface UnitState {
 
 /** Whether this machine was booted by systemd; its own rule for telling (sd_booted). */
 export async function systemdRuns(): Promise<boolean> {
-  return stat('/run/systemd/system').then(
-    () => true,
-    () => false,
-  )
+  return exists('/run/systemd/system')
 }
 
 /** State of a unit; one that does not exist is neither enabled nor active. */

@@ -1,3 +1,4 @@
+import { buildEnvironment } from '../compose.ts'
 import { messageOf, PlatformError } from '../errors.ts'
 import { ask } from '../exec.ts'
 import type { Platform } from '../platform.ts'
@@ -33,15 +34,8 @@ export async function digestOf(platform: Platform, repository: string, tag: stri
   if (!repository.startsWith(`${own}/`)) {
     // somebody else's registry may want a login, which Docker knows and we do not
     const format = '{{.Manifest.Digest}}'
-    const { exitCode, stdout } = await ask([
-      'docker',
-      'buildx',
-      'imagetools',
-      'inspect',
-      '--format',
-      format,
-      `${repository}:${tag}`,
-    ])
+    const command = ['docker', 'buildx', 'imagetools', 'inspect', '--format', format, `${repository}:${tag}`]
+    const { exitCode, stdout } = await ask(command, { env: buildEnvironment(platform.places) })
     return exitCode === 0 ? stdout.trim() : undefined
   }
   const path = repository.slice(own.length + 1)

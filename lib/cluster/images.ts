@@ -1,5 +1,6 @@
 import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { buildEnvironment } from '../compose.ts'
 import { root, type Settings } from '../env.ts'
 import { badInput, PlatformError, type Problem } from '../errors.ts'
 import { ask, lastLines, type Result, run } from '../exec.ts'
@@ -127,7 +128,7 @@ async function build(platform: Platform, application: string, folder: string, re
     ...['docker', 'build', '--progress', 'plain', '--provenance=false', '--iidfile', idFile],
     ...['--tag', `${repository}:dev`, folder],
   ]
-  const result = await ask(command, { env: { DOCKER_BUILDKIT: '1' } })
+  const result = await ask(command, { env: { DOCKER_BUILDKIT: '1', ...buildEnvironment(platform.places) } })
   await writeIfChanged(logFile, result.stdout + result.stderr)
   if (result.exitCode !== 0) throw buildFailure(application, folder, result, logFile)
   const id = (await readFile(idFile, 'utf8')).trim()

@@ -1,8 +1,9 @@
-import { access, mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parse } from 'yaml'
 import { PlatformError } from '../errors.ts'
 import { ask, lastLines, run } from '../exec.ts'
+import { exists } from '../files.ts'
 import type { Platform } from '../platform.ts'
 import { describeHolder, hintToFree, holdersOf, listeners } from '../ports.ts'
 import { writeIfChanged } from '../render.ts'
@@ -215,10 +216,7 @@ function unfinishedMark(platform: Platform): string {
 }
 
 async function isUnfinished(platform: Platform): Promise<boolean> {
-  return access(unfinishedMark(platform)).then(
-    () => true,
-    () => false,
-  )
+  return exists(unfinishedMark(platform))
 }
 
 /** Lines about the cluster itself, for a person: server version and nodes. */

@@ -1,7 +1,8 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Places } from '../env.ts'
 import { ask } from '../exec.ts'
+import { exists } from '../files.ts'
 
 /** The network that kind makes for the nodes of all its clusters, and never removes. */
 const network = 'kind'
@@ -15,10 +16,7 @@ export async function rememberNetwork(places: Pick<Places, 'stateDir'>): Promise
 
 /** Removes kind's network where it came with our cluster and no other cluster is on it. */
 export async function removeNetwork(places: Pick<Places, 'stateDir'>): Promise<'unchanged' | 'removed'> {
-  const ours = await readFile(mark(places)).then(
-    () => true,
-    () => false,
-  )
+  const ours = await exists(mark(places))
   // the engine refuses while somebody uses it, which is the answer we want
   if (!ours || (await ask(['docker', 'network', 'rm', network])).exitCode !== 0) return 'unchanged'
   await rm(mark(places), { force: true })

@@ -1,7 +1,7 @@
-import { access } from 'node:fs/promises'
 import type { Settings } from '../env.ts'
 import { PlatformError } from '../errors.ts'
 import { ask, type Runner } from '../exec.ts'
+import { firstThatExists } from '../files.ts'
 import { systemdRuns } from '../systemd.ts'
 import type { EngineName } from './engine.ts'
 
@@ -23,7 +23,7 @@ export interface RoutingMachine {
 export async function inspectMachine(asker: Runner = ask): Promise<RoutingMachine> {
   const [systemd, proxy, containersReachable] = await Promise.all([
     systemdRuns(),
-    findProxy(),
+    firstThatExists(systemdFolders.map(folder => `${folder}/systemd-socket-proxyd`)),
     reachesContainers(asker),
   ])
   return { platform: process.platform, systemd, proxy, containersReachable }
@@ -59,20 +59,6 @@ export function chooseEngine(routing: Settings['ROUTING'], machine: RoutingMachi
 
 function unusable(routing: string, why: string): PlatformError {
   return new PlatformError(`ROUTING=${routing} cannot work on this machine`, { why, hint: 'Set ROUTING=auto in .env' })
-}
-
-async function findProxy(): Promise<string | undefined> {
-  for (const folder of systemdFolders) {
-    const path = `${folder}/systemd-socket-proxyd`
-    if (
-      await access(path).then(
-        () => true,
-        () => false,
-      )
-    )
-      return path
-  }
-  return undefined
 }
 
 // An engine that does not answer is no reason to choose another way: doctor and start-infrastructure complain about that.

@@ -1,6 +1,8 @@
-import { access, readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ask } from '../exec.ts'
+import { exists } from '../files.ts'
+import { programPath } from '../host.ts'
 import type { Outcome } from '../journal.ts'
 import type { Route } from '../platform.ts'
 import { type OpenJournal, type RouteChange, type RouteEngine, sameListen, sameRoute, scopeOf } from './engine.ts'
@@ -32,14 +34,16 @@ export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): Rou
     if (routes.length === 0) return []
     for (const scope of new Set([bootScope, ...routes.map(({ group }) => scopeOf(group))]))
       await openJournal(scope).afterUndo(reload)
-    const { target, stack } = await bootUnits(boot)
+    const ip = await programPath('ip')
+    const { target, stack, network } = await bootUnits(boot, ip ?? '')
     // An engine that systemd does not start (rootless, Podman) is nothing that a unit of ours could wait for, and before the first
     // start of the containers there is nothing to bring up.
-    const shared =
-      (await unitExists('docker.service')) && (await isThere(join(boot.stateDir, 'docker-compose.yml')))
-        ? [target, stack]
-        : [target]
-    let changed = (await write(bootScope, shared)) !== 'unchanged'
+    const startsStack =
+      (await unitExists('docker.service')) && (await exists(join(boot.stateDir, 'docker-compose.yml')))
+    const guards = ip === undefined ? [] : [network]
+    const guarded = await write(bootScope, guards)
+    const shared = startsStack ? [target, stack] : [target]
+    let changed = (await write(bootScope, shared)) !== 'unchanged' || guarded !== 'unchanged'
     const before = await installedRoutes()
     // the same address under another name: two socket units cannot share it
     const renamed = before.filter(held =>
@@ -54,7 +58,9 @@ export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): Rou
       changes.push({ route, outcome })
     }
     if (changed) await systemctl('daemon-reload')
-    for (const { name } of shared) await openJournal(bootScope).enableUnit(name)
+    for (const { name } of [...shared, ...guards]) await openJournal(bootScope).enableUnit(name)
+    // its start takes away what it did for a network that the settings do not name any more
+    if (guarded === 'updated') await systemctl('restart', network.name)
     for (const change of changes) {
       const held = before.find(other => unitName(other) === unitName(change.route))
       const activated = await activate(change, held)
@@ -99,13 +105,6 @@ export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): Rou
   }
 
   return { name: 'systemd', installed: installedRoutes, apply, remove }
-}
-
-function isThere(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  )
 }
 
 async function unitExists(name: string): Promise<boolean> {

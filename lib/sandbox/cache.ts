@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdir, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { PlatformError } from '../errors.ts'
+import { exists } from '../files.ts'
 
 /** What a supplier of programs or images tells its caller while it works. */
 export interface SupplyEvent {
@@ -144,11 +145,4 @@ async function lock(file: string, onlyIfFree: boolean): Promise<(() => void) | u
     createInterface(child.stdout).once('line', () => resolve(true))
   })
   return held ? () => child.stdin.end() : undefined
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  )
 }

@@ -1,8 +1,9 @@
-import { access, readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { placesOf } from '../../lib/env.ts'
 import { messageOf } from '../../lib/errors.ts'
 import { ask } from '../../lib/exec.ts'
+import { firstThatExists } from '../../lib/files.ts'
 import { ensureBuilt } from '../../lib/sandbox/cache.ts'
 import { type DebianPackage, unpackPackages } from '../../lib/sandbox/debian.ts'
 
@@ -73,17 +74,4 @@ async function libraryFolders(folder: string): Promise<string> {
 async function onPath(program: string): Promise<string | undefined> {
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin']
   return firstThatExists(folders.map(folder => join(folder, program)))
-}
-
-async function firstThatExists(paths: readonly string[]): Promise<string | undefined> {
-  for (const path of paths) {
-    if (
-      await access(path).then(
-        () => true,
-        () => false,
-      )
-    )
-      return path
-  }
-  return undefined
 }

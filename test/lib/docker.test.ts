@@ -99,10 +99,37 @@ describe('asking the engine', () => {
   })
 
   it('tells a missing right from an engine that is down', () => {
-    assert.equal(
-      engineError('permission denied while trying to connect to the Docker daemon socket').message,
-      'This user may not use Docker',
+    const messageFor = (stderr: string) => engineError(stderr, { platform: 'linux', systemd: true }).message
+    const refused = 'permission denied while trying to connect to the Docker daemon socket'
+    assert.equal(messageFor(refused), 'This user may not use Docker')
+    assert.equal(messageFor('something new'), 'Docker does not answer')
+  })
+
+  it('says how to start just the engine that does not run', () => {
+    const linux = { platform: 'linux', systemd: true } as const
+    const hint = (address: string, machine: Parameters<typeof engineError>[1] = linux) => [
+      engineError(`Cannot connect to the Docker daemon at ${address}. Is the docker daemon running?`, machine).hint,
+      engineError(
+        `failed to connect to the docker API at ${address}; check if the path is correct and if the daemon is running: dial: connect: no such file or directory`,
+        machine,
+      ).hint,
+    ]
+    const both = (text: RegExp, [old = '', now = '']: (string | undefined)[]) => {
+      assert.equal(old, now)
+      assert.match(now, text)
+    }
+    both(/^sudo systemctl start docker$/, hint('unix:///var/run/docker.sock'))
+    both(/^sudo service docker start$/, hint('unix:///var/run/docker.sock', { ...linux, systemd: false }))
+    both(/^systemctl --user start docker\ndocker context ls/, hint('unix:///run/user/1000/docker.sock'))
+    both(/^systemctl --user start docker-desktop\n/, hint('unix:///home/jane/.docker/desktop/docker.sock'))
+    both(/^Start the engine at tcp:\/\/10\.0\.0\.7:2375, or/, hint('tcp://10.0.0.7:2375'))
+    both(
+      /^Start Docker Desktop\n/,
+      hint('unix:///Users/jane/.docker/run/docker.sock', { platform: 'darwin', systemd: false }),
     )
-    assert.equal(engineError('something new').message, 'Docker does not answer')
+    both(
+      /^colima start$/,
+      hint('unix:///Users/jane/.colima/default/docker.sock', { platform: 'darwin', systemd: false }),
+    )
   })
 })

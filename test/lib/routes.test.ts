@@ -200,6 +200,7 @@ describe('units of systemd', () => {
     root: '/home/a b/50% macula',
     stateDir: '/home/a b/50% macula/.macula',
     environment: { COMPOSE_PROJECT_NAME: 'macula' },
+    network: '172.23.0.0/16',
   }
 
   it('hold the address, forward to the target, and tell which route they are', async () => {
@@ -218,7 +219,7 @@ describe('units of systemd', () => {
   })
 
   it('start the containers of this checkout at boot, wherever it lies', async () => {
-    const { target, stack } = await bootUnits(boot)
+    const { target, stack } = await bootUnits(boot, '/bin/true')
     assert.match(target.content, /^Documentation=file:\/\/\/home\/a%%20b\/50%%25%%20macula\/README\.md$/m)
     assert.match(stack.content, /^WorkingDirectory=\/home\/a b\/50%% macula\/\.macula$/m)
     assert.match(stack.content, /^Environment="COMPOSE_PROJECT_NAME=macula"$/m)
@@ -233,7 +234,7 @@ describe('units of systemd', () => {
       ...Object.values(
         await routeUnits({ ...route('ingress', 80), target: { ip: '127.0.0.1', port: 8080 } }, '/bin/true'),
       ),
-      ...Object.values(await bootUnits(boot)),
+      ...Object.values(await bootUnits(boot, '/bin/true')),
       // what ours wait for; this machine need not have it
       { name: 'docker.service', content: '[Service]\nExecStart=/bin/true\n' },
     ]

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { root } from '../../lib/env.ts'
 import { ask, run } from '../../lib/exec.ts'
+import { exists } from '../../lib/files.ts'
 import { openJournal } from '../../lib/journal.ts'
 
 /** Stands for docker: knows two containers, a network, a volume and a cluster node, and writes down what it is told to do. */
@@ -52,11 +53,7 @@ describe('teardown', () => {
     return { status, stdout, stderr }
   }
   const told = async () => (await readFile(join(folder, 'log'), 'utf8').catch(() => '')).trimEnd().split('\n')
-  const exists = (name: string) =>
-    stat(join(folder, name)).then(
-      () => true,
-      () => false,
-    )
+  const isThere = (name: string) => exists(join(folder, name))
 
   it('removes cluster, containers and network, keeps data and settings, and needs no usable settings', async () => {
     await writeFile(join(folder, 'state', 'kubeconfig'), 'current-context: kind-macula\n')
@@ -70,7 +67,7 @@ describe('teardown', () => {
     ])
     assert.match(stderr, /volume macula_grafana: kept \(--volumes deletes it\)/)
     assert.match(stderr, /This machine is as it was, but for the data volumes/)
-    assert.deepEqual([await exists('state'), await exists('env')], [false, true])
+    assert.deepEqual([await isThere('state'), await exists('env')], [false, true])
   })
 
   it('removes a cluster whose making was broken off', async () => {
@@ -89,7 +86,7 @@ describe('teardown', () => {
   it('deletes data with --volumes and settings with --purge', async () => {
     assert.equal(teardown(['--yes', '--volumes', '--purge']).status, 0)
     assert.ok((await told()).includes('volume rm macula_grafana'))
-    assert.equal(await exists('env'), false)
+    assert.equal(await isThere('env'), false)
   })
 
   it('only tells with --dry-run, on stdout', async () => {
@@ -139,6 +136,6 @@ describe('teardown', () => {
     assert.equal(status, 1)
     assert.match(stderr, /has active endpoints/)
     assert.equal(await readFile(path, 'utf8'), 'before')
-    assert.equal(await exists('state'), true)
+    assert.equal(await isThere('state'), true)
   })
 })
