@@ -77,7 +77,7 @@ export function parseNetworks(json: string): { networks: UsedNetwork[]; ownBridg
   }
 }
 
-/** Reads /proc/net/route; the default route and our own bridge (or, for `br-`, all of Docker's) do not count. */
+/** Reads /proc/net/route; the default route, those that lead nowhere and our own bridge (or, for `br-`, all of Docker's) do not count. */
 export function parseRoutes(text: string, ownBridge: string | undefined): UsedNetwork[] {
   const isOwn = (device: string) => device === ownBridge || (ownBridge === 'br-' && /^br-[0-9a-f]{12}$/.test(device))
   return text
@@ -85,7 +85,7 @@ export function parseRoutes(text: string, ownBridge: string | undefined): UsedNe
     .slice(1)
     .flatMap(line => {
       const [device = '', destination = '', , , , , , mask = ''] = line.split('\t')
-      if (device === '' || isOwn(device) || mask.trim() === '00000000') return []
+      if (device === '' || device === '*' || isOwn(device) || mask.trim() === '00000000') return []
       const length = [...Number.parseInt(mask, 16).toString(2)].filter(bit => bit === '1').length
       const octets = (destination.match(/../g) ?? []).reverse().map(byte => Number.parseInt(byte, 16))
       return [{ subnet: `${octets.join('.')}/${length}`, by: `route on ${device}` }]

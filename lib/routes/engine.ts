@@ -46,6 +46,18 @@ export function routeName({ service, listen }: Route): string {
   return `route-${service}-${listen.port}`
 }
 
+/** A route from the words that a unit or a command line carries for it: group, service, listening IP and port, target's IP and port. */
+export function routeOfWords(words: readonly (string | undefined)[]): Route | undefined {
+  const [group, service, listenIp, listenPort, targetIp, targetPort] = words
+  if (!group || !service || !listenIp || !targetIp) return undefined
+  return {
+    group,
+    service,
+    listen: { ip: listenIp, port: Number(listenPort) },
+    target: { ip: targetIp, port: Number(targetPort) },
+  }
+}
+
 /** Journal scope of a group of routes, or of one of them. */
 export function scopeOf(group: string, route?: Route): string {
   return route === undefined ? `routes/${group}` : `routes/${group}/${routeName(route)}`

@@ -47,7 +47,13 @@ export function openRouting(
     publishEngine(platform),
     // without systemd, units in /etc are files that nobody reads: a sandbox sees those of its host
     ...(machine.systemd
-      ? [systemdEngine({ openJournal: open, proxy: machine.proxy ?? '', boot: { root, stateDir, environment, network: platform.settings.MACULA_SUBNET } })]
+      ? [
+          systemdEngine({
+            openJournal: open,
+            proxy: machine.proxy ?? '',
+            boot: { root, stateDir, environment, network: platform.settings.MACULA_SUBNET },
+          }),
+        ]
       : []),
   ]
   const [chosen, others] = [

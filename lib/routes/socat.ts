@@ -11,6 +11,7 @@ import {
   type RouteChange,
   type RouteEngine,
   routeName,
+  routeOfWords,
   sameListen,
   sameRoute,
   scopeOf,
@@ -18,8 +19,8 @@ import {
 
 /** socat has one process per connection; this many at once are far more than a developer's machine makes, and no danger to it; as many may wait to be accepted (socat's own 5 make a busy page wait). */
 const maxConnections = 1000
-/** A container that is gone answers with nothing at all, and a client should hear so soon. */
-const connectTimeoutSeconds = 3
+/** A container that is gone answers with nothing at all, and a client should hear so soon; one that is there answers within a millisecond. */
+const connectTimeoutSeconds = 1
 /** How long the other direction stays open when one side has said all it has to say; socat's own 0.5 s cuts slow answers off. */
 const halfClosedSeconds = 60
 
@@ -49,13 +50,7 @@ export function routeOfSocat(command: readonly string[]): Route | undefined {
   const [, group, service] = /^-lpmacula:([^:]+):([^:]+)$/.exec(command[2]!) ?? []
   const [, listenPort, listenIp] = /^TCP4-LISTEN:(\d+),bind=([\d.]+),/.exec(command[3]!) ?? []
   const [, targetIp, targetPort] = /^TCP4:([\d.]+):(\d+)/.exec(command[4]!) ?? []
-  if (!group || !service || !listenIp || !targetIp) return undefined
-  return {
-    group,
-    service,
-    listen: { ip: listenIp, port: Number(listenPort) },
-    target: { ip: targetIp, port: Number(targetPort) },
-  }
+  return routeOfWords([group, service, listenIp, listenPort, targetIp, targetPort])
 }
 
 /** Routes as detached socat processes: they outlive the task and the terminal, but not a reboot. */

@@ -1,6 +1,6 @@
 import type { Route } from '../platform.ts'
 import { fillTemplate, readTemplate } from '../render.ts'
-import { addressText, routeName } from './engine.ts'
+import { addressText, routeName, routeOfWords } from './engine.ts'
 
 /** A systemd unit: its file name and text. */
 export interface Unit {
@@ -59,15 +59,7 @@ function giveUpQuickly(ip: string): string {
 
 /** The route that a socket unit of ours was rendered for; undefined for any other text. */
 export function routeOfUnit(text: string): Route | undefined {
-  const [, group, service, listenIp, listenPort, targetIp, targetPort] =
-    /^Route=(\S+) (\S+) ([\d.]+):(\d+) ([\d.]+):(\d+)$/m.exec(text) ?? []
-  if (!group || !service || !listenIp || !targetIp) return undefined
-  return {
-    group,
-    service,
-    listen: { ip: listenIp, port: Number(listenPort) },
-    target: { ip: targetIp, port: Number(targetPort) },
-  }
+  return routeOfWords(/^Route=(\S+) (\S+) ([\d.]+):(\d+) ([\d.]+):(\d+)$/m.exec(text)?.slice(1) ?? [])
 }
 
 /** What the boot units need to know of this checkout. */

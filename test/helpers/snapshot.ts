@@ -33,6 +33,7 @@ dpkg-query -W -f 'package \${Package}\t\${db:Status-Abbrev}\${Version}\n'
 apt-mark showmanual | awk '{ print "asked-for package " $1 "\tyes" }'
 ip -o link show | awk '{ sub(/@.*/, "", $2); print "interface " $2 "\tthere" }'
 ip -o -4 address show | awk '{ print "address " $2 " " $4 "\tthere" }'
+ip -4 route show | awk '{ sub(/ linkdown/, ""); print "route " $0 "\tthere" }'
 ! command -v resolvectl >/dev/null || { resolvectl dns; resolvectl domain; } |
   awk '{ sub(/^Link [0-9]+ /, ""); name = $1; $1 = ""; print "resolved " name " " (seen[name]++ ? "domains" : "servers") "\t" $0 }'
 # Docker's own resolver has another port at every start of the container

@@ -202,12 +202,13 @@ describe('the check of the subnet', () => {
     assert.match(clash.hint ?? '', /^Set MACULA_SUBNET=10\.101\.0\.0\/16 in \.env$/)
   })
 
-  it('reads routes, without the default one and our own bridge', () => {
+  it('reads routes, without the default one, our own bridge, and those that lead nowhere', () => {
     const text = `Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask
 eth0\t00000000\t0100000A\t0003\t0\t0\t0\t00000000
 eth0\t0000000A\t00000000\t0001\t0\t0\t0\t00FFFFFF
 br-abcdef012345\t000017AC\t00000000\t0001\t0\t0\t0\t0000FFFF
 tun0\t000010AC\t00000000\t0001\t0\t0\t0\t0000F0FF
+*\t000017AC\t00000000\t0201\t0\t0\t4294967295\t0000FFFF
 `
     const { ownBridge } = parseNetworks(JSON.stringify([network('macula-infra', '172.23.0.0/16')]))
     assert.deepEqual(parseRoutes(text, ownBridge), [

@@ -214,16 +214,19 @@ describe('units of systemd', () => {
       /^ExecStart=\/usr\/lib\/systemd\/systemd-socket-proxyd --connections-max=4096 172\.23\.0\.31:5432$/m,
     )
     assert.match(service.content, /^IPAddressAllow=localhost 172\.23\.0\.0\/16$/m)
+    // as /proc/net/route writes 172.23.0.0
+    assert.match(service.content, /^ExecStartPre=\+-\/bin\/sh -c .* != 000017AC \]/m)
     assert.deepEqual(routeOfUnit(socket.content), route('timescaledb', 5432))
     assert.equal(routeOfUnit('[Socket]\nListenStream=80\n'), undefined)
   })
 
   it('start the containers of this checkout at boot, wherever it lies', async () => {
-    const { target, stack } = await bootUnits(boot, '/bin/true')
+    const { target, stack, network } = await bootUnits(boot, '/bin/true')
     assert.match(target.content, /^Documentation=file:\/\/\/home\/a%%20b\/50%%25%%20macula\/README\.md$/m)
     assert.match(stack.content, /^WorkingDirectory=\/home\/a b\/50%% macula\/\.macula$/m)
     assert.match(stack.content, /^Environment="COMPOSE_PROJECT_NAME=macula"$/m)
     assert.match(stack.content, /^After=docker\.service/m)
+    assert.match(network.content, /^ExecStart=\/bin\/true route replace unreachable 172\.23\.0\.0\/16 /m)
   })
 
   const verify = spawnSync('systemd-analyze', ['--version'], { encoding: 'utf8' })

@@ -67,7 +67,7 @@ describe('teardown', () => {
     ])
     assert.match(stderr, /volume macula_grafana: kept \(--volumes deletes it\)/)
     assert.match(stderr, /This machine is as it was, but for the data volumes/)
-    assert.deepEqual([await isThere('state'), await exists('env')], [false, true])
+    assert.deepEqual([await isThere('state'), await isThere('env')], [false, true])
   })
 
   it('removes a cluster whose making was broken off', async () => {
@@ -115,9 +115,9 @@ describe('teardown', () => {
     assert.match(stderr, /containers, networks and volumes: not seen, Docker is not running/)
     assert.match(stderr, /come back with Docker; start it, then run this again/)
     assert.doesNotMatch(stderr, /as it was/)
-    assert.equal(await exists('state'), true)
+    assert.equal(await isThere('state'), true)
     assert.equal(teardown(['--yes']).status, 0)
-    assert.equal(await exists('state'), false)
+    assert.equal(await isThere('state'), false)
   })
 
   it('puts the machine back although a network is in use, and fails in the words of the engine', async () => {
