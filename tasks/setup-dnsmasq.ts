@@ -1,19 +1,17 @@
 import { logCommand } from '../lib/dns/daemon.ts'
 import {
-  type DnsPlan,
-  dnsScope,
   dnsSteps,
+  openDnsJournals,
   planDns,
+  plannedChanges,
   requireChangeable,
-  resolverScope,
   undoOtherResolvers,
 } from '../lib/dns/setup.ts'
 import { checkServer, checkThroughResolver, namesToCheck, verifyNames } from '../lib/dns/verify.ts'
 import { placesOf } from '../lib/env.ts'
 import { detectHost } from '../lib/host.ts'
-import { openJournal } from '../lib/journal.ts'
 import { loadPlatform } from '../lib/platform.ts'
-import { acquireRoot, asRoot, type Privilege } from '../lib/privilege.ts'
+import { acquireRoot, asRoot } from '../lib/privilege.ts'
 import { defineTask } from '../lib/task.ts'
 
 export default defineTask({
@@ -28,19 +26,10 @@ export default defineTask({
   undo: 'task teardown',
   options: { 'dry-run': { type: 'boolean', help: 'only say what would be changed on this machine' } },
   async run({ options, environment, out }) {
-    const places = placesOf(environment)
-    const platform = await loadPlatform(places, environment)
+    const platform = await loadPlatform(placesOf(environment), environment)
     const host = await detectHost(platform.settings.MACULA_OS)
-    const journals = (plan: DnsPlan, privilege: Privilege, dryRun: boolean) => {
-      const open = (scope: string) => openJournal({ stateDir: places.stateDir, privilege, scope, dryRun })
-      return { dns: open(dnsScope), resolver: open(resolverScope(plan.adapter.kind)) }
-    }
-
     let plan = await planDns(platform, host)
-    const preview = journals(plan, asRoot, true)
-    await undoOtherResolvers(plan.adapter, preview.resolver)
-    for (const step of dnsSteps(platform, plan, preview)) await step.run()
-    const planned = [...preview.dns.planned, ...preview.resolver.planned]
+    const planned = await plannedChanges(platform, plan)
     if (options['dry-run']) {
       for (const { what } of planned) out.result(what)
       return out.summary(planned.length === 0 ? 'Nothing would be changed.' : 'Nothing was changed (--dry-run).')
@@ -55,9 +44,10 @@ export default defineTask({
     }
     const privilege = planned.length === 0 ? asRoot : await acquireRoot(need)
     if (planned.length > 0) await requireChangeable(plan, privilege)
-    if ((await undoOtherResolvers(plan.adapter, journals(plan, privilege, false).resolver)).length > 0)
+    if ((await undoOtherResolvers(plan.adapter, openDnsJournals(platform, plan, privilege).resolver)).length > 0)
       plan = await planDns(platform, host)
-    for (const { title, run } of dnsSteps(platform, plan, journals(plan, privilege, false))) await out.step(title, run)
+    for (const { title, run } of dnsSteps(platform, plan, openDnsJournals(platform, plan, privilege)))
+      await out.step(title, run)
 
     const names = namesToCheck(platform)
     const { listen } = plan.dnsmasq

@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { ask } from '../exec.ts'
 import { type PathState, stateOf } from '../files.ts'
 import { type Host, hasProgram, programPath } from '../host.ts'
@@ -9,6 +10,8 @@ import { parseResolvConf, type ResolvConf } from './resolv-conf.ts'
 /** All that adapters decide on, looked at once; data only, so that every kind of machine can be put before them. */
 export interface ResolverFacts {
   host: Host
+  /** The domain that is to be ours. */
+  domain: string
   resolvConf: {
     /** What stands at /etc/resolv.conf itself. */
     state: PathState
@@ -36,8 +39,12 @@ export interface ResolvedFacts {
   fallback: string[]
   /** Whether it insists on TLS. */
   strictTls: boolean
-  /** Domains that links route to servers of their own, without `~`. */
-  routed: string[]
+  /** Domains without `~` that links have answered by servers of their own. */
+  routed: { domain: string; link: string }[]
+  /** Whether it checks signatures. */
+  dnssec: boolean
+  /** Domains whose signatures it does not check even then. */
+  unsigned: string[]
 }
 
 /** NetworkManager, where it runs. */
@@ -47,13 +54,14 @@ export interface NetworkManagerFacts {
 }
 
 /** Looks at how this machine resolves names. Changes nothing. */
-export async function resolverFacts(host: Host): Promise<ResolverFacts> {
+export async function resolverFacts(host: Host, domain: string): Promise<ResolverFacts> {
   const state = await stateOf('/etc/resolv.conf')
   const content = await readFile('/etc/resolv.conf', 'utf8').then(parseResolvConf, () => undefined)
   const nsswitch = await readFile('/etc/nsswitch.conf', 'utf8').catch(() => '')
   const kept = await readFile(upstreamPath, 'utf8').then(parseResolvConf, () => undefined)
   return {
     host,
+    domain,
     resolvConf: { state, content },
     keptUpstream: kept?.nameservers ?? [],
     lookupOrder: /^hosts:(.*)$/m.exec(nsswitch)?.[1]?.trim().split(/\s+/) ?? [],
@@ -69,11 +77,27 @@ async function resolvedFacts(): Promise<ResolvedFacts | undefined> {
   const { stdout } = await ask(['resolvectl', '--no-pager', 'status'], {
     env: { SYSTEMD_COLORS: '0', COLUMNS: '1000' },
   })
-  return parseResolvectl(stdout)
+  return { ...parseResolvectl(stdout), unsigned: await unsignedDomains() }
+}
+
+/** Domains that resolved takes unsigned where nobody configured others: those that the public DNS cannot have. */
+const builtInUnsigned = 'home.arpa local corp home internal intranet lan private test'.split(' ')
+
+async function unsignedDomains(): Promise<string[]> {
+  const folders = ['/etc', '/run', '/usr/local/lib', '/usr/lib'].map(base => `${base}/dnssec-trust-anchors.d`)
+  const texts: string[] = []
+  for (const folder of folders) {
+    const names = await readdir(folder).catch(() => [])
+    for (const name of names.filter(name => name.endsWith('.negative')))
+      texts.push(await readFile(join(folder, name), 'utf8').catch(() => ''))
+  }
+  if (texts.length === 0) return builtInUnsigned
+  const lines = texts.join('\n').split('\n')
+  return lines.map(line => line.replace(/;.*/, '').trim().replace(/\.$/, '')).filter(Boolean)
 }
 
 /** Reads `resolvectl status`: a paragraph for all links together, one for each link. */
-export function parseResolvectl(text: string): ResolvedFacts {
+export function parseResolvectl(text: string): Omit<ResolvedFacts, 'unsigned'> {
   const sections = text.split(/\n(?=Link \d+ )/)
   const listOf = (section: string, label: string) => {
     // values go on in the following lines, which have no label
@@ -87,7 +111,11 @@ export function parseResolvectl(text: string): ResolvedFacts {
     fallback: listOf(global, 'Fallback DNS Servers'),
     links: links.flatMap(link => listOf(link, 'DNS Servers')),
     strictTls: /Protocols:.*\+DNSOverTLS/.test(global),
-    routed: links.flatMap(link => listOf(link, 'DNS Domain')).map(domain => domain.replace(/^~/, '')),
+    dnssec: /Protocols:.*\bDNSSEC=(?:yes|allow-downgrade)\b/.test(global),
+    routed: links.flatMap(section => {
+      const link = /^Link \d+ \((.*)\)/.exec(section)?.[1] ?? ''
+      return listOf(section, 'DNS Domain').map(domain => ({ domain: domain.replace(/^~/, ''), link }))
+    }),
   }
 }
 

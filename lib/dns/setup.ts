@@ -1,9 +1,9 @@
 import { requireWritable } from '../files.ts'
 import type { Host } from '../host.ts'
-import type { Journal, Outcome, Undone } from '../journal.ts'
+import { type Journal, type Outcome, openJournal, type PlannedChange, type Undone } from '../journal.ts'
 import type { Address, Platform } from '../platform.ts'
 import { listeners, openSockets } from '../ports.ts'
-import type { Privilege } from '../privilege.ts'
+import { asRoot, type Privilege } from '../privilege.ts'
 import { type DnsmasqSettings, installedVersionName, upstreamPath } from './config.ts'
 import { daemonUser, ensureConfig, ensureDnsmasq, ensureRunning } from './daemon.ts'
 import { type ResolverFacts, resolverFacts } from './facts.ts'
@@ -23,8 +23,25 @@ export interface DnsPlan {
 }
 
 /** Journal scopes of DNS: dnsmasq itself, and what points the resolver at it. */
-export const dnsScope = 'dns'
-export const resolverScope = (kind: string) => `dns/resolver/${kind}`
+const dnsScope = 'dns'
+const resolverScope = (kind: string) => `dns/resolver/${kind}`
+
+/** The journals of a plan's two scopes. */
+export interface DnsJournals {
+  dns: Journal
+  resolver: Journal
+}
+
+/** Opens them; dry ones only note what would be done. */
+export function openDnsJournals(
+  { places }: Pick<Platform, 'places'>,
+  { adapter }: Pick<DnsPlan, 'adapter'>,
+  privilege: Privilege,
+  dryRun = false,
+): DnsJournals {
+  const open = (scope: string) => openJournal({ stateDir: places.stateDir, privilege, scope, dryRun })
+  return { dns: open(dnsScope), resolver: open(resolverScope(adapter.kind)) }
+}
 
 /** One visible part of the set-up. */
 export interface DnsStep {
@@ -34,7 +51,7 @@ export interface DnsStep {
 
 /** Looks at the machine and decides. Changes nothing; throws where the machine is in a state that does not allow it. */
 export async function planDns(platform: Platform, host: Host): Promise<DnsPlan> {
-  const facts = await resolverFacts(host)
+  const facts = await resolverFacts(host, platform.domain)
   const adapter = chooseResolver(platform.settings.RESOLVER, facts)
   const name = await installedVersionName()
   const isOurs = async (address: Address) =>
@@ -57,7 +74,7 @@ export async function requireChangeable({ adapter }: DnsPlan, privilege: Privile
 export function dnsSteps(
   platform: Platform,
   { host, facts, adapter, dnsmasq, servers }: DnsPlan,
-  journals: { dns: Journal; resolver: Journal },
+  journals: DnsJournals,
 ): DnsStep[] {
   const { listen } = dnsmasq
   return [
@@ -85,6 +102,14 @@ export function dnsSteps(
       },
     },
   ]
+}
+
+/** What the plan would change on this machine, in order; empty where all is as it should be. Changes nothing. */
+export async function plannedChanges(platform: Platform, plan: DnsPlan): Promise<PlannedChange[]> {
+  const preview = openDnsJournals(platform, plan, asRoot, true)
+  await undoOtherResolvers(plan.adapter, preview.resolver)
+  for (const step of dnsSteps(platform, plan, preview)) await step.run()
+  return [...preview.dns.planned, ...preview.resolver.planned]
 }
 
 // settings that are right and have never been read: a run was broken off between one and the other

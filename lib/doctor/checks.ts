@@ -5,11 +5,13 @@ import type { Platform, Route } from '../platform.ts'
 import { listeners } from '../ports.ts'
 import { asRoot } from '../privilege.ts'
 import { chooseEngine, type RoutingMachine } from '../routes/choose.ts'
+import { means } from '../routes/engine.ts'
 import { openRouting } from '../routes/setup.ts'
 import { clusterCheck } from './cluster.ts'
 import { dnsCheck } from './dns.ts'
 import { composeCheck, engineCheck, logFilesCheck } from './engine.ts'
 import type { Check } from './finding.ts'
+import { firewallCheck } from './firewall.ts'
 import { subnetCheck } from './network.ts'
 import { type AddressState, addressStates, portsCheck } from './ports.ts'
 import { diskCheck, inotifyCheck, memoryCheck } from './resources.ts'
@@ -38,6 +40,7 @@ export function allChecks(platform: Platform, machine: RoutingMachine, host: Hos
     routingCheck(platform, machine),
     logFilesCheck(platform.settings.DOCKER_DATA_ROOT, folder),
     dnsCheck(platform, host),
+    firewallCheck(platform, host),
     diskCheck(platform.places.stateDir, folder),
     memoryCheck(),
     inotifyCheck(),
@@ -51,7 +54,8 @@ function routingCheck({ settings }: Platform, machine: RoutingMachine): Check {
     async look() {
       const engine = chooseEngine(settings.ROUTING, machine)
       const missing = engine === 'socat' && !(await hasTool('socat'))
-      return [{ check: 'Routing', state: 'ok', detail: missing ? 'socat, which will be installed' : engine }]
+      const detail = `${engine}: ${means[engine]}${missing ? '; socat will be installed' : ''}`
+      return [{ check: 'Routing', state: 'ok', detail }]
     },
   }
 }

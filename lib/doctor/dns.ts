@@ -2,12 +2,12 @@ import { basename } from 'node:path'
 import { requireVersion } from '../dns/daemon.ts'
 import type { ResolverFacts } from '../dns/facts.ts'
 import type { ResolverAdapter } from '../dns/resolver.ts'
-import { planDns } from '../dns/setup.ts'
-import { ask, hasTool } from '../exec.ts'
+import { planDns, plannedChanges } from '../dns/setup.ts'
+import { ask } from '../exec.ts'
+import { exists } from '../files.ts'
 import { type Host, programPath } from '../host.ts'
 import type { Platform } from '../platform.ts'
 import { findProcesses } from '../processes.ts'
-import { unitState } from '../systemd.ts'
 import { type Check, type Finding, findingOf } from './finding.ts'
 
 /** How names would reach our dnsmasq on this machine, and what could keep them from it. */
@@ -17,11 +17,15 @@ export function dnsCheck(platform: Platform, host: Host): Check {
     name: check,
     async look(): Promise<Finding[]> {
       try {
-        const { adapter, dnsmasq, facts } = await planDns(platform, host)
-        const { ip, port } = dnsmasq.listen
-        const found: Finding = { check, state: 'ok', detail: `${adapter.title}; dnsmasq on ${ip}:${port}` }
-        const standing = standingFindings(adapter, facts, await surroundings(host), platform.domain)
-        return [found, ...standing, ...lookupFindings(facts, platform.domain), ...(await firewallFindings(host))]
+        const plan = await planDns(platform, host)
+        const { ip, port } = plan.dnsmasq.listen
+        const changes = (await plannedChanges(platform, plan)).map(({ what }) => what).filter(Boolean)
+        return [
+          { check, state: 'ok', detail: `${plan.adapter.title}; dnsmasq on ${ip}:${port}` },
+          { check, state: 'ok', detail: `to be changed: ${changes.join(', ') || 'nothing'}` },
+          ...standingFindings(plan.adapter, plan.facts, await surroundings(host)),
+          ...lookupFindings(plan.facts, await exists('/etc/mdns.allow')),
+        ]
       } catch (error) {
         return [findingOf(check, error)]
       }
@@ -29,25 +33,28 @@ export function dnsCheck(platform: Platform, host: Host): Check {
   }
 }
 
-/** What in the way this machine looks names up could keep them from us. */
-export function lookupFindings({ lookupOrder, resolved }: ResolverFacts, domain: string): Finding[] {
+/**
+ * What in the way this machine looks names up could keep them from us. Left to itself, multicast DNS lets names of three parts and more
+ * pass on at once; `mdnsAllow`, that there is an /etc/mdns.allow, makes its full modules ask the network for those, too.
+ */
+export function lookupFindings({ lookupOrder, resolved, domain }: ResolverFacts, mdnsAllow: boolean): Finding[] {
   const findings: Finding[] = []
   const mdns = lookupOrder.find(word => /^mdns[46]?$/.test(word))
   const dns = lookupOrder.findIndex(word => word === 'dns' || word === 'resolve')
-  if (mdns !== undefined && domain.endsWith('.local') && lookupOrder.indexOf(mdns) < dns) {
+  if (mdnsAllow && mdns !== undefined && domain.endsWith('.local') && lookupOrder.indexOf(mdns) < dns) {
     findings.push({
       check: 'mDNS',
       state: 'warn',
-      detail: `/etc/nsswitch.conf asks ${mdns} before DNS: names of .local take seconds`,
+      detail: `/etc/nsswitch.conf asks ${mdns} before DNS, for what /etc/mdns.allow lists: names of .local take seconds`,
       hint: `Put mdns4_minimal in its place, or use a domain outside .local: MACULA_DOMAIN in .env`,
     })
   }
-  const tunnel = resolved?.routed.find(routed => routed !== domain && routed !== '' && domain.endsWith(`.${routed}`))
+  const tunnel = resolved?.routed.find(routed => domain.endsWith(`.${routed.domain}`))
   if (tunnel !== undefined) {
     findings.push({
       check: 'Split DNS',
       state: 'warn',
-      detail: `a link routes ${tunnel} to servers of its own (a VPN, perhaps); ${domain} is longer and wins while both are up`,
+      detail: `${tunnel.link} has names of ${tunnel.domain} answered by servers of its own (a VPN, perhaps); ${domain} is longer and wins while both are up`,
       hint: 'Use another domain if names fail: MACULA_DOMAIN in .env',
     })
   }
@@ -67,9 +74,8 @@ export interface Surroundings {
 /** What stands in the way of changing the resolver, or would undo the change later. */
 export function standingFindings(
   { kind, changes }: Pick<ResolverAdapter, 'kind' | 'changes'>,
-  { host }: Pick<ResolverFacts, 'host'>,
+  { host, domain }: Pick<ResolverFacts, 'host' | 'domain'>,
   { dnsmasqVersion, dhclient, attributes }: Surroundings,
-  domain: string,
 ): Finding[] {
   const findings: Finding[] = []
   if (dnsmasqVersion !== undefined) {
@@ -123,20 +129,4 @@ async function surroundings(host: Host): Promise<Surroundings> {
     dhclient: isLinux && (await findProcesses(([name = '']) => basename(name) === 'dhclient')).length > 0,
     attributes: isLinux ? await quietly(['lsattr', '-d', '/etc/resolv.conf']) : '',
   }
-}
-
-// Firewalls leave loopback alone, but their zones decide about bridges of containers.
-async function firewallFindings(host: Host): Promise<Finding[]> {
-  if (host.init !== 'systemd' || !(await hasTool('firewall-cmd'))) return []
-  const { active } = await unitState('firewalld.service')
-  return active
-    ? [
-        {
-          check: 'Firewall',
-          state: 'warn',
-          detail: 'firewalld runs: its reload drops the rules of Docker older than 28.3.3',
-          hint: 'After a reload of firewalld: sudo systemctl restart docker',
-        },
-      ]
-    : []
 }

@@ -5,7 +5,7 @@ import type { Check, Finding } from './finding.ts'
 /** Engine 25 brought `start_interval` (API 1.44), which the healthchecks use. */
 const oldestEngine = [25]
 /** Up to 28.3.2 a reload of the firewall let neighbours reach ports that are published on loopback addresses. */
-const safeEngine = [28, 3, 3]
+export const safeEngine = [28, 3, 3]
 const enginePages = 'https://docs.docker.com/engine/install/'
 const composePages = 'https://docs.docker.com/compose/install/'
 

@@ -4,6 +4,13 @@ import type { Address, Route } from '../platform.ts'
 export const engineNames = ['systemd', 'socat', 'publish'] as const
 export type EngineName = (typeof engineNames)[number]
 
+/** What each engine makes routes of, for people. */
+export const means: Record<EngineName, string> = {
+  systemd: 'socket units in /etc/systemd/system',
+  socat: 'a socat process for each address',
+  publish: 'ports that Docker publishes',
+}
+
 export type RouteOutcome = 'unchanged' | 'created' | 'updated' | 'removed'
 
 /** What an engine did about one route. */

@@ -5,7 +5,7 @@ import { acquireRoot, asRoot } from '../privilege.ts'
 import { defineTask, type TaskDefinition } from '../task.ts'
 import { applyRoutes, verifyRoutes } from './apply.ts'
 import { chooseEngine, inspectMachine } from './choose.ts'
-import { addressText, type EngineName } from './engine.ts'
+import { addressText, type EngineName, means } from './engine.ts'
 import { ensureForwarder, needsRoot, openRouting } from './setup.ts'
 
 export interface RoutingTask {
@@ -16,12 +16,6 @@ export interface RoutingTask {
   owns: (group: string) => boolean
   /** The routes that should exist; by default those of the catalogue that are owned. */
   routesOf?: (platform: Platform) => Route[]
-}
-
-const means: Record<EngineName, string> = {
-  systemd: 'socket units of systemd',
-  socat: 'socat',
-  publish: 'ports that Docker publishes',
 }
 
 /** A task that brings routes into place, or with `--remove` takes them away; all of them go these steps. */

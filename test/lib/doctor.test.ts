@@ -5,6 +5,7 @@ import { engineFolder } from '../../lib/docker.ts'
 import { lookupFindings } from '../../lib/doctor/dns.ts'
 import { composeCheck, engineCheck, isOlder, logFilesCheck } from '../../lib/doctor/engine.ts'
 import { examine, type Finding, requireNoFailure } from '../../lib/doctor/finding.ts'
+import { firewalldFinding, ufwFindings } from '../../lib/doctor/firewall.ts'
 import { overlap, parseNetworks, parseRoutes, subnetCheck } from '../../lib/doctor/network.ts'
 import { addressStates, portsCheck } from '../../lib/doctor/ports.ts'
 import { diskFinding, memoryFinding } from '../../lib/doctor/resources.ts'
@@ -238,15 +239,29 @@ describe('other checks', () => {
   })
 
   it('knows what multicast DNS and tunnels do to names', () => {
-    const facts = (lookupOrder: string[], routed: string[] = []) =>
-      ({ lookupOrder, resolved: { routed } }) as unknown as ResolverFacts
-    const names = (...given: Parameters<typeof facts>) =>
-      lookupFindings(facts(...given), 'macula.local').map(({ check }) => check)
-    assert.deepEqual(names(['files', 'mdns4_minimal', '[NOTFOUND=return]', 'dns']), [])
-    assert.deepEqual(names(['files', 'mdns4', 'dns']), ['mDNS'])
-    assert.deepEqual(names(['files', 'dns', 'mdns4']), [])
-    assert.deepEqual(names(['files', 'dns'], ['local']), ['Split DNS'])
-    assert.deepEqual(names(['files', 'dns'], ['corp.example', 'macula.local']), [])
+    const names = (lookupOrder: string, { routed = [] as string[], mdnsAllow = true } = {}) => {
+      const links = routed.map(domain => ({ domain, link: 'tun0' }))
+      const facts = { lookupOrder: lookupOrder.split(' '), resolved: { routed: links }, domain: 'macula.local' }
+      return lookupFindings(facts as unknown as ResolverFacts, mdnsAllow).map(({ check }) => check)
+    }
+    assert.deepEqual(names('files mdns4_minimal [NOTFOUND=return] dns'), [])
+    assert.deepEqual(names('files mdns4 dns'), ['mDNS'])
+    assert.deepEqual(names('files mdns4 dns', { mdnsAllow: false }), [])
+    assert.deepEqual(names('files dns mdns4'), [])
+    assert.deepEqual(names('files dns', { routed: ['local'] }), ['Split DNS'])
+    assert.deepEqual(names('files dns', { routed: ['corp.example', '.'] }), [])
+  })
+
+  it('knows which firewalls keep this machine from its containers, and what lets it through', () => {
+    const ufw = (enabled: string, outgoing: string) =>
+      ufwFindings(`ENABLED=${enabled}\n`, `DEFAULT_OUTPUT_POLICY="${outgoing}"\n`, '10.9.0.0/16')
+    assert.deepEqual(ufw('no', 'DROP'), [])
+    assert.equal(ufw('yes', 'ACCEPT')[0]?.state, 'ok')
+    assert.equal(ufw('yes', 'DROP')[0]?.state, 'warn')
+    assert.equal(ufw('yes', 'REJECT')[0]?.hint, 'sudo ufw allow out to 10.9.0.0/16')
+    assert.equal(firewalldFinding('28.3.3').state, 'ok')
+    assert.equal(firewalldFinding('26.1.5+dfsg1').state, 'warn')
+    assert.equal(firewalldFinding(undefined).state, 'warn')
   })
 })
 

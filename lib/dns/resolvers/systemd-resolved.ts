@@ -26,6 +26,22 @@ export const systemdResolved: ResolverAdapter = {
         why: 'DNSOverTLS=yes',
         hint: 'Set DNSOverTLS=opportunistic in /etc/systemd/resolved.conf, then systemctl restart systemd-resolved',
       })
+    const { domain } = facts
+    const isWithin = (name: string, whole: string) => name === whole || name.endsWith(`.${whole}`)
+    if (facts.resolved.dnssec && !facts.resolved.unsigned.some(whole => isWithin(domain, whole)))
+      throw new PlatformError(
+        `systemd-resolved takes signed answers only, and nobody can sign ${domain} for this machine`,
+        {
+          why: 'DNSSEC=yes or allow-downgrade; it makes an exception for domains that the public DNS cannot have',
+          hint: `Use a domain that ends in .local, .test or .internal: MACULA_DOMAIN in .env\nOr set DNSSEC=no in /etc/systemd/resolved.conf, then systemctl restart systemd-resolved`,
+        },
+      )
+    const rival = facts.resolved.routed.find(routed => isWithin(routed.domain, domain))
+    if (rival)
+      throw new PlatformError(`${rival.link} has names of ${rival.domain} answered by servers of its own`, {
+        why: 'A VPN, perhaps. systemd-resolved would ask these servers and ours, and take what comes first',
+        hint: `Use another domain: MACULA_DOMAIN in .env\nOr end that connection; resolvectl domain ${rival.link} '' takes its domains away until it is made again`,
+      })
   },
   // its stub has 127.0.0.53 and .54; where another server has port 53, DNS= takes a port
   listens: loopback => [53, 5300, 5301, 5302, 5303].map(port => ({ ip: loopback, port })),

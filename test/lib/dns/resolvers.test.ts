@@ -21,12 +21,21 @@ import type { Listener } from '../../../lib/ports.ts'
 const debian: Host = { os: 'debian', name: 'Debian', init: 'systemd', wsl: false, summary: '', choices: [] }
 const file: PathState = { kind: 'file', content: '', mode: 0o644, uid: 0, gid: 0 }
 const link = (target: string): PathState => ({ kind: 'link', target })
-const resolved: ResolvedFacts = { global: [], links: ['192.0.2.1'], fallback: [], strictTls: false, routed: [] }
+const resolved: ResolvedFacts = {
+  global: [],
+  links: ['192.0.2.1'],
+  fallback: [],
+  strictTls: false,
+  dnssec: false,
+  unsigned: ['local', 'test'],
+  routed: [],
+}
 const networkManager = (dns: string): NetworkManagerFacts => ({ dns })
 
 function machine(text: string | undefined, state: PathState, others: Partial<ResolverFacts> = {}): ResolverFacts {
   return {
     host: debian,
+    domain: 'macula.local',
     resolvConf: { state, content: text === undefined ? undefined : parseResolvConf(text) },
     keptUpstream: [],
     lookupOrder: ['files', 'dns'],
@@ -168,6 +177,21 @@ describe('the resolver of a machine', () => {
       resolved: { ...resolved, strictTls: true },
     })
     assert.throws(() => chooseResolver('auto', facts), /over TLS/)
+  })
+
+  it('is refused where systemd-resolved would take no answer of ours, or not only ours', () => {
+    const facts = (domain: string, changes: Partial<ResolvedFacts>) =>
+      machine('', link('/run/systemd/resolve/stub-resolv.conf'), { domain, resolved: { ...resolved, ...changes } })
+    const choose = (...given: Parameters<typeof facts>) => chooseResolver('auto', facts(...given)).kind
+    assert.equal(choose('macula.local', { dnssec: true }), 'systemd-resolved')
+    assert.throws(() => choose('macula.dev', { dnssec: true }), /nobody can sign macula\.dev/)
+    const routed = (...domains: string[]) => ({ routed: domains.map(domain => ({ domain, link: 'tun0' })) })
+    assert.equal(choose('macula.local', routed('local', '.', 'xmacula.local')), 'systemd-resolved')
+    for (const domain of ['macula.local', 'grafana.macula.local'])
+      assert.throws(
+        () => choose('macula.local', routed(domain)),
+        /tun0 has names of (grafana\.)?macula\.local answered/,
+      )
   })
 })
 
@@ -324,7 +348,12 @@ Link 3 (tun0)
       fallback: ['192.0.2.9', '2001:db8::9'],
       links: ['192.0.2.1', '192.0.2.2', '198.51.100.1'],
       strictTls: true,
-      routed: ['example.test', 'corp.example', 'macula.local'],
+      dnssec: false,
+      routed: [
+        { domain: 'example.test', link: 'eth0' },
+        { domain: 'corp.example', link: 'tun0' },
+        { domain: 'macula.local', link: 'tun0' },
+      ],
     })
   })
 })
@@ -334,7 +363,7 @@ describe('findings of doctor', () => {
   const adapter = chooseResolver('auto', facts)
   const quiet = { dnsmasqVersion: 'Dnsmasq version 2.90  Copyright', dhclient: false, attributes: '' }
   const found = (changes: Partial<Surroundings>, of = adapter, its = facts) =>
-    standingFindings(of, its, { ...quiet, ...changes }, 'macula.local').map(({ check, state }) => `${state}: ${check}`)
+    standingFindings(of, its, { ...quiet, ...changes }).map(({ check, state }) => `${state}: ${check}`)
 
   it('are none on an ordinary machine', () => {
     assert.deepEqual(found({}), [])

@@ -1,0 +1,52 @@
+import { readFile } from 'node:fs/promises'
+import { engineVersion } from '../docker.ts'
+import { ask, type Runner } from '../exec.ts'
+import type { Host } from '../host.ts'
+import type { Platform } from '../platform.ts'
+import { unitState } from '../systemd.ts'
+import { isOlder, safeEngine } from './engine.ts'
+import type { Check, Finding } from './finding.ts'
+
+const check = 'Firewall'
+
+/** Firewalls that could come between this machine and its containers. They leave loopback addresses alone. */
+export function firewallCheck({ settings }: Pick<Platform, 'settings'>, host: Host, asker: Runner = ask): Check {
+  return {
+    name: check,
+    async look() {
+      if (host.os === 'macos') return []
+      const text = (path: string) => readFile(path, 'utf8').catch(() => '')
+      const ufw = ufwFindings(await text('/etc/ufw/ufw.conf'), await text('/etc/default/ufw'), settings.MACULA_SUBNET)
+      const firewalld = host.init === 'systemd' && (await unitState('firewalld.service')).active
+      return firewalld ? [...ufw, firewalldFinding(await engineVersion(asker).catch(() => undefined))] : ufw
+    },
+  }
+}
+
+/** Judges ufw by the text of its ufw.conf and of its defaults. */
+export function ufwFindings(configuration: string, defaults: string, subnet: string): Finding[] {
+  if (!/^ENABLED=yes/im.test(configuration)) return []
+  const outgoing = /^DEFAULT_OUTPUT_POLICY="?(\w+)/m.exec(defaults)?.[1] ?? 'ACCEPT'
+  return outgoing === 'ACCEPT'
+    ? [{ check, state: 'ok', detail: 'ufw; it lets this machine reach its containers' }]
+    : [
+        {
+          check,
+          state: 'warn',
+          detail: 'ufw drops what this machine sends unless a rule allows it, also to its containers',
+          hint: `sudo ufw allow out to ${subnet}`,
+        },
+      ]
+}
+
+/** Judges firewalld by the version of the engine; undefined where that cannot be asked. */
+export function firewalldFinding(engine: string | undefined): Finding {
+  return engine !== undefined && !isOlder(engine, safeEngine)
+    ? { check, state: 'ok', detail: 'firewalld; Docker puts its rules back when it is reloaded' }
+    : {
+        check,
+        state: 'warn',
+        detail: `firewalld: its reload drops the rules of Docker older than ${safeEngine.join('.')}`,
+        hint: 'After a reload of firewalld: sudo systemctl restart docker',
+      }
+}
