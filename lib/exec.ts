@@ -66,7 +66,7 @@ export function lastLines(text: string, count = 12): string {
 
 /** Whether a program is on PATH. */
 export async function hasTool(name: string): Promise<boolean> {
-  return (await which(name, { nothrow: true })) !== null
+  return (await which(name, { nothrow: true, path: $.env.PATH ?? '' })) !== null
 }
 
 /** A command as a person would type it. */

@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { ensurePackages, requireNode, root } from './bootstrap.mjs'
+import { bundleFolder } from './bundle.mjs'
 
 const [name, ...words] = process.argv.slice(2)
 /** What the running task wants done when it is interrupted. */
@@ -14,21 +15,28 @@ const running = { interrupted: false, onlyLooks: false }
 
 requireNode()
 ensurePackages()
-if (!process.features.typescript) {
-  ;(await import('tsx/esm/api')).register()
-}
+const load = await loader()
 endWithOurChildren()
 endWithOurStarter()
 const alone = name !== undefined && existsSync(scriptOf(name)) && !words.includes('--dry')
 process.exitCode = alone ? await runScript(name, words) : await runWorkflow(name ?? '', words)
+
+/** Imports a module of ours, like `lib/task`: as it is where Node runs TypeScript, else out of the bundle, or compiled one by one. */
+async function loader() {
+  const bundle = process.features.typescript ? undefined : await bundleFolder()
+  if (bundle === undefined && !process.features.typescript) (await import('tsx/esm/api')).register()
+  process.setSourceMapsEnabled(bundle !== undefined)
+  const pathOf = module => (bundle === undefined ? join(root, `${module}.ts`) : join(bundle, `${module}.js`))
+  return module => import(pathToFileURL(pathOf(module)).href)
+}
 
 function scriptOf(task) {
   return join(root, 'tasks', `${task}.ts`)
 }
 
 async function runScript(script, words) {
-  const { runTask } = await import('./task.ts')
-  const { default: task } = await import(pathToFileURL(scriptOf(script)).href)
+  const { runTask } = await load('lib/task')
+  const { default: task } = await load(`tasks/${script}`)
   running.onlyLooks = task.leaves.length === 0
   return runTask(task, words, {
     environment: process.env,
@@ -40,7 +48,7 @@ async function runScript(script, words) {
 }
 
 async function runWorkflow(task, words) {
-  const { readTaskfile, stepsOf, dryRun, workflowHelp } = await import('./taskfile.ts')
+  const { readTaskfile, stepsOf, dryRun, workflowHelp } = await load('lib/taskfile')
   const output = await createOutput(false)
   try {
     const taskfile = await readTaskfile()
@@ -66,7 +74,7 @@ function print(text) {
 }
 
 async function createOutput(verbose) {
-  const { createOutput } = await import('./output.ts')
+  const { createOutput } = await load('lib/output')
   const watched = process.stderr.isTTY === true && !process.env.CI
   return createOutput({
     stdout: process.stdout,

@@ -1,4 +1,5 @@
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { root } from './env.ts'
 import { ask, type Runner } from './exec.ts'
 
 /** What the system resolver said of one name. */
@@ -48,7 +49,7 @@ export function describeLookup({ addresses, error }: LookupAnswer): string {
   return error === 'timeout' ? 'the resolver did not answer in time' : `no address (${error})`
 }
 
-const script = fileURLToPath(new URL('lookup.mjs', import.meta.url))
+const script = join(root, 'lib', 'lookup.mjs')
 
 function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
   let resolve: (value: T) => void = () => {}

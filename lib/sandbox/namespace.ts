@@ -1,8 +1,9 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { mkdir, open, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
-import { fileURLToPath } from 'node:url'
+import { root } from '../env.ts'
 import { PlatformError } from '../errors.ts'
 import { ask, lastLines } from '../exec.ts'
 import { childrenOf, identityOf, isSame, type ProcessIdentity } from '../processes.ts'
@@ -19,7 +20,7 @@ export interface Namespace {
 
 type Child = ChildProcessByStdio<Writable, Readable, null>
 
-const initScript = fileURLToPath(new URL('init.sh', import.meta.url))
+const initScript = join(root, 'lib', 'sandbox', 'init.sh')
 /** How `flock` says that somebody else holds the lock; any number that no other part of the command uses. */
 const lockedExitCode = 75
 /** Mounting some ten folders takes 0.1 s; the rest is for a machine that is busy. */
