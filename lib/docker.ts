@@ -52,6 +52,12 @@ export async function projectContainers(asker: Runner = ask): Promise<Container[
   return parseContainers(inspected.stdout)
 }
 
+/** One container by name; undefined where there is none. */
+export async function containerNamed(name: string, asker: Runner = ask): Promise<Container | undefined> {
+  const { stdout } = await asker(['docker', 'container', 'inspect', name], { timeoutMs: engineTimeoutMs })
+  return parseContainers(stdout)[0]
+}
+
 /** Version of the engine. Throws with the reason and the way out where it is not installed, not running, or not ours to use. */
 export async function engineVersion(asker: Runner = ask): Promise<string> {
   return (await docker(asker, ['version', '--format', '{{.Server.Version}}'])).stdout.trim()

@@ -1,4 +1,4 @@
-import { projectContainers } from './docker.ts'
+import { containerNamed } from './docker.ts'
 import { run } from './exec.ts'
 import { type Platform, serviceNamed } from './platform.ts'
 import { deadline, http } from './probe.ts'
@@ -11,7 +11,8 @@ const loginTimeoutMs = 10_000
  * change has to be told to it. A placeholder, or a Grafana that is not part of the platform, has none to change.
  */
 export async function ensureGrafanaPassword(platform: Platform): Promise<'unchanged' | 'updated' | 'skipped'> {
-  const container = (await projectContainers()).find(({ service }) => service === 'grafana')
+  const service = platform.services.find(({ name }) => name === 'grafana')
+  const container = service && (await containerNamed(service.container))
   if (container?.state !== 'running' || container.standIn === 'placeholder') return 'skipped'
   if (await letsIn(platform)) return 'unchanged'
   await run(

@@ -62,22 +62,27 @@ export function startableNow(platform: Platform): Platform {
 /** Seconds that the slowest service may take from created to healthy: TimescaleDB's first start on a slow disk takes about a minute. */
 const readyDeadline = 180
 
-/** Whether every service has a container that is ready. Asks the engine only; says nothing of how the containers are described now. */
-export async function isRunning(platform: Platform): Promise<boolean> {
-  const containers = await projectContainers()
-  return platform.services.every(({ name }) => isReady(containers.find(({ service }) => service === name)))
+/** Whether every service has one of these containers, ready; says nothing of how the containers are described now. */
+export function areReady({ services }: Platform, containers: readonly Container[]): boolean {
+  return services.every(({ name }) => isReady(containers.find(({ service }) => service === name)))
 }
 
 /**
  * Starts what is not running and recreates what is described differently now; waits until every container is healthy, or running where it
+<<<<<<< HEAD
  * has no healthcheck. Containers of services that are gone are removed, with the volumes that nobody has given a name. Returns what changed. A container that ends meanwhile is an error at once, with its last words; so is the deadline.
+=======
+ * has no healthcheck. `seen` are the containers as they were a moment ago. Returns what changed. A container that ends meanwhile is an error
+ * at once, with its last words; so is the deadline.
+>>>>>>> 5ec89a6 (Start nothing twice: ask for containers once, apply and watch only applications that are not as they should be)
  */
 export async function startContainers(
   platform: Platform,
+  seen: readonly Container[],
   progress: StartProgress,
 ): Promise<'unchanged' | 'created' | 'updated'> {
+  if (await areAsDescribed(platform, seen)) return 'unchanged'
   const before = await projectContainers()
-  if (await areAsDescribed(platform, before)) return 'unchanged'
   const started = performance.now()
   await removeOrphans(platform, before)
   let upEnded = false

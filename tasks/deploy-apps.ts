@@ -52,10 +52,10 @@ export default defineTask({
     const images = await deployableImages(platform)
     const [{ certificate }, templates, live] = await preparing
     const objects = withImages(templates, images)
-    let applied = ''
+    let applied: Awaited<ReturnType<typeof applyApplications>> = { outcome: 'unchanged', rolling: [] }
     await out.step('Apply the manifests', async () => {
       applied = await applyApplications(platform, objects, certificate, live)
-      return applied
+      return applied.outcome
     })
     const old = leftovers(objects, live)
     if (old.length > 0) {
@@ -71,8 +71,8 @@ export default defineTask({
       else out.warn(`Left over from applications that are gone: ${names}. Remove them: task deploy-apps -- --yes`)
     }
     await out.step('Wait for the new pods', async progress => {
-      await waitForApplications(platform, objects, waiting => progress.update(waiting.join(', ')))
-      return applied === 'unchanged' ? 'unchanged' : 'rolled out'
+      await waitForApplications(platform, applied.rolling, waiting => progress.update(waiting.join(', ')))
+      return applied.rolling.length === 0 ? 'unchanged' : 'rolled out'
     })
     for (const { application, digest } of images) out.say(`    ${application}  ${digest}`)
     if (cluster.kind === 'existing')

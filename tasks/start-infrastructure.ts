@@ -1,3 +1,4 @@
+import { type Container, projectContainers } from '../lib/docker.ts'
 import { stackChecks } from '../lib/doctor/checks.ts'
 import { examine, requireNoFailure } from '../lib/doctor/finding.ts'
 import { placesOf } from '../lib/env.ts'
@@ -9,7 +10,7 @@ import { acquireRoot } from '../lib/privilege.ts'
 import { chooseEngine, inspectMachine } from '../lib/routes/choose.ts'
 import { publishedPorts } from '../lib/routes/publish.ts'
 import { makeWayForPublishing } from '../lib/routes/setup.ts'
-import { isRunning, startableNow, startContainers, writeStackFiles } from '../lib/stack.ts'
+import { areReady, startableNow, startContainers, writeStackFiles } from '../lib/stack.ts'
 import { defineTask } from '../lib/task.ts'
 
 export default defineTask({
@@ -33,8 +34,10 @@ export default defineTask({
     const engine = chooseEngine(platform.settings.ROUTING, machine)
     const images = now.services.map(({ image }) => image)
 
+    let seen: Container[] = []
     await out.step('Look for what is in the way', async () => {
-      if (await isRunning(now)) return 'unchanged'
+      seen = await projectContainers()
+      if (areReady(now, seen)) return 'unchanged'
       requireNoFailure(await examine(stackChecks(platform, machine)))
       return 'unchanged'
     })
@@ -69,7 +72,7 @@ export default defineTask({
     }
 
     await out.step('Start the containers', progress =>
-      startContainers(now, {
+      startContainers(now, seen, {
         waitingFor: services => progress.update(`waiting for ${services.join(', ')}`),
         ready: (service, seconds) => progress.line(`${service} ready after ${seconds.toFixed(1)} s`),
       }),

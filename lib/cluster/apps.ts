@@ -8,8 +8,9 @@ import { type BuiltImage, builtImage } from './images.ts'
 import { tlsObject } from './ingress.ts'
 import { applyManifests, getObjects, identityOf, type KubeObject, kubectl, manifestText, outcomeOf } from './kubectl.ts'
 import { buildOverlay, type Overlay, onDomain } from './kustomize.ts'
+import { isAsMarked, marked } from './marked.ts'
 import { askUntilGood, isGoodReply, type Reply, replyText } from './probe.ts'
-import { waitForRollout } from './rollout.ts'
+import { unfinishedRollouts, waitForRollout } from './rollout.ts'
 
 /** The image every application has in templates/apps. */
 const templateRepository = 'localhost:5001/macula'
@@ -76,28 +77,33 @@ export async function liveObjects(platform: Platform): Promise<KubeObject[]> {
 }
 
 /**
- * Applies the applications' objects and the certificate that their Ingresses name. Throws with the server's words for a field it does not know.
- * A namespace with anything in it is left alone: on an existing cluster it may be somebody else's to change.
+ * Applies the applications' objects and the certificate that their Ingresses name, those that are not there already just so. Throws with the
+ * server's words for a field it does not know. A namespace with anything in it is left alone: on an existing cluster it may be somebody else's
+ * to change. Returns the deployments whose roll-out is not through, beside what changed.
  */
 export async function applyApplications(
   platform: Platform,
   objects: readonly KubeObject[],
   certificate: Certificate,
   live: readonly KubeObject[],
-): Promise<'unchanged' | 'created' | 'updated'> {
-  const wanted = objects.filter(({ kind }) => kind !== 'Namespace' || live.length === 0)
-  const manifests = manifestText([...wanted, tlsObject(applicationsNamespace, certificate)])
-  return outcomeOf(await applyManifests(clusterOf(platform), manifests, live))
+): Promise<{ outcome: 'unchanged' | 'created' | 'updated'; rolling: string[] }> {
+  const wanted = [...objects, tlsObject(applicationsNamespace, certificate)]
+    .filter(({ kind }) => kind !== 'Namespace' || live.length === 0)
+    .map(marked)
+  const missing = wanted.filter(object => !isAsMarked(object, live))
+  const applied = missing.length === 0 ? [] : await applyManifests(clusterOf(platform), manifestText(missing), live)
+  const now = new Map([...live, ...applied.map(({ object }) => object)].map(object => [identityOf(object), object]))
+  const deployments = objects.flatMap(object => (object.kind === 'Deployment' && now.get(identityOf(object))) || [])
+  return { outcome: outcomeOf(applied), rolling: unfinishedRollouts(deployments) }
 }
 
-/** Waits until every deployment among the objects runs its newest version only. */
+/** Waits until these deployments run their newest version only. */
 export async function waitForApplications(
   platform: Platform,
-  objects: readonly KubeObject[],
+  deployments: readonly string[],
   report: (waiting: readonly string[]) => void,
 ): Promise<void> {
-  const names = objects.filter(({ kind }) => kind === 'Deployment').map(({ metadata }) => metadata.name)
-  await waitForRollout(clusterOf(platform), applicationsNamespace, names, report)
+  if (deployments.length > 0) await waitForRollout(clusterOf(platform), applicationsNamespace, deployments, report)
 }
 
 /** What earlier deployments left that the objects do not have any more: `Deployment macula/shop`. */

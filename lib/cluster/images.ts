@@ -101,13 +101,17 @@ export async function buildAndPush(
     return { application, image: record, outcome: 'unchanged', before: record.digest }
 
   report('building')
-  const tag = await build(platform, application, folder, repository)
+  const id = await build(platform, application, folder, `${repository}:dev`)
+  const tag = id.replace(/^sha256:/, '').slice(0, 16)
+  const tagged = run(['docker', 'tag', id, `${repository}:${tag}`])
+  tagged.catch(() => {}) // told about where it is waited for
   let digest = await digestOf(platform, repository, tag)
   if (digest === undefined || digest !== (await digestOf(platform, repository, 'dev'))) {
     report('pushing')
-    await Promise.all([push(`${repository}:${tag}`), push(`${repository}:dev`)])
+    await Promise.all([tagged.then(() => push(`${repository}:${tag}`)), push(`${repository}:dev`)])
     digest = await digestOf(platform, repository, tag)
   }
+  await tagged
   if (digest === undefined)
     throw new PlatformError(`${repository}:${tag} was pushed, but the registry does not have it`, {
       hint: 'task logs -- registry',
@@ -118,23 +122,20 @@ export async function buildAndPush(
   return { application, image, outcome, before: record?.digest }
 }
 
-/** Builds with BuildKit and returns the tag that names the result. */
-async function build(platform: Platform, application: string, folder: string, repository: string): Promise<string> {
+/** Builds with BuildKit and returns the id of the result. */
+async function build(platform: Platform, application: string, folder: string, image: string): Promise<string> {
   const idFile = join(clusterFolder(platform), 'build', `${application}.id`)
   const logFile = buildLog(platform, application)
   await mkdir(join(clusterFolder(platform), 'build'), { recursive: true })
   // an attestation would make each build another image although nothing in it has changed
   const command = [
     ...['docker', 'build', '--progress', 'plain', '--provenance=false', '--iidfile', idFile],
-    ...['--tag', `${repository}:dev`, folder],
+    ...['--tag', image, folder],
   ]
   const result = await ask(command, { env: { DOCKER_BUILDKIT: '1', ...buildEnvironment(platform.places) } })
   await writeIfChanged(logFile, result.stdout + result.stderr)
   if (result.exitCode !== 0) throw buildFailure(application, folder, result, logFile)
-  const id = (await readFile(idFile, 'utf8')).trim()
-  const tag = id.replace(/^sha256:/, '').slice(0, 16)
-  await run(['docker', 'tag', id, `${repository}:${tag}`])
-  return tag
+  return (await readFile(idFile, 'utf8')).trim()
 }
 
 function buildFailure(application: string, folder: string, result: Result, logFile: string): PlatformError {

@@ -98,8 +98,9 @@ export async function applyManifests(
 ): Promise<Applied[]> {
   const found = live ?? (await getObjects(cluster, ['-f', '-'], { input: manifests }))
   const before = new Map(found.map(object => [identityOf(object), object]))
+  // kubectl would fetch the whole schema to check the fields by itself, too
   const words = [
-    ...['apply', '--server-side', '--field-manager', fieldManager, '--force-conflicts'],
+    ...['apply', '--server-side', '--field-manager', fieldManager, '--force-conflicts', '--validate=false'],
     ...['-f', '-', '-o', 'json'],
   ]
   const result = await askKubectl(cluster, words, { input: manifests })

@@ -80,6 +80,7 @@ export async function waitForRollout(
 ): Promise<void> {
   const deadline = Date.now() + deadlineMs
   let waiting = names
+  report(waiting)
   while (!(await rolledOut(cluster, namespace, waiting))) {
     const objects = await getObjects(cluster, ['--namespace', namespace, 'deployments,replicasets,pods'])
     waiting = names.filter(name => !finishedIn(objects, name))
@@ -98,9 +99,9 @@ export async function waitForRollout(
   }
 }
 
-/** Watches these roll-outs for a second: whether all of them are through by then. After that somebody has to look for trouble. */
+/** Watches these roll-outs for some seconds: whether all of them are through by then. After that somebody has to look for trouble. */
 async function rolledOut(cluster: Cluster, namespace: string, names: readonly string[]): Promise<boolean> {
-  const words = ['rollout', 'status', '--namespace', namespace, '--timeout', '1s']
+  const words = ['rollout', 'status', '--namespace', namespace, '--timeout', '4s']
   const results = await Promise.all(names.map(name => askKubectl(cluster, [...words, `deployment/${name}`])))
   // a deployment that does not exist would be answered at once, again and again
   if (results.some(({ stderr }) => stderr.includes('not found'))) await new Promise(resume => setTimeout(resume, 500))
