@@ -69,12 +69,8 @@ export function areReady({ services }: Platform, containers: readonly Container[
 
 /**
  * Starts what is not running and recreates what is described differently now; waits until every container is healthy, or running where it
-<<<<<<< HEAD
- * has no healthcheck. Containers of services that are gone are removed, with the volumes that nobody has given a name. Returns what changed. A container that ends meanwhile is an error at once, with its last words; so is the deadline.
-=======
- * has no healthcheck. `seen` are the containers as they were a moment ago. Returns what changed. A container that ends meanwhile is an error
- * at once, with its last words; so is the deadline.
->>>>>>> 5ec89a6 (Start nothing twice: ask for containers once, apply and watch only applications that are not as they should be)
+ * has no healthcheck. Containers of services that are gone are removed, with the volumes that nobody has given a name. `seen` are the containers
+ * as they were a moment ago. Returns what changed. A container that ends meanwhile is an error at once, with its last words; so is the deadline.
  */
 export async function startContainers(
   platform: Platform,
