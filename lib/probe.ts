@@ -70,12 +70,17 @@ export async function tcp(address: Address, signal: AbortSignal): Promise<void> 
   await converse(address, signal, undefined)
 }
 
-/**
- * Asks a PostgreSQL server whether it speaks TLS, which it answers before any login, with one letter (the SSLRequest message of its
- * protocol). Throws where no PostgreSQL answers.
- */
+/** Whether TCP port `port` of a container speaks PostgreSQL; the one protocol besides HTTP that the platform can ask. */
+export function speaksPostgres(port: number): boolean {
+  return port === 5432
+}
+
+/** What a PostgreSQL server answers before any login, with one letter: the question whether it speaks TLS (SSLRequest in its protocol). */
+export const postgresGreeting = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f])
+
+/** Greets a PostgreSQL server. Throws where no PostgreSQL answers. */
 export async function postgres(address: Address, signal: AbortSignal): Promise<void> {
-  const answer = await converse(address, signal, Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]))
+  const answer = await converse(address, signal, postgresGreeting)
   if (!/^[SNE]/.test(answer)) throw new PlatformError(`${addressText(address)} answers, but not as PostgreSQL does`)
 }
 

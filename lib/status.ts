@@ -3,7 +3,7 @@ import { messageOf, PlatformError } from './errors.ts'
 import { ask, type Runner } from './exec.ts'
 import { describeLookup, type Lookups, lookUp } from './lookup.ts'
 import { type Platform, type Service, urlOf, webServer } from './platform.ts'
-import { deadline, http, postgres, tcp } from './probe.ts'
+import { deadline, http, postgres, speaksPostgres, tcp } from './probe.ts'
 import { addressText } from './routes/engine.ts'
 
 /**
@@ -91,11 +91,6 @@ export function probeOf(service: Service): Probe | undefined {
   if (where === undefined) return undefined
   const text = `${where.name ?? where.ip}:${where.port}`
   return { ...where, path: health.path, text: health.path === undefined ? text : `http://${text}${health.path}` }
-}
-
-/** Whether TCP port `port` of a container speaks PostgreSQL; the one protocol besides HTTP that the platform can ask. */
-export function speaksPostgres(port: number): boolean {
-  return port === 5432
 }
 
 type Seen = { ok: boolean; detail: string } | undefined

@@ -21,8 +21,8 @@ export default defineTask({
     json: { type: 'boolean', help: 'print { "findings": [...] } on stdout and nothing else there' },
   },
   async run({ options, out, environment }) {
-    const platform = await loadPlatform(placesOf(environment), environment)
-    const [machine, host] = await Promise.all([inspectMachine(), detectHost(platform.settings.MACULA_OS)])
+    const [platform, machine] = await Promise.all([loadPlatform(placesOf(environment), environment), inspectMachine()])
+    const host = await detectHost(platform.settings.MACULA_OS)
     if (options.ports) {
       const states = await examineAddresses(platform, machine)
       if (options.json)

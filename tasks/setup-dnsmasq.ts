@@ -47,7 +47,7 @@ export default defineTask({
     if ((await undoOtherResolvers(plan.adapter, openDnsJournals(platform, plan, privilege).resolver)).length > 0)
       plan = await planDns(platform, host)
     for (const { title, run } of dnsSteps(platform, plan, openDnsJournals(platform, plan, privilege)))
-      await out.step(title, run)
+      await out.step(title, planned.length === 0 ? async () => 'unchanged' : run)
 
     const names = namesToCheck(platform)
     const { listen } = plan.dnsmasq

@@ -28,15 +28,16 @@ export default defineTask({
   },
   async run({ options, out, environment }) {
     const places = placesOf(environment)
-    const platform = await loadPlatform(places, environment)
+    const asked = projectContainers()
+    asked.catch(() => {}) // told about in the step that needs them
+    const [platform, machine] = await Promise.all([loadPlatform(places, environment), inspectMachine()])
     const now = startableNow(platform)
-    const machine = await inspectMachine()
     const engine = chooseEngine(platform.settings.ROUTING, machine)
     const images = now.services.map(({ image }) => image)
 
     let seen: Container[] = []
     await out.step('Look for what is in the way', async () => {
-      seen = await projectContainers()
+      seen = await asked
       if (areReady(now, seen)) return 'unchanged'
       requireNoFailure(await examine(stackChecks(platform, machine)))
       return 'unchanged'

@@ -2,7 +2,7 @@ import { PlatformError } from '../errors.ts'
 import type { Platform, Route } from '../platform.ts'
 import { describeHolder, hintToFree, holdersOf, type Listener, listeners } from '../ports.ts'
 import { addressText, type RouteChange, type RouteEngine, sameListen, sameRoute } from './engine.ts'
-import { type RouteHealth, speaksHttp, verifyRoute } from './verify.ts'
+import { languageOf, type RouteHealth, verifyRoute } from './verify.ts'
 
 /** The engine in charge, and those that may still hold routes from before. */
 export interface Routing {
@@ -127,9 +127,7 @@ export async function verifyRoutes(
   routes: readonly Route[],
   platform: Pick<Platform, 'services'>,
 ): Promise<RouteHealth[]> {
-  const healths = await Promise.all(
-    routes.map(route => verifyRoute(route, { speaksHttp: speaksHttp(platform, route) })),
-  )
+  const healths = await Promise.all(routes.map(route => verifyRoute(route, { speaks: languageOf(platform, route) })))
   const broken = healths.filter(({ state }) => state === 'refused' || state === 'silent')
   if (broken.length > 0) {
     throw new PlatformError(`${broken.length} of ${routes.length} routes do not work`, {

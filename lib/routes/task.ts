@@ -35,8 +35,10 @@ export function defineRoutingTask({ name, summary, replaces, owns, routesOf }: R
       'dry-run': { type: 'boolean', help: 'only say what would be changed on this machine' },
     },
     async run({ options, out, environment }) {
-      const platform = await loadPlatform(placesOf(environment), environment)
-      const machine = await inspectMachine()
+      const [platform, machine] = await Promise.all([
+        loadPlatform(placesOf(environment), environment),
+        inspectMachine(),
+      ])
       const engine = chooseEngine(platform.settings.ROUTING, machine)
       const wanted = options.remove ? [] : (routesOf?.(platform) ?? platform.routes.filter(({ group }) => owns(group)))
 

@@ -3,6 +3,7 @@ import { networkInterfaces } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Address, Platform, Route } from '../platform.ts'
 import { webServer } from '../platform.ts'
+import { postgresGreeting, speaksPostgres } from '../probe.ts'
 
 /** What a look at a route from outside shows. */
 export interface RouteHealth {
@@ -12,9 +13,11 @@ export interface RouteHealth {
   detail: string
 }
 
+export type Language = 'http' | 'postgres'
+
 export interface VerifyOptions {
-  /** HTTP is spoken behind the route: an answer of any kind proves that data flows, both ways. */
-  speaksHttp: boolean
+  /** What is spoken behind the route, where we know it: an answer of any kind proves that data flows, both ways. */
+  speaks: Language | undefined
   /** How long it may take to become right. */
   withinMs?: number
 }
@@ -34,14 +37,14 @@ export async function verifyRoute(route: Route, options: VerifyOptions): Promise
   }
 }
 
-async function lookAtRoute(route: Route, { speaksHttp }: VerifyOptions): Promise<RouteHealth> {
-  const through = await talk(route.listen, speaksHttp)
+async function lookAtRoute(route: Route, { speaks }: VerifyOptions): Promise<RouteHealth> {
+  const through = await talk(route.listen, speaks)
   if (through === 'answers') return { route, state: 'flows', detail: 'answers' }
   if (through === 'unreachable')
     return { route, state: 'refused', detail: `nothing listens on ${route.listen.ip}:${route.listen.port}` }
   // Connections to a network that is not there would leave the machine.
   if (!isHere(route.target)) return { route, state: 'idle', detail: 'listens; the network of the containers is not up' }
-  const direct = await talk(route.target, speaksHttp)
+  const direct = await talk(route.target, speaks)
   return direct === 'answers'
     ? {
         route,
@@ -55,19 +58,23 @@ async function lookAtRoute(route: Route, { speaksHttp }: VerifyOptions): Promise
       }
 }
 
-/** Whether HTTP is spoken at a route's target. */
-export function speaksHttp(platform: Pick<Platform, 'services'>, { target }: Route): boolean {
+/** What is spoken at a route's target; undefined where nothing tells. */
+export function languageOf(platform: Pick<Platform, 'services'>, { target }: Route): Language | undefined {
   const service = platform.services.find(({ address }) => address === target.ip)
-  if (service === undefined) return false
-  return (
+  if (service === undefined) return undefined
+  const isWeb =
     service.name === webServer ||
     service.hosts.some(({ port }) => port === target.port) ||
     (service.health?.port === target.port && service.health.path !== undefined)
-  )
+  if (isWeb) return 'http'
+  return speaksPostgres(target.port) ? 'postgres' : undefined
 }
 
 /** Opens a connection and waits for it to answer, or, where we do not speak the language, to stay open. */
-export function talk({ ip, port }: Address, http: boolean): Promise<'answers' | 'closes' | 'unreachable'> {
+export function talk(
+  { ip, port }: Address,
+  language: Language | undefined,
+): Promise<'answers' | 'closes' | 'unreachable'> {
   return new Promise(resolve => {
     let connected = false
     const socket = connect({ host: ip, port })
@@ -79,7 +86,8 @@ export function talk({ ip, port }: Address, http: boolean): Promise<'answers' | 
     const late = setTimeout(() => end(connected ? 'closes' : 'unreachable'), lookMs)
     socket.once('connect', () => {
       connected = true
-      if (http) socket.write(`HEAD / HTTP/1.1\r\nHost: ${ip}\r\nConnection: close\r\n\r\n`)
+      if (language === 'http') socket.write(`HEAD / HTTP/1.1\r\nHost: ${ip}\r\nConnection: close\r\n\r\n`)
+      else if (language === 'postgres') socket.write(postgresGreeting)
       else setTimeout(() => end('answers'), staysOpenMs)
     })
     socket.once('data', () => end('answers'))

@@ -24,28 +24,48 @@ export function median(values: readonly number[]): number {
   return [...values].sort((one, other) => one - other)[Math.floor(values.length / 2)] ?? Number.NaN
 }
 
-/** Ours against the bare commands, turn by turn, so that whatever else the machine does meets both alike. Medians, in seconds. */
+/** Seconds of each round. */
+export interface Comparison {
+  ours: number[]
+  theirs: number[]
+}
+
+/** Ours against the bare commands, turn by turn, so that whatever else the machine does meets both alike. */
 export async function compare(
   rounds: number,
   before: () => unknown,
   ours: () => number | Promise<number>,
   theirs: () => number | Promise<number>,
-): Promise<{ ours: number; theirs: number }> {
-  const taken = { ours: [] as number[], theirs: [] as number[] }
+): Promise<Comparison> {
+  const taken: Comparison = { ours: [], theirs: [] }
   for (let round = 0; round < rounds; round += 1) {
     await before()
     taken.theirs.push(await theirs())
     await before()
     taken.ours.push(await ours())
   }
-  return { ours: median(taken.ours), theirs: median(taken.theirs) }
+  return taken
 }
 
-export const inSeconds = (value: number) => `${value.toFixed(2)} s`
+const inSeconds = (value: number) => `${value.toFixed(2)} s`
 
-/** A row of the result: what, ours, bare, ratio, goal. */
-export function ratioRow(what: string, { ours, theirs }: { ours: number; theirs: number }, goal: string): string[] {
-  return [what, inSeconds(ours), inSeconds(theirs), (ours / theirs).toFixed(2), goal]
+/** A row of the result, judged by the median of the rounds' ratios; their spread tells how restless the machine was. */
+export function ratioRow(what: string, { ours, theirs }: Comparison, goal: number): string[] {
+  const ratios = ours.map((taken, round) => taken / (theirs[round] ?? Number.NaN)).sort((one, other) => one - other)
+  const ratio = median(ratios)
+  const spread = [ratios[0], ratios.at(-1)].map(value => value?.toFixed(2)).join(' to ')
+  const measured = [inSeconds(median(ours)), inSeconds(median(theirs)), ratio.toFixed(2), spread]
+  return [what, ...measured, `<= ${goal}`, met(ratio, goal)]
 }
 
-export const header = ['WHAT', 'OURS', 'BARE', 'RATIO', 'GOAL'] as const
+/** A row for what took `taken` seconds, where `allowed` is the most beyond what `theirs` took. */
+export function timeRow(what: string, taken: number, allowed: number, theirs?: number): string[] {
+  const beyond = taken - (theirs ?? 0)
+  const plus = theirs === undefined ? '' : '+'
+  const measured = theirs === undefined ? ['', ''] : [inSeconds(theirs), `+${inSeconds(beyond)}`]
+  return [what, inSeconds(taken), ...measured, '', `<= ${plus}${allowed} s`, met(beyond, allowed)]
+}
+
+const met = (value: number, goal: number) => (value <= goal ? 'met' : 'MISSED')
+
+export const header = ['WHAT', 'OURS', 'BARE', 'RATIO', 'OF THE ROUNDS', 'GOAL', ''] as const
