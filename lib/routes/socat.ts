@@ -64,7 +64,7 @@ export function socatEngine(openJournal: OpenJournal, privilege: Privilege, dryR
   }
 
   async function ensure(route: Route, held: readonly Forwarder[]): Promise<RouteChange> {
-    if (held.some(other => sameRoute(other.route, route)) && (await isListenedOn(route.listen)))
+    if (held.some(other => isCurrent(other.process, route)) && (await isListenedOn(route.listen)))
       return { route, outcome: 'unchanged' }
     const others = held.filter(other => sameListen(other.route, route) && !sameRoute(other.route, route))
     if (others.length > 0) await remove(route, others)
@@ -120,13 +120,17 @@ async function forwarders(): Promise<Forwarder[]> {
   return found.map(process => ({ route: routeOfSocat(process.command)!, process }))
 }
 
+/** Whether a process runs just what we would start for the route now; one of an earlier version may lead there in another way. */
+function isCurrent({ command }: { command: readonly string[] }, route: Route): boolean {
+  return command.join('\0') === socatCommand(route).join('\0')
+}
+
 // Somebody may have been quicker than our socat, which then ended: each address has to be held by the process of just its route,
 // or by one that this user is not shown (root's).
 function requireOwn(routes: readonly Route[], sockets: readonly Listener[]): void {
   for (const route of routes) {
     const holders = holdersOf(route.listen, sockets)
-    const wanted = socatCommand(route).join('\0')
-    if (holders.some(({ process }) => process === undefined || process.command.join('\0') === wanted)) continue
+    if (holders.some(({ process }) => process === undefined || isCurrent(process, route))) continue
     const who = holders.map(describeHolder).join(', ') || 'nobody'
     throw new PlatformError(`${addressText(route.listen)} is held by ${who}, not by the route to ${route.service}`)
   }
