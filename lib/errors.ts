@@ -13,6 +13,8 @@ export interface PlatformErrorOptions {
   why?: string | undefined
   /** What to do next: a command or a setting. */
   hint?: string | undefined
+  /** Commands that do it, shown as they are, so that they can be copied whole. */
+  commands?: readonly string[]
   exitCode?: number
   cause?: unknown
 }
@@ -24,13 +26,18 @@ export interface PlatformErrorOptions {
 export class PlatformError extends Error {
   readonly why: string | undefined
   readonly hint: string | undefined
+  readonly commands: readonly string[]
   readonly exitCode: number
 
-  constructor(message: string, { why, hint, exitCode = ExitCode.failed, cause }: PlatformErrorOptions = {}) {
+  constructor(
+    message: string,
+    { why, hint, commands = [], exitCode = ExitCode.failed, cause }: PlatformErrorOptions = {},
+  ) {
     super(message, cause === undefined ? undefined : { cause })
     this.name = 'PlatformError'
     this.why = why
     this.hint = hint
+    this.commands = commands
     this.exitCode = exitCode
   }
 }

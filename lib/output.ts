@@ -76,6 +76,7 @@ export function createOutput(options: OutputOptions): Output {
       say(`${paint('red', '✗')} ${error.message}`)
       for (const line of error.why?.split('\n') ?? []) say(`  ${line}`)
       if (error.hint) say(`  ${paint('cyan', '→')} ${error.hint.replaceAll('\n', '\n    ')}`)
+      for (const command of error.commands) say(command)
     },
     summary(text) {
       say(steps > 0 && changes === 0 ? paint('dim', `Nothing to do. ${text}`) : text)

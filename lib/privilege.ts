@@ -50,7 +50,8 @@ export async function acquireRoot(need: PrivilegeNeed): Promise<Privilege> {
     hint:
       need.commands.length === 0
         ? 'Run this again as root, with sudo in front'
-        : ['Run this again as root, or run these commands as root and then this again:', ...need.commands].join('\n'),
+        : 'Run this again as root. Or run these commands as root, then this again; `task teardown` will leave alone what you did by hand:',
+    commands: need.commands,
   })
 }
 

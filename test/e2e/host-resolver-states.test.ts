@@ -1,58 +1,13 @@
 import assert from 'node:assert/strict'
-import { after, before, describe, test } from 'node:test'
-import { namesToCheck } from '../../lib/dns/verify.ts'
-import { type Machine, startMachine } from '../helpers/machine.ts'
-import { askNames, askOtherNames, otherNamesAsUsual, wrongAnswers } from '../helpers/names.ts'
+import { describe, test } from 'node:test'
 import { goodPlatform } from '../helpers/platform.ts'
 import { noMachines } from '../helpers/requirements.ts'
+import { useMachine } from '../helpers/resolver-machine.ts'
 import { succeeds } from '../helpers/resolver-tests.ts'
-import { differences, type Snapshot, snapshotOf } from '../helpers/snapshot.ts'
+import { snapshotOf } from '../helpers/snapshot.ts'
 
 const platform = await goodPlatform()
-const names = namesToCheck(platform)
 const skip = await noMachines()
-
-/** Starts a machine for a group of tests, and gives what they share. */
-function useMachine(kind: 'plain' | 'resolved') {
-  let machine: Machine
-  before(async () => {
-    machine = await startMachine(kind, line => console.error(line))
-    await succeeds(machine, 'configure', '--yes')
-  })
-  after(() => machine?.end())
-  const isAs = async (state: Snapshot) =>
-    assert.equal(differences(state, await snapshotOf(machine)).join('\n'), '', 'the machine differs')
-  return {
-    machine: () => machine,
-    isAs,
-    /** Runs setup-dnsmasq, looks at all names, and takes it back to the very same machine. */
-    async worksAndComesOff(meanwhile: () => Promise<void> = async () => {}) {
-      const state = await snapshotOf(machine)
-      await succeeds(machine, 'setup-dnsmasq')
-      await machine.upstreamQueries()
-      const answers = await askNames(
-        machine,
-        names.map(({ name }) => name),
-      )
-      assert.equal(wrongAnswers(answers, names).join('\n'), '')
-      assert.deepEqual(await askOtherNames(machine, platform.domain), otherNamesAsUsual)
-      await meanwhile()
-      await succeeds(machine, 'teardown', '--yes')
-      await isAs(state)
-    },
-    /** Runs a task that has to refuse, in these words, and to leave the machine as it is. */
-    async refuses(words: RegExp, task = ['setup-dnsmasq']) {
-      const state = await snapshotOf(machine)
-      const [name = '', ...options] = task
-      const { exitCode, stderr } = await machine.task(name, ...options)
-      assert.notEqual(exitCode, 0, stderr)
-      assert.match(stderr, words)
-      assert.match(stderr, /→ /, 'it says what to do')
-      assert.doesNotMatch(stderr, /defect of its own|\n\s+at .*:\d+:\d+/)
-      await isAs(state)
-    },
-  }
-}
 
 describe('setup-dnsmasq on a machine with a plain /etc/resolv.conf', { skip }, () => {
   const { machine, isAs, refuses, worksAndComesOff } = useMachine('plain')

@@ -15,7 +15,8 @@ const script = `
     const privilege = await acquireRoot({ reason: 'test', commands: ['install -m 0644 a b', 'systemctl daemon-reload'], interactive, say: text => console.log('said: ' + text) })
     console.log((await privilege.run(['echo', 'as root'])).stdout.trim())
   } catch (error) {
-    console.log(error.message + '|' + error.why + '|' + error.hint)
+    console.log([error.message, error.why, error.hint].join('|'))
+    for (const command of error.commands) console.log(command)
   }`
 
 const impossible = !isRoot() && 'needs root, to become another user'
