@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { clusterRoutes } from '../../lib/cluster/routing.ts'
 import { namesToCheck } from '../../lib/dns/verify.ts'
 import { placesOf } from '../../lib/env.ts'
+import { unitName } from '../../lib/routes/units.ts'
 import { enginePrograms } from '../../lib/sandbox/engine.ts'
 import { ensureProgram } from '../../lib/sandbox/programs.ts'
 import { goTaskProgram } from '../helpers/go-task.ts'
@@ -40,8 +42,8 @@ const pagesScript =
 const dockerObjects = `docker ps --all --format 'container {{.Names}}'; docker network ls --format 'network {{.Name}}'
   docker volume ls --format 'volume {{.Name}}'`
 
-/** What Docker's own programs keep for themselves: the client's notes of builds, and a port of containerd's, another one at each boot. */
-const isOthers = /^(path|content) \/root\/\.docker\b|^listens tcp 127\.0\.0\.1:[3-6]\d{4}:/
+/** What containerd keeps for itself: a port, another one at each boot. */
+const isOthers = /^listens tcp 127\.0\.0\.1:[3-6]\d{4}:/
 
 describe('the whole workflow on a machine with systemd and an engine of its own', { skip }, () => {
   let machine: Machine
@@ -99,7 +101,25 @@ describe('the whole workflow on a machine with systemd and an engine of its own'
     assert.equal(await machine.sh(containers), running)
   })
 
-  test('everything answers after a reboot, without a command', async () => {
+  test('it is one tree of units, locked in, that systemd has nothing to say against', async () => {
+    const sockets = [...platform.routes, ...clusterRoutes(platform)].map(route => `${unitName(route)}.socket`)
+    const units = ['macula-dnsmasq.service', 'macula-network.service', 'macula-stack.service', ...sockets].sort()
+    assert.equal(
+      await machine.sh('systemctl list-dependencies --plain macula.target'),
+      ['macula.target', ...units.map(unit => `  ${unit}`)].join('\n'),
+    )
+    const files = '/etc/systemd/system/macula*.{target,socket,service}'
+    assert.equal(await machine.sh(`systemd-analyze verify ${files} 2>&1`), '')
+    const exposures = await machine.sh(
+      `for unit in $(cd /etc/systemd/system; ls macula*.service); do
+         echo "$unit $(systemd-analyze security --no-pager "$unit" | awk '/Overall exposure/ { print $(NF-2) }')"
+       done`,
+    )
+    for (const line of exposures.split('\n')) assert.ok(Number(line.split(' ')[1]) < 2.5, line)
+  })
+
+  test('everything answers after a reboot, without a command, also what somebody stopped before', async () => {
+    await machine.sh('docker stop $(docker ps --quiet --filter label=com.docker.compose.project=macula)')
     await machine.reboot()
     const started = Date.now()
     const deadline = started + 120_000

@@ -44,6 +44,8 @@ export async function ensureMachineImage(
     await cp(process.execPath, join(context, 'node'))
     const words = ['--network', 'none', '--build-arg', `BASE=${base}`, '--target', target, '--tag', name, context]
     await docker(['docker', 'build', '--quiet', ...words])
+    // the builder would keep a copy of each context, and `node` alone is a hundred megabytes
+    await docker(['docker', 'builder', 'prune', '--force', '--filter', 'type=source.local'])
   } finally {
     await rm(context, { recursive: true, force: true })
   }
@@ -78,6 +80,8 @@ async function ensureBase(version: string, docker: Runner, supply: SupplyOptions
   const { stdout } = await docker(['docker', 'image', 'ls', '--quiet', 'macula-machine'])
   const old = [...new Set(stdout.split('\n').filter(Boolean))]
   if (old.length > 0) await docker(['docker', 'image', 'rm', '--force', ...old])
+  // which otherwise keeps every layer of them
+  await docker(['docker', 'builder', 'prune', '--all', '--force'])
   await docker(['docker', 'import', join(folder, 'base.tar'), name])
   return name
 }

@@ -1,5 +1,6 @@
 import { PlatformError } from '../../errors.ts'
 import type { ResolverAdapter } from '../resolver.ts'
+import { whileItRuns } from './networkmanager.ts'
 
 const settings = '/etc/NetworkManager/dnsmasq.d/macula.conf'
 // the plugin is started again with its new settings; connections stay up
@@ -22,7 +23,7 @@ export const networkManagerDnsmasq: ResolverAdapter = {
   changes: [settings],
   refresh: [reload],
   async apply({ domain, listen, journal }) {
-    await journal.afterUndo(reload)
+    await journal.afterUndo(whileItRuns(reload))
     const outcome = await journal.writeFile(
       settings,
       `# Written by the Macula platform: names of this domain are answered by its dnsmasq.\nserver=/${domain}/${listen.ip}#${listen.port}\n`,

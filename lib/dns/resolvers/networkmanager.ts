@@ -8,6 +8,11 @@ const resolvConf = '/etc/resolv.conf'
 const connectionServers = '/run/NetworkManager/no-stub-resolv.conf'
 const reload = ['nmcli', 'general', 'reload']
 
+/** A command that tells NetworkManager something, for later: where somebody has stopped or removed it by then, there is nobody to tell. */
+export function whileItRuns(command: readonly string[]): string[] {
+  return ['sh', '-c', 'nmcli general >/dev/null 2>&1 || exit 0; "$@"', 'tell', ...command]
+}
+
 /**
  * A machine whose /etc/resolv.conf NetworkManager writes: it stops doing so, and the file names our server. dnsmasq takes the servers
  * of the present connections from where NetworkManager keeps listing them, so a change of network is followed.
@@ -32,7 +37,7 @@ export const networkManager: ResolverAdapter = {
   changes: [settings, resolvConf],
   refresh: [reload],
   async apply({ facts, listen, journal }) {
-    await journal.afterUndo(reload)
+    await journal.afterUndo(whileItRuns(reload))
     const ownership = await journal.writeFile(
       settings,
       '# Written by the Macula platform: /etc/resolv.conf names its dnsmasq, which asks the servers of the connections.\n' +

@@ -4,9 +4,13 @@ import type { ResolverFacts } from '../facts.ts'
 import type { ResolverAdapter } from '../resolver.ts'
 
 const dropIn = '/etc/systemd/resolved.conf.d/macula.conf'
-const restart = ['systemctl', 'restart', 'systemd-resolved.service']
+const unit = 'systemd-resolved.service'
+const restart = ['systemctl', 'restart', unit]
 // five restarts within ten seconds are too many for systemd, which then leaves the machine without a resolver; this sets its count to none
-const allowRestart = ['systemctl', 'reset-failed', 'systemd-resolved.service']
+const allowRestart = ['systemctl', 'reset-failed', unit]
+// one that somebody has stopped or removed meanwhile stays so
+const restartAgain =
+  'systemctl is-active --quiet "$1" || systemctl is-failed --quiet "$1" || exit 0; systemctl reset-failed "$1"; systemctl restart "$1"'
 
 /**
  * A machine where programs ask systemd-resolved: a drop-in routes our domain, and nothing else, to dnsmasq. It also sends `.local` there,
@@ -54,8 +58,7 @@ export const systemdResolved: ResolverAdapter = {
   changes: [dropIn],
   refresh: [allowRestart, restart],
   async apply({ domain, listen, journal }) {
-    await journal.afterUndo(restart)
-    await journal.afterUndo(allowRestart)
+    await journal.afterUndo(['sh', '-c', restartAgain, 'restart', unit])
     const outcome = await journal.writeFile(dropIn, renderDropIn(domain, addressOf(listen)))
     if (outcome !== 'unchanged') for (const command of [allowRestart, restart]) await journal.command(command)
     return outcome
