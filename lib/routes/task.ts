@@ -1,4 +1,6 @@
+import { join } from 'node:path'
 import { placesOf } from '../env.ts'
+import { requireWritable } from '../files.ts'
 import { counted } from '../output.ts'
 import { loadPlatform, type Platform, type Route } from '../platform.ts'
 import { acquireRoot, asRoot } from '../privilege.ts'
@@ -7,6 +9,7 @@ import { applyRoutes, verifyRoutes } from './apply.ts'
 import { chooseEngine, inspectMachine } from './choose.ts'
 import { addressText, type EngineName, means } from './engine.ts'
 import { ensureForwarder, needsRoot, openRouting } from './setup.ts'
+import { unitFolder } from './units.ts'
 
 export interface RoutingTask {
   name: string
@@ -25,7 +28,7 @@ export function defineRoutingTask({ name, summary, replaces, owns, routesOf }: R
     summary,
     replaces,
     leaves: [
-      'with systemd: units macula-route-*, macula.target and macula-stack.service in /etc/systemd/system',
+      'with systemd: units macula-route-*, macula-network, macula-stack and macula.target in /etc/systemd/system',
       'without: the package socat, where it was missing, and a socat process per address',
       'with ROUTING=publish nothing: there the containers themselves listen',
     ],
@@ -60,6 +63,8 @@ export function defineRoutingTask({ name, summary, replaces, owns, routesOf }: R
             say: out.say,
           })
         : asRoot
+      if (engine === 'systemd' && planned.length > 0)
+        await requireWritable(join(unitFolder, 'macula.target'), privilege)
       const real = { engine, machine, privilege }
       if (forwarder.length > 0)
         await out.step('Install socat', async () => (await ensureForwarder(platform, real)).outcome)

@@ -26,7 +26,7 @@ describe('setup-dnsmasq on a machine with a plain /etc/resolv.conf', { skip }, (
 
   test('refuses a read-only /etc before anything is changed', async () => {
     await machine().sh('mount --bind /etc /etc && mount -o remount,bind,ro /etc')
-    await refuses(/read-only/i)
+    for (const task of ['setup-dnsmasq', 'setup-hosts', 'setup-data-routing']) await refuses(/read-only/i, [task])
     await machine().sh('umount /etc')
   })
 

@@ -131,10 +131,14 @@ function socatTests() {
 
   it('refuses quickly when the target is down', async () => {
     const dead = route('dead', '127.0.0.4:4001', '172.23.0.21:4001')
-    await apply([...routes, dead])
+    // nobody has this address: the kernel asks for it for three seconds
+    const gone = route('gone', '127.0.0.4:4002', '172.23.0.99:4002')
+    await apply([...routes, dead, gone])
     const started = Date.now()
     assert.equal(await answerOf(dead.listen), '')
     assert.ok(Date.now() - started < 500)
+    assert.equal(await answerOf(gone.listen), '')
+    assert.ok(Date.now() - started < 2000)
     const [health] = await verifyRoutes([dead], { services: [] })
     assert.equal(health?.state, 'idle')
     await apply(routes)
