@@ -1,12 +1,23 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { namesToCheck } from '../../lib/dns/verify.ts'
+import type { Finding } from '../../lib/doctor/finding.ts'
 import { type Machine, startMachine } from './machine.ts'
 import type { MachineKind } from './machine-images.ts'
 import { askNames, askOtherNames, otherNamesAsUsual, wrongAnswers } from './names.ts'
 import { goodPlatform } from './platform.ts'
 import { noMachines } from './requirements.ts'
 import { differences, type Snapshot, snapshotOf } from './snapshot.ts'
+
+const titles: Record<MachineKind, string> = {
+  plain: 'plain /etc/resolv.conf',
+  resolved: 'systemd-resolved',
+  workstation: 'systemd-resolved',
+  resolvconf: 'resolvconf',
+  openresolv: 'resolvconf',
+  networkmanager: 'NetworkManager (owner of /etc/resolv.conf)',
+  'networkmanager-dnsmasq': "NetworkManager's dnsmasq plugin",
+}
 
 /** Declares the tests that hold for every kind of resolver: names answer, others go on as before, and all of it can be taken back. */
 export async function resolverTests(kind: MachineKind): Promise<void> {
@@ -36,6 +47,16 @@ export async function resolverTests(kind: MachineKind): Promise<void> {
       await machine.upstreamQueries()
       assert.deepEqual(await others(), otherNamesAsUsual)
       await succeeds(machine, 'setup-dnsmasq', '--dry-run')
+      await isAsBefore()
+    })
+
+    test('are what doctor knows the way to, on just this kind of machine, and what it would change', async () => {
+      const planned = (await machine.task('setup-dnsmasq', '--dry-run')).stdout.trim().split('\n')
+      const { findings } = JSON.parse((await machine.task('doctor', '--json')).stdout) as { findings: Finding[] }
+      const [way, changes, ...more] = findings.filter(({ check }) => check === 'DNS').map(({ detail }) => detail)
+      assert.ok(way?.startsWith(`${titles[kind]}; dnsmasq on 127.0.`), way)
+      assert.equal(changes, `to be changed: ${planned.join(', ')}`)
+      assert.deepEqual(more, [])
       await isAsBefore()
     })
 
