@@ -5,6 +5,7 @@ import { engineTimeoutMs, engineVersion } from './docker.ts'
 import type { Places } from './env.ts'
 import { messageOf } from './errors.ts'
 import { ask, hasTool, run } from './exec.ts'
+import { journalFile } from './journal/records.ts'
 import { openJournal, type Undone } from './journal.ts'
 import { asRoot, type Privilege } from './privilege.ts'
 
@@ -103,7 +104,11 @@ export async function removeState(
   privilege: Privilege,
 ): Promise<'unchanged' | 'removed'> {
   const before = await stat(places.stateDir).catch(() => undefined)
-  await rm(places.stateDir, { recursive: true, force: true }).catch(() => privilege.run(['rm', '-rf', places.stateDir]))
+  const remove = (path: string) =>
+    rm(path, { recursive: true, force: true }).catch(() => privilege.run(['rm', '-rf', path]))
+  // first, because without the journal beside it, it would say that records were lost
+  await remove(journalFile(places.stateDir).begunPath)
+  await remove(places.stateDir)
   if (purge) await rm(places.envFile, { force: true })
   return before === undefined && !purge ? 'unchanged' : 'removed'
 }

@@ -5,6 +5,7 @@ import { type Host, packageManagerOf, programPath } from '../host.ts'
 import type { Journal, Outcome } from '../journal.ts'
 import type { Address, Platform } from '../platform.ts'
 import { fillTemplate, readTemplate } from '../render.ts'
+import { lookAtUnit, runsOtherwise } from '../systemd.ts'
 import { configPath, type DnsmasqSettings, dnsmasqConfig, versionName } from './config.ts'
 import { query } from './query.ts'
 
@@ -98,9 +99,12 @@ async function ensureUnit(
   )
   await journal.afterUndo(['systemctl', 'daemon-reload'])
   const written = await journal.writeFile(unitPath, unit)
-  if (written !== 'unchanged') await journal.command(['systemctl', 'daemon-reload'])
+  // also what an earlier run wrote and did not come to tell systemd of
+  const before = await lookAtUnit(unitName)
+  if (written !== 'unchanged' || before.isOutdated) await journal.command(['systemctl', 'daemon-reload'])
   const enabled = await journal.enableUnit(unitName)
-  if (written === 'unchanged' && enabled === 'unchanged' && (await isCurrent())) return 'unchanged'
+  const isRight = written === 'unchanged' && enabled === 'unchanged' && !runsOtherwise(before, unit)
+  if (isRight && (await isCurrent())) return 'unchanged'
   if (enabled !== 'created') await journal.command(['systemctl', 'restart', unitName])
   return enabled === 'created' ? 'created' : 'updated'
 }

@@ -51,6 +51,8 @@ export interface ResolvedFacts {
 export interface NetworkManagerFacts {
   /** default, dnsmasq, systemd-resolved, unbound or none. */
   dns: string
+  /** How it writes /etc/resolv.conf (unmanaged: not at all) by the settings it has read; undefined where it does not tell. */
+  resolvConf: string | undefined
 }
 
 /** Looks at how this machine resolves names. Changes nothing. */
@@ -123,20 +125,20 @@ async function networkManagerFacts(): Promise<NetworkManagerFacts | undefined> {
   if (!(await hasProgram('nmcli'))) return undefined
   const running = await ask(['nmcli', '-t', '-f', 'RUNNING', 'general'])
   if (running.stdout.trim() !== 'running') return undefined
-  const property = [
-    'busctl',
-    'get-property',
-    'org.freedesktop.NetworkManager',
-    '/org/freedesktop/NetworkManager/DnsManager',
-    'org.freedesktop.NetworkManager.DnsManager',
-    'Mode',
-  ]
-  const mode = (await hasProgram('busctl')) ? await ask(property) : undefined
-  const dns = /^s "(.*)"/.exec(mode?.stdout ?? '')?.[1]
-  if (dns) return { dns }
+  const hasBus = await hasProgram('busctl')
+  const property = async (name: string) => {
+    const place = '/org/freedesktop/NetworkManager/DnsManager'
+    const words = ['get-property', 'org.freedesktop.NetworkManager', place]
+    const answer = hasBus
+      ? await ask(['busctl', ...words, 'org.freedesktop.NetworkManager.DnsManager', name])
+      : undefined
+    return /^s "(.+)"/.exec(answer?.stdout ?? '')?.[1]
+  }
+  const [dns, resolvConf] = [await property('Mode'), await property('RcManager')]
+  if (dns) return { dns, resolvConf }
   const program = (await programPath('NetworkManager')) ?? 'NetworkManager'
   const { stdout } = await ask([program, '--print-config'])
-  return { dns: /^dns=(\S+)/m.exec(stdout)?.[1] ?? 'default' }
+  return { dns: /^dns=(\S+)/m.exec(stdout)?.[1] ?? 'default', resolvConf }
 }
 
 async function resolvconfKind(): Promise<ResolverFacts['resolvconf']> {

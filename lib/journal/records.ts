@@ -34,6 +34,8 @@ export type JournalRecord = Change & { id: string; scope: string; at: string }
  */
 export interface JournalFile {
   path: string
+  /** The second file. */
+  begunPath: string
   /** Records still to be undone, oldest first. */
   read(): Promise<JournalRecord[]>
   append(record: JournalRecord): Promise<void>
@@ -74,6 +76,7 @@ export function journalFile(stateDir: string): JournalFile {
 
   return {
     path,
+    begunPath,
     async read() {
       const undone = new Set<string>()
       const records: JournalRecord[] = []

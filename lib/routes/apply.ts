@@ -57,7 +57,7 @@ export async function applyRoutes(
   const ours = [...plan.keep, ...plan.update, ...plan.remove.map(({ route }) => route)]
   const needed = plan.create.filter(route => !ours.some(other => sameListen(other, route)))
   if (needed.length > 0) requireFree(needed, await listeners())
-  const removed = await removePlanned(plan)
+  const removed = await removePlanned(plan, routing.others)
   try {
     const applied = await routing.engine.apply(wanted)
     const moved = (route: Route) => removed.some(gone => sameListen(gone.route, route))
@@ -76,7 +76,7 @@ export async function applyRoutes(
 
 /** Takes away every route of the groups, whichever engine holds it. */
 export async function removeRoutes(owns: (group: string) => boolean, routing: Routing): Promise<RouteChange[]> {
-  return removePlanned(await planRoutes([], owns, routing))
+  return removePlanned(await planRoutes([], owns, routing), [routing.engine, ...routing.others])
 }
 
 /** Takes away what engines other than the one in charge hold: before containers are started that publish the same addresses. */
@@ -85,12 +85,13 @@ export async function retireOtherEngines(
   { engine, others }: Routing,
 ): Promise<RouteChange[]> {
   const plan = await planRoutes([], owns, { engine: { ...engine, installed: async () => [] }, others })
-  return removePlanned(plan)
+  return removePlanned(plan, others)
 }
 
-async function removePlanned({ remove }: RoutePlan): Promise<RouteChange[]> {
+// Engines that hold nothing are asked as well: a run that took their last route away may have been broken off before it was done with the rest.
+async function removePlanned({ remove }: RoutePlan, engines: readonly RouteEngine[]): Promise<RouteChange[]> {
   const changes: RouteChange[] = []
-  for (const engine of new Set(remove.map(({ engine }) => engine))) {
+  for (const engine of new Set([...engines, ...remove.map(({ engine }) => engine)])) {
     changes.push(...(await engine.remove(remove.filter(each => each.engine === engine).map(({ route }) => route))))
   }
   return changes

@@ -26,7 +26,7 @@ export interface RouteEngine {
   installed(): Promise<Route[]>
   /** Makes these routes exist and listen; right ones are left alone, those with another target are replaced, others are not touched. */
   apply(routes: readonly Route[]): Promise<RouteChange[]>
-  /** Takes routes away, by listening address; quiet about those that are not there. */
+  /** Takes routes away, by listening address, and with the last one what they shared; quiet about those that are not there. */
   remove(routes: readonly Route[]): Promise<RouteChange[]>
 }
 

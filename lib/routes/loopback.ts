@@ -1,10 +1,13 @@
+import { networkInterfaces } from 'node:os'
 import type { Journal, Outcome } from '../journal.ts'
 import type { Platform } from '../platform.ts'
 import { fillTemplate, readTemplate } from '../render.ts'
 
 const label = 'org.macula.loopback'
 const path = `/Library/LaunchDaemons/${label}.plist`
-const stop = ['launchctl', 'bootout', `system/${label}`]
+// quiet about what is not there: a run may have been broken off before it came to be
+const quietly = (...command: string[]) => ['sh', '-c', '"$@" || true', 'quietly', ...command]
+const stop = quietly('launchctl', 'bootout', `system/${label}`)
 
 /** Journal scope of the aliases. */
 export const loopbackScope = 'routes/loopback'
@@ -31,15 +34,20 @@ export async function renderAliases(addresses: readonly string[]): Promise<strin
 export async function ensureLoopbackAliases(
   platform: Platform,
   journal: Journal,
-  system: string = process.platform,
+  { system = process.platform as string, present = loopbackAddresses } = {},
 ): Promise<Outcome> {
   if (system !== 'darwin') return 'unchanged'
   const addresses = aliasAddresses(platform)
-  for (const ip of addresses) await journal.afterUndo(['ifconfig', 'lo0', '-alias', ip])
+  for (const ip of addresses) await journal.afterUndo(quietly('ifconfig', 'lo0', '-alias', ip))
   await journal.afterUndo(stop)
   const outcome = await journal.writeFile(path, await renderAliases(addresses))
-  if (outcome === 'unchanged') return outcome
-  if (outcome === 'updated') await journal.command(stop)
+  const missing = addresses.filter(ip => !present().includes(ip))
+  if (outcome === 'unchanged' && missing.length === 0) return outcome
+  if (outcome !== 'created') await journal.command(stop)
   await journal.command(['launchctl', 'bootstrap', 'system', path])
-  return outcome
+  return outcome === 'unchanged' ? 'updated' : outcome
+}
+
+function loopbackAddresses(): string[] {
+  return (networkInterfaces().lo0 ?? []).map(({ address }) => address)
 }

@@ -48,6 +48,7 @@ export function publishEngine(platform: Platform, asker: Runner = ask): RouteEng
       return routes.map(route => ({ route, outcome: 'unchanged' }))
     },
     async remove(routes) {
+      if (routes.length === 0) return []
       const held = (await installed()).filter(route => routes.some(other => sameListen(route, other)))
       if (held.length > 0) {
         throw new PlatformError(

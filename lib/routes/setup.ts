@@ -108,17 +108,18 @@ export async function makeWayForPublishing(
 }
 
 /**
- * Whether changes to these routes need root: units always do, and so do ports that this kernel keeps for root, and packages.
+ * Whether planned changes need root: units always do, and so do ports that this kernel keeps for root, and packages.
  * A user's own socat on a high port does not.
  */
 export async function needsRoot(
   engine: EngineName,
   changes: readonly RouteChange[],
-  others: readonly PlannedChange[],
+  planned: readonly PlannedChange[],
 ): Promise<boolean> {
   const changed = changes.filter(({ outcome }) => outcome !== 'unchanged').map(({ route }) => route)
-  if (isRoot() || (changed.length === 0 && others.length === 0)) return false
-  return engine !== 'socat' || others.length > 0 || (await anyPrivileged(changed))
+  if (isRoot() || (changed.length === 0 && planned.length === 0)) return false
+  const isProcess = ({ command }: PlannedChange) => /^(setsid|# ends) /.test(command)
+  return engine !== 'socat' || !planned.every(isProcess) || (await anyPrivileged(changed))
 }
 
 async function anyPrivileged(routes: readonly Route[]): Promise<boolean> {

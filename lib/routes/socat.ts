@@ -94,6 +94,7 @@ export function socatEngine(openJournal: OpenJournal, privilege: Privilege, dryR
       return changes
     },
     async remove(routes) {
+      if (routes.length === 0) return []
       const held = await forwarders()
       return inTurn(routes, route => remove(route, held))
     },

@@ -5,12 +5,23 @@ import { exists } from '../files.ts'
 import { programPath } from '../host.ts'
 import type { Outcome } from '../journal.ts'
 import type { Route } from '../platform.ts'
+import { isListenedOn } from '../ports.ts'
+import { lookAtUnits, type RunningUnit, runsOtherwise } from '../systemd.ts'
 import { type OpenJournal, type RouteChange, type RouteEngine, sameListen, sameRoute, scopeOf } from './engine.ts'
 import { type BootUnits, bootUnits, routeOfUnit, routeUnits, type Unit, unitFolder, unitName } from './units.ts'
 
 /** Journal scope of what all routes share. */
 const bootScope = 'routes/boot'
 const reload = ['systemctl', 'daemon-reload']
+/** How the kernel knows routes of macula-network.service from all others. */
+const networkProtocol = '77'
+
+/** A route with its units as they should be, and what writing them changed. */
+interface MadeRoute extends RouteChange {
+  outcome: Outcome
+  socket: Unit
+  service: Unit
+}
 
 export interface SystemdOptions {
   openJournal: OpenJournal
@@ -31,7 +42,7 @@ export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): Rou
   }
 
   async function apply(routes: readonly Route[]): Promise<RouteChange[]> {
-    if (routes.length === 0) return []
+    if (routes.length === 0) return remove([])
     for (const scope of new Set([bootScope, ...routes.map(({ group }) => scopeOf(group))]))
       await openJournal(scope).afterUndo(reload)
     const ip = await programPath('ip')
@@ -40,43 +51,53 @@ export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): Rou
     // start of the containers there is nothing to bring up.
     const startsStack =
       (await unitExists('docker.service')) && (await exists(join(boot.stateDir, 'docker-compose.yml')))
-    const guards = ip === undefined ? [] : [network]
-    const guarded = await write(bootScope, guards)
-    const shared = startsStack ? [target, stack] : [target]
-    let changed = (await write(bootScope, shared)) !== 'unchanged' || guarded !== 'unchanged'
-    const before = await installedRoutes()
+    const shared = [target, ...(startsStack ? [stack] : []), ...(ip === undefined ? [] : [network])]
+    let changed = (await write(bootScope, shared)) !== 'unchanged'
     // the same address under another name: two socket units cannot share it
-    const renamed = before.filter(held =>
+    const renamed = (await installedRoutes()).filter(held =>
       routes.some(route => sameListen(held, route) && unitName(held) !== unitName(route)),
     )
     for (const route of renamed) await takeAway(route)
-    const changes: RouteChange[] = []
+    const made: MadeRoute[] = []
     for (const route of routes) {
       const { socket, service } = await routeUnits(route, proxy)
       const outcome = await write(scopeOf(route.group, route), [socket, service])
       changed ||= outcome !== 'unchanged'
-      changes.push({ route, outcome })
+      made.push({ route, socket, service, outcome })
     }
-    if (changed) await systemctl('daemon-reload')
-    for (const { name } of [...shared, ...guards]) await openJournal(bootScope).enableUnit(name)
+    const names = [...shared, ...made.flatMap(({ socket, service }) => [socket, service])].map(({ name }) => name)
+    const looks = new Map((await lookAtUnits(names)).map((look, index) => [names[index]!, look]))
+    // what an earlier run wrote and did not come to tell systemd of counts as well
+    if (changed || [...looks.values()].some(({ isOutdated }) => isOutdated)) await systemctl('daemon-reload')
+    for (const { name } of shared) await openJournal(bootScope).enableUnit(name)
     // its start takes away what it did for a network that the settings do not name any more
-    if (guarded === 'updated') await systemctl('restart', network.name)
-    for (const change of changes) {
-      const held = before.find(other => unitName(other) === unitName(change.route))
-      const activated = await activate(change, held)
-      if (change.outcome === 'unchanged') change.outcome = activated
+    if (ip && looks.get(network.name)?.active && !(await isGuarded(ip, boot.network)))
+      await systemctl('restart', network.name)
+    const changes: RouteChange[] = []
+    for (const each of made) {
+      const activated = await activate(each, looks.get(each.socket.name)!, looks.get(each.service.name)!)
+      changes.push({ route: each.route, outcome: each.outcome === 'unchanged' ? activated : each.outcome })
     }
     return changes
   }
 
-  async function activate({ route, outcome }: RouteChange, held: Route | undefined): Promise<Outcome> {
-    const unit = unitName(route)
-    if (outcome === 'updated' && held !== undefined) {
+  async function activate(
+    { route, socket, service }: MadeRoute,
+    listening: RunningUnit,
+    forwarding: RunningUnit,
+  ): Promise<Outcome> {
+    let outcome: Outcome = 'unchanged'
+    if (listening.active && !(await isListenedOn(route.listen))) {
+      // systemd holds the address of before, or none since it has read of another one
+      await systemctl('stop', socket.name, service.name)
+      outcome = 'updated'
+    } else if (runsOtherwise(forwarding, service.content)) {
       // a running forwarder knows its old target until it is started anew; its socket goes on listening meanwhile
-      if (sameListen(held, route)) await systemctl('try-restart', `${unit}.service`)
-      else await systemctl('stop', `${unit}.socket`, `${unit}.service`)
+      await systemctl('try-restart', service.name)
+      outcome = 'updated'
     }
-    return openJournal(scopeOf(route.group, route)).enableUnit(`${unit}.socket`)
+    const enabled = await openJournal(scopeOf(route.group, route)).enableUnit(socket.name)
+    return outcome === 'unchanged' ? enabled : outcome
   }
 
   async function remove(routes: readonly Route[]): Promise<RouteChange[]> {
@@ -87,10 +108,9 @@ export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): Rou
       if (held !== undefined) await takeAway(held)
       gone.push({ route, outcome: held === undefined ? 'unchanged' : 'removed' })
     }
-    if (gone.some(({ outcome }) => outcome === 'removed')) {
-      await systemctl('daemon-reload')
-      if ((await installedRoutes()).length === 0) await openJournal(bootScope).undo()
-    }
+    if (gone.some(({ outcome }) => outcome === 'removed')) await systemctl('daemon-reload')
+    // also where an earlier run took the last route away and came no further
+    if ((await installedRoutes()).length === 0) await openJournal(bootScope).undo()
     return gone
   }
 
@@ -109,6 +129,12 @@ export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): Rou
 
 async function unitExists(name: string): Promise<boolean> {
   return (await ask(['systemctl', 'cat', name])).exitCode === 0
+}
+
+/** Whether the kernel has just the one route that macula-network.service adds for this network. */
+async function isGuarded(ip: string, network: string): Promise<boolean> {
+  const { stdout } = await ask([ip, '-4', 'route', 'show', 'proto', networkProtocol])
+  return [...stdout.matchAll(/^unreachable (\S+)/gm)].map(([, its]) => its).join() === network
 }
 
 /** Routes of the units that stand in the unit folder. */

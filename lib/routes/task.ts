@@ -55,7 +55,7 @@ export function defineRoutingTask({ name, summary, replaces, owns, routesOf }: R
         return out.summary(planned.length === 0 ? 'Nothing would be changed.' : 'Nothing was changed (--dry-run).')
       }
 
-      const privilege = (await needsRoot(engine, changes, forwarder))
+      const privilege = (await needsRoot(engine, changes, planned))
         ? await acquireRoot({
             reason: `lead ${counted(wanted.length, 'route')} to containers (${counted(planned.length, 'change')}; --dry-run lists them)`,
             commands: planned.map(({ command }) => command),

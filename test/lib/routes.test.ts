@@ -274,23 +274,43 @@ describe('loopback addresses of macOS', async () => {
   })
 
   it('are put in place through the journal, and only there', async () => {
+    const { calls, journal } = journalThatWrites('created')
+    assert.equal(await ensureLoopbackAliases(platform, journal, { system: 'linux' }), 'unchanged')
+    assert.deepEqual(calls, [])
+    assert.equal(await ensureLoopbackAliases(platform, journal, { system: 'darwin' }), 'created')
+    assert.deepEqual(calls.slice(-3), [
+      `after undo ${quietly} launchctl bootout system/org.macula.loopback`,
+      'write /Library/LaunchDaemons/org.macula.loopback.plist',
+      'launchctl bootstrap system /Library/LaunchDaemons/org.macula.loopback.plist',
+    ])
+    assert.equal(calls[0], `after undo ${quietly} ifconfig lo0 -alias 127.0.0.2`)
+  })
+
+  it('come also where an earlier run was broken off between the file and launchd', async () => {
+    const { calls, journal } = journalThatWrites('unchanged')
+    const given = { system: 'darwin', present: () => aliasAddresses(platform) }
+    assert.equal(await ensureLoopbackAliases(platform, journal, given), 'unchanged')
+    const [write] = calls.splice(-1)
+    assert.match(write ?? '', /^write /)
+    const without = { system: 'darwin', present: () => ['127.0.0.1', '127.0.0.2'] }
+    assert.equal(await ensureLoopbackAliases(platform, journal, without), 'updated')
+    assert.deepEqual(calls.slice(-2), [
+      `${quietly} launchctl bootout system/org.macula.loopback`,
+      'launchctl bootstrap system /Library/LaunchDaemons/org.macula.loopback.plist',
+    ])
+  })
+
+  const quietly = 'sh -c "$@" || true quietly'
+  function journalThatWrites(outcome: string) {
     const calls: string[] = []
     const journal = {
       afterUndo: async (command: string[]) => void calls.push(`after undo ${command.join(' ')}`),
       writeFile: async (path: string) => {
         calls.push(`write ${path}`)
-        return 'created'
+        return outcome
       },
       command: async (command: string[]) => void calls.push(command.join(' ')),
     } as unknown as Journal
-    assert.equal(await ensureLoopbackAliases(platform, journal, 'linux'), 'unchanged')
-    assert.deepEqual(calls, [])
-    assert.equal(await ensureLoopbackAliases(platform, journal, 'darwin'), 'created')
-    assert.deepEqual(calls.slice(-3), [
-      'after undo launchctl bootout system/org.macula.loopback',
-      'write /Library/LaunchDaemons/org.macula.loopback.plist',
-      'launchctl bootstrap system /Library/LaunchDaemons/org.macula.loopback.plist',
-    ])
-    assert.equal(calls[0], 'after undo ifconfig lo0 -alias 127.0.0.2')
-  })
+    return { calls, journal }
+  }
 })

@@ -43,9 +43,12 @@ export const networkManager: ResolverAdapter = {
       '# Written by the Macula platform: /etc/resolv.conf names its dnsmasq, which asks the servers of the connections.\n' +
         '[main]\nrc-manager=unmanaged\n',
     )
-    if (ownership !== 'unchanged') await journal.command(reload)
+    // NetworkManager says itself whether it has read that
+    const told = [undefined, 'unmanaged'].includes(facts.networkManager?.resolvConf)
+    if (ownership !== 'unchanged' || !told) await journal.command(reload)
     const former = facts.resolvConf.content ?? { nameservers: [], rest: [], writtenFor: undefined, keeper: undefined }
     const pointed = await journal.writeFile(resolvConf, renderResolvConf('networkmanager', listen.ip, former))
-    return ownership === 'unchanged' ? pointed : ownership
+    if (ownership !== 'unchanged') return ownership
+    return pointed === 'unchanged' && !told ? 'updated' : pointed
   },
 }

@@ -9,6 +9,7 @@ import {
 import { parseResolvConf, renderResolvConf } from '../../../lib/dns/resolv-conf.ts'
 import { chooseListen, chooseResolver } from '../../../lib/dns/resolver.ts'
 import { macos, renderResolverFile } from '../../../lib/dns/resolvers/macos.ts'
+import { networkManager as networkManagerOwner } from '../../../lib/dns/resolvers/networkmanager.ts'
 import { withLine } from '../../../lib/dns/resolvers/resolvconf.ts'
 import { renderDropIn, systemdResolved } from '../../../lib/dns/resolvers/systemd-resolved.ts'
 import { withoutResolvConf, wsl } from '../../../lib/dns/resolvers/wsl.ts'
@@ -16,6 +17,7 @@ import { type Surroundings, standingFindings } from '../../../lib/doctor/dns.ts'
 import { PlatformError } from '../../../lib/errors.ts'
 import type { PathState } from '../../../lib/files.ts'
 import type { Host } from '../../../lib/host.ts'
+import type { Journal } from '../../../lib/journal.ts'
 import type { Listener } from '../../../lib/ports.ts'
 
 const debian: Host = { os: 'debian', name: 'Debian', init: 'systemd', wsl: false, summary: '', choices: [] }
@@ -30,7 +32,7 @@ const resolved: ResolvedFacts = {
   unsigned: ['local', 'test'],
   routed: [],
 }
-const networkManager = (dns: string): NetworkManagerFacts => ({ dns })
+const networkManager = (dns: string, resolvConf?: string): NetworkManagerFacts => ({ dns, resolvConf })
 
 function machine(text: string | undefined, state: PathState, others: Partial<ResolverFacts> = {}): ResolverFacts {
   return {
@@ -385,5 +387,27 @@ describe('findings of doctor', () => {
     ]
     assert.deepEqual(found({}, wsl, machine('', file, { host: windows })), ['warn: WSL'])
     assert.deepEqual(found({}, macos, machine('', file, { host: mac })), ['warn: mDNS'])
+  })
+})
+
+describe('settings that NetworkManager was not told of', () => {
+  const ours = renderResolvConf('networkmanager', '127.0.0.1', parseResolvConf('nameserver 192.0.2.1\n'))
+  const apply = async (dns: string | undefined) => {
+    const commands: string[] = []
+    const journal = {
+      afterUndo: async () => {},
+      writeFile: async () => 'unchanged',
+      command: async (command: string[]) => void commands.push(command.join(' ')),
+    } as unknown as Journal
+    const facts = machine(ours, file, { networkManager: networkManager('default', dns) })
+    const listen = { ip: '127.0.0.1', port: 53 }
+    const outcome = await networkManagerOwner.apply({ facts, domain: 'macula.local', listen, journal })
+    return { outcome, commands }
+  }
+
+  it('are told it by the next run, and only then', async () => {
+    assert.deepEqual(await apply('auto'), { outcome: 'updated', commands: ['nmcli general reload'] })
+    assert.deepEqual(await apply('unmanaged'), { outcome: 'unchanged', commands: [] })
+    assert.deepEqual(await apply(undefined), { outcome: 'unchanged', commands: [] })
   })
 })
