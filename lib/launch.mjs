@@ -11,7 +11,9 @@ import { bundleFolder } from './bundle.mjs'
 const [name, ...words] = process.argv.slice(2)
 /** What the running task wants done when it is interrupted. */
 const interruptions = []
-const running = { interrupted: false, onlyLooks: false }
+/** All that speaks to the user. */
+const outputs = []
+const running = { onlyLooks: false }
 
 requireNode()
 ensurePackages()
@@ -43,7 +45,6 @@ async function runScript(script, words) {
     showHelp: print,
     createOutput,
     onInterrupt: action => interruptions.push(action),
-    isInterrupted: () => running.interrupted,
   })
 }
 
@@ -76,7 +77,7 @@ function print(text) {
 async function createOutput(verbose) {
   const { createOutput } = await load('lib/output')
   const watched = process.stderr.isTTY === true && !process.env.CI
-  return createOutput({
+  const output = createOutput({
     stdout: process.stdout,
     stderr: process.stderr,
     interactive: process.stdin.isTTY === true && process.stderr.isTTY === true,
@@ -84,13 +85,15 @@ async function createOutput(verbose) {
     // a terminal that does not know its width (0 columns) sends ora into an endless loop
     spinner: watched && !verbose && process.stderr.columns > 0,
   })
+  outputs.push(output)
+  return output
 }
 
 // A terminal sends Ctrl-C to the children as well; SIGTERM and SIGHUP reach only us, so we pass them on.
 function endWithOurChildren() {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.once(signal, async () => {
-      running.interrupted = true
+      for (const output of outputs) output.interrupted()
       // what ends in order by itself must not have its parts shot one by one
       for (const action of interruptions) await action().catch(error => process.stderr.write(`✗ ${error.message}\n`))
       await endChildren(signal)
@@ -110,11 +113,16 @@ async function endChildren(signal) {
   const { ps } = await import('zx/core')
   const signalled = new Set()
   const started = Date.now()
+  let isTold = false
   for (;;) {
     const tree = await ps.tree({ pid: process.pid, recursive: true })
     // without the look itself, `sh -c 'ps -lx'`
     const children = tree.filter(child => !/\bps -\w+$/.test([child.command, ...child.arguments].join(' ')))
     const busy = children.filter(child => managesPackages(child, children))
+    if (busy.length > 0 && !isTold) {
+      isTold = true
+      process.stderr.write('  the package manager finishes first, so that nothing is half installed\n')
+    }
     if (children.length === 0 || Date.now() - started > (busy.length > 0 ? 300_000 : 10_000)) return
     for (const { pid } of children) {
       if (signalled.has(pid) || busy.some(child => child.pid === pid)) continue

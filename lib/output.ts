@@ -38,6 +38,8 @@ export interface Output {
   /** Lets a person choose one of several values. */
   choose(question: string, choices: readonly string[], preset: string): Promise<string>
   readonly color: boolean
+  /** Shows the running step as interrupted. From then on nothing is said: what a task still runs into while it ends is no news. */
+  interrupted(): void
 }
 
 export interface OutputOptions {
@@ -57,7 +59,13 @@ const unchanged: readonly string[] = ['unchanged', 'skipped']
 export function createOutput(options: OutputOptions): Output {
   const { stdout, stderr, interactive, color, spinner: animated } = options
   const paint = (style: Style, text: string) => (color ? styleText(style, text, { validateStream: false }) : text)
-  const say = (text: string) => void stderr.write(`${color ? text : stripVTControlCharacters(text)}\n`)
+  let isSilent = false
+  const write = (stream: Writable, text: string) => {
+    if (!isSilent) stream.write(`${color ? text : stripVTControlCharacters(text)}\n`)
+  }
+  const say = (text: string) => write(stderr, text)
+  /** How to end each step that is shown. */
+  const running = new Set<(mark: string, outcome: string) => void>()
   let changes = 0
   let steps = 0
 
@@ -70,7 +78,7 @@ export function createOutput(options: OutputOptions): Output {
     title: text => say(paint('bold', text)),
     say,
     warn: text => say(`${paint('yellow', '!')} ${text}`),
-    result: text => void stdout.write(`${color ? text : stripVTControlCharacters(text)}\n`),
+    result: text => write(stdout, text),
     json: value => void stdout.write(`${JSON.stringify(value, null, 2)}\n`),
     error(error) {
       say(`${paint('red', '✗')} ${error.message}`)
@@ -81,6 +89,10 @@ export function createOutput(options: OutputOptions): Output {
     summary(text) {
       say(steps > 0 && changes === 0 ? paint('dim', `Nothing to do. ${text}`) : text)
     },
+    interrupted() {
+      for (const end of running) end(paint('red', '✗'), 'interrupted')
+      isSilent = true
+    },
     async step(title, action) {
       const started = performance.now()
       const spinner = animated
@@ -88,9 +100,11 @@ export function createOutput(options: OutputOptions): Output {
         : undefined
       const end = (mark: string, outcome: string) => {
         spinner?.stop()
+        running.delete(end)
         const elapsed = paint('dim', `${((performance.now() - started) / 1000).toFixed(1)} s`)
         say([`${mark} ${title}`, outcome, elapsed].filter(Boolean).join('  '))
       }
+      running.add(end)
       const progress: StepProgress = {
         update(text) {
           if (spinner) spinner.text = `${title}  ${paint('dim', text)}`
@@ -98,7 +112,7 @@ export function createOutput(options: OutputOptions): Output {
         line(text) {
           spinner?.stop()
           say(`    ${text}`)
-          spinner?.start()
+          if (!isSilent) spinner?.start()
         },
       }
       try {

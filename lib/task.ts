@@ -72,8 +72,6 @@ export async function runTask(
     createOutput: (verbose: boolean) => Promise<Output>
     showHelp: (text: string) => void
     onInterrupt?: (action: () => Promise<void>) => void
-    /** Whether a signal is about to end this run: what fails then fails because of it. */
-    isInterrupted?: () => boolean
   },
 ): Promise<number> {
   const parsed = parse(task, words)
@@ -97,7 +95,6 @@ export async function runTask(
     })
     return exitCode ?? ExitCode.done
   } catch (error) {
-    if (surroundings.isInterrupted?.()) return ExitCode.interrupted
     if (error instanceof PlatformError) {
       out.error(error)
       return error.exitCode

@@ -40,6 +40,21 @@ const example = (run: TaskDefinition['run']): TaskDefinition =>
     run,
   })
 
+describe('an interrupted step', () => {
+  it('is shown as that, and nothing of what it still runs into', async () => {
+    const { stream, text } = collector()
+    const surroundings = { stdout: stream, stderr: stream, interactive: false, color: false, spinner: false }
+    const out = createOutput(surroundings)
+    let fail = (_: Error) => {}
+    const step = out.step('Install a thing', () => new Promise<string>((_, reject) => (fail = reject)))
+    out.interrupted()
+    fail(new PlatformError('`apt-get` was ended by a signal'))
+    await assert.rejects(step)
+    out.error(new PlatformError('`apt-get` was ended by a signal'))
+    assert.match(text(), /^✗ Install a thing {2}interrupted {2}\d\.\d s\n$/)
+  })
+})
+
 describe('a task', () => {
   it('explains itself: options, what it leaves, what undoes it', async () => {
     const { exitCode, stdout } = await runWith(

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 import { root } from '../../lib/env.ts'
 import { ask, run } from '../../lib/exec.ts'
 import { exists } from '../../lib/files.ts'
@@ -19,6 +21,7 @@ case "$*" in
   "network ls"*) echo macula-infra ;;
   "volume ls"*) echo macula_grafana ;;
   "network rm"*) echo "$*" >> "$LOG"; if [ -n "$BUSY" ]; then echo 'network macula-infra has active endpoints' >&2; exit 1; fi ;;
+  stop*) echo "$*" >> "$LOG"; [ -z "$SLOW" ] || exec sleep 60 ;;
   *) echo "$*" >> "$LOG" ;;
 esac`
 
@@ -33,23 +36,22 @@ describe('teardown', () => {
   })
   afterEach(() => rm(folder, { recursive: true }))
 
+  const launch = [join(root, 'lib/launch.mjs'), 'teardown']
+  const environmentWith = (environment: Record<string, string>) => ({
+    PATH: `${join(folder, 'bin')}:${process.env.PATH}`,
+    HOME: folder,
+    LOG: join(folder, 'log'),
+    MACULA_ENV_FILE: join(folder, 'env'),
+    MACULA_STATE_DIR: join(folder, 'state'),
+    ...environment,
+  })
   function teardown(words: readonly string[], environment: Record<string, string> = {}) {
-    const { status, stdout, stderr } = spawnSync(
-      process.execPath,
-      [join(root, 'lib/launch.mjs'), 'teardown', ...words],
-      {
-        encoding: 'utf8',
-        input: '',
-        env: {
-          PATH: `${join(folder, 'bin')}:${process.env.PATH}`,
-          HOME: folder,
-          LOG: join(folder, 'log'),
-          MACULA_ENV_FILE: join(folder, 'env'),
-          MACULA_STATE_DIR: join(folder, 'state'),
-          ...environment,
-        },
-      },
-    )
+    const env = environmentWith(environment)
+    const { status, stdout, stderr } = spawnSync(process.execPath, [...launch, ...words], {
+      encoding: 'utf8',
+      input: '',
+      env,
+    })
     return { status, stdout, stderr }
   }
   const told = async () => (await readFile(join(folder, 'log'), 'utf8').catch(() => '')).trimEnd().split('\n')
@@ -119,6 +121,31 @@ describe('teardown', () => {
     assert.equal(teardown(['--yes']).status, 0)
     assert.equal(await isThere('state'), false)
   })
+
+  for (const [name, group] of [
+    ['Ctrl-C', true],
+    ['SIGINT to itself alone', false],
+  ] as const)
+    it(`says on ${name} what was interrupted and what to do, and nothing else`, async () => {
+      const child = spawn(process.execPath, [...launch, '--yes'], {
+        stdio: ['ignore', 'ignore', 'pipe'],
+        env: environmentWith({ SLOW: '1' }),
+        detached: true,
+      })
+      let stderr = ''
+      child.stderr.setEncoding('utf8').on('data', text => (stderr += text))
+      const ended = once(child, 'exit')
+      for (let waited = 0; !(await told())[0]?.startsWith('stop'); waited += 1) {
+        assert.ok(waited < 600, `not stopping containers after 30 s\n${stderr}`)
+        await pause(50)
+      }
+      process.kill(group ? -child.pid! : child.pid!, 'SIGINT')
+      assert.deepEqual(await ended, [130, null])
+      assert.match(
+        stderr,
+        /: to be removed\n.*\n✗ Stop and remove the containers {2}interrupted {2}\d+\.\d s\n✗ Interrupted\n {2}→ run the same command again: .*\n$/,
+      )
+    })
 
   it('puts the machine back although a network is in use, and fails in the words of the engine', async () => {
     const path = join(folder, 'resolv.conf')
