@@ -42,6 +42,11 @@ export function placesOf(environment: NodeJS.ProcessEnv = process.env): Places {
   }
 }
 
+/** Programs that the platform installed for itself; every task finds them before those of the machine. */
+export function toolsFolder({ stateDir }: Pick<Places, 'stateDir'>): string {
+  return join(stateDir, 'bin')
+}
+
 /** Says what is wrong with a value, and what to write instead; undefined for a good one. */
 type Check = (value: string) => string | undefined
 
@@ -128,6 +133,7 @@ const checks = {
   CLUSTER: oneOf('kind', 'existing'),
   CLUSTER_CONTEXT: anything,
   REGISTRY: optional(imagePrefix),
+  CLUSTER_TOOLS: oneOf('path', 'install'),
   CLUSTER_NAME: matches(/^[a-z0-9][a-z0-9.-]{0,48}$/, 'lower case letters, digits, . and -'),
   CLUSTER_WORKERS: matches(/^\d$/, 'a number from 0 to 9'),
   KIND_NODE_IMAGE: imageName,

@@ -1,5 +1,7 @@
+import { delimiter } from 'node:path'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { $, within } from 'zx/core'
+import { placesOf, toolsFolder } from './env.ts'
 import { badInput, ExitCode, messageOf, PlatformError } from './errors.ts'
 import type { Output } from './output.ts'
 
@@ -84,6 +86,7 @@ export async function runTask(
     if (parsed instanceof PlatformError) throw parsed
     const exitCode = await within(async () => {
       $.verbose = parsed.verbose
+      $.env = { ...$.env, PATH: [toolsFolder(placesOf(surroundings.environment)), $.env.PATH].join(delimiter) }
       return task.run({
         options: parsed.options,
         yes: parsed.yes,

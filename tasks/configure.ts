@@ -1,3 +1,4 @@
+import { lackingTools, releases } from '../lib/cluster/tools.ts'
 import {
   chosenSecrets,
   generateSecret,
@@ -6,7 +7,7 @@ import {
   secretQuestions,
   writeEnvFile,
 } from '../lib/configure.ts'
-import { operatingSystems, placesOf, type SettingName } from '../lib/env.ts'
+import { defaultSettings, operatingSystems, placesOf, type SettingName } from '../lib/env.ts'
 import { detectHost } from '../lib/host.ts'
 import { defineTask } from '../lib/task.ts'
 
@@ -25,7 +26,8 @@ export default defineTask({
     out.say(`This machine: ${host.name} (${host.os}), services started by ${host.init}`)
 
     const answers = { ...values }
-    if (out.interactive && !yes && (options.again || missing.length > 0)) {
+    const firstTime = out.interactive && !yes && (options.again || missing.length > 0)
+    if (firstTime) {
       answers.MACULA_OS = await out.choose('Operating system', operatingSystems, values.MACULA_OS ?? 'auto')
       for (const name of chosenSecrets) {
         if (values[name] && !options.again) continue
@@ -36,6 +38,15 @@ export default defineTask({
           ''
       }
     }
+    const { CLUSTER_TOOLS, KIND_NODE_IMAGE } = { ...(await defaultSettings()), ...values }
+    const lacking = CLUSTER_TOOLS === 'path' ? await lackingTools(KIND_NODE_IMAGE) : []
+    if (lacking.length > 0 && firstTime) {
+      const { kind, kubectl } = releases
+      const question = `${lacking.join('; ')}. Install kind ${kind.version} and kubectl ${kubectl.version} into .macula/bin, or use what is on PATH?`
+      answers.CLUSTER_TOOLS = await out.choose(question, ['install', 'path'], 'install')
+    }
+    if (lacking.length > 0 && answers.CLUSTER_TOOLS !== 'install')
+      out.warn(`${lacking.join('; ')}. CLUSTER_TOOLS stays path; with install in .env, setup-cluster fetches them`)
     for (const name of missing) answers[name] ||= generateSecret()
 
     await out.step(`Write ${places.envFile}`, () => writeEnvFile(places, answers))

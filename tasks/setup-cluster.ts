@@ -1,12 +1,14 @@
 import { networkName } from '../lib/addresses.ts'
 import { applicationsNamespace, clusterOf } from '../lib/cluster/cluster.ts'
 import { requireContext } from '../lib/cluster/existing.ts'
-import { ensureCluster, existingNodes, kubectlHint, waitForNodes } from '../lib/cluster/lifecycle.ts'
+import { kubectlHint } from '../lib/cluster/kubectl.ts'
+import { ensureCluster, existingNodes, waitForNodes } from '../lib/cluster/lifecycle.ts'
 import { mergeIntoUsers } from '../lib/cluster/merge-kubeconfig.ts'
 import { ensurePodNames, nodeAddress } from '../lib/cluster/names.ts'
 import { ensureOnNetwork } from '../lib/cluster/nodes.ts'
 import { ensureRegistryWiring } from '../lib/cluster/registry.ts'
 import { waitUntilSettled } from '../lib/cluster/settled.ts'
+import { ensureTools } from '../lib/cluster/tools.ts'
 import { placesOf } from '../lib/env.ts'
 import { loadPlatform } from '../lib/platform.ts'
 import { defineTask } from '../lib/task.ts'
@@ -18,6 +20,7 @@ export default defineTask({
   leaves: [
     'containers of the KinD nodes, and the Docker network kind',
     'listeners on 127.0.0.1:8080 and :8443, and on 127.0.0.2:4433/udp',
+    'kind and kubectl in .macula/bin, where CLUSTER_TOOLS=install; teardown removes them',
     '.macula/kubeconfig; your own kubeconfig stays as it is, unless --merge-kubeconfig',
   ],
   undo: 'task delete-cluster',
@@ -34,6 +37,10 @@ export default defineTask({
   async run({ options, yes, out, environment }) {
     const platform = await loadPlatform(placesOf(environment), environment)
     const cluster = clusterOf(platform)
+    out.title(`Cluster ${cluster.name}`)
+    await out.step(`Have ${cluster.kind === 'kind' ? 'kind and kubectl' : 'kubectl'}`, ({ update }) =>
+      ensureTools(platform, { report: update }),
+    )
     if (cluster.kind === 'existing') {
       await out.step(`Ask ${cluster.context} whether it lets us in`, () => requireContext(cluster))
       return out.summary(
@@ -41,7 +48,6 @@ export default defineTask({
       )
     }
 
-    out.title(`Cluster ${cluster.name}`)
     const recreate = options.recreate ?? false
     if (
       recreate &&
@@ -66,6 +72,6 @@ export default defineTask({
     })
     if (options['merge-kubeconfig'])
       await out.step('Add the context to your kubeconfig', () => mergeIntoUsers(platform, environment))
-    out.summary(`${kubectlHint(cluster.kubeconfig, cluster.context)} get nodes`)
+    out.summary(`${kubectlHint(cluster)} get nodes`)
   },
 })

@@ -1,4 +1,4 @@
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasTool, run } from '../exec.ts'
 import type { Platform } from '../platform.ts'
@@ -9,7 +9,7 @@ export interface Certificate {
   /** PEM; the leaf first. */
   certificate: string
   key: string
-  /** File with the CA's certificate: what `curl --cacert` takes, and what has to be trusted. */
+  /** File with the CA's certificate, whoever made it: what `curl --cacert` takes, and what has to be trusted. */
   caFile: string
   /** Whether mkcert made it, whose CA the user may have trusted already. */
   mkcert: boolean
@@ -42,14 +42,17 @@ export async function ensureCertificate(
 ): Promise<{ outcome: 'unchanged' | 'created'; certificate: Certificate }> {
   const files = certificateFiles(platform)
   const mkcert = await hasTool('mkcert')
-  const caFile = mkcert ? join((await run(['mkcert', '-CAROOT'])).stdout.trim(), 'rootCA.pem') : files.ca
-  const wanted = { caFile, mkcert }
+  const root = mkcert ? join((await run(['mkcert', '-CAROOT'])).stdout.trim(), 'rootCA.pem') : files.ca
+  const wanted = { caFile: files.ca, mkcert }
   const existing = await readPair(files)
-  if (existing && (await isGood(existing.certificate, await readOrEmpty(caFile), certificateNames(platform))))
+  if (existing && (await isGood(existing.certificate, await readOrEmpty(root), certificateNames(platform))))
     return { outcome: 'unchanged', certificate: { ...existing, ...wanted } }
   await mkdir(join(platform.places.stateDir, 'tls'), { recursive: true, mode: 0o700 })
   if (mkcert) {
     await run(['mkcert', '-cert-file', files.certificate, '-key-file', files.key, ...certificateNames(platform)])
+    // whoever looks for the CA finds it in one place; without the key of an own one, nobody takes it for that
+    await rm(files.caKey, { force: true })
+    await writeIfChanged(files.ca, await readFile(root, 'utf8'))
   } else {
     const { issue } = await import('./issue.ts')
     const ca = { certificate: await readOrEmpty(files.ca), key: await readOrEmpty(files.caKey) }
@@ -84,15 +87,15 @@ export async function isGood(
   }
 }
 
-/** What to type so that browsers of this machine believe in the certificate. */
+/** What a person types so that this machine believes in the CA, where the platform does not know how to do it. */
 export function trustCommand(
   { mkcert, caFile }: Pick<Certificate, 'mkcert' | 'caFile'>,
-  platform = process.platform,
+  os = process.platform,
 ): string {
   if (mkcert) return 'mkcert -install'
-  if (platform === 'darwin')
-    return `sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain ${caFile}`
-  return `sudo trust anchor ${caFile}   # Debian: sudo install -m 644 ${caFile} /usr/local/share/ca-certificates/macula.crt && sudo update-ca-certificates`
+  return os === 'darwin'
+    ? `sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain ${caFile}`
+    : `sudo trust anchor ${caFile}`
 }
 
 async function readPair({ certificate, key }: { certificate: string; key: string }) {

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { toolsFolder } from '../env.ts'
 import type { Platform } from '../platform.ts'
 
 /** Where applications run, and how it is spoken to. */
@@ -9,6 +10,8 @@ export interface Cluster {
   context: string
   /** A file of our own; undefined for an existing cluster, which the user's own files know. */
   kubeconfig: string | undefined
+  /** What a person types to call kubectl: its name, or where ours is. */
+  kubectl: string
   /** What images are called when they are pushed and pulled: `localhost:5001/macula`. */
   imagePrefix: string
 }
@@ -23,12 +26,14 @@ export const tlsSecret = 'macula-tls'
 
 /** The cluster of these settings; whether it exists is another question. */
 export function clusterOf({ settings, places }: Platform): Cluster {
+  const kubectl = settings.CLUSTER_TOOLS === 'install' ? join(toolsFolder(places), 'kubectl') : 'kubectl'
   if (settings.CLUSTER === 'existing') {
     return {
       kind: 'existing',
       name: settings.CLUSTER_CONTEXT,
       context: settings.CLUSTER_CONTEXT,
       kubeconfig: undefined,
+      kubectl,
       imagePrefix: settings.REGISTRY,
     }
   }
@@ -37,6 +42,7 @@ export function clusterOf({ settings, places }: Platform): Cluster {
     name: settings.CLUSTER_NAME,
     context: `kind-${settings.CLUSTER_NAME}`,
     kubeconfig: join(places.stateDir, 'kubeconfig'),
+    kubectl,
     imagePrefix: `${registryHost(settings)}/macula`,
   }
 }

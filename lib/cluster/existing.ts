@@ -1,14 +1,12 @@
 import { PlatformError } from '../errors.ts'
 import { applicationsNamespace, type Cluster } from './cluster.ts'
-import { askKubectl } from './kubectl.ts'
-import { requireKubectl } from './versions.ts'
+import { askKubectl, kubectlHint } from './kubectl.ts'
 
 /** What deploying needs to be allowed to do, all of it in the applications' namespace. */
 const needed = ['deployments.apps', 'services', 'ingresses.networking.k8s.io', 'configmaps', 'secrets', 'pods']
 
 /** Throws unless an existing cluster answers under its context and lets this user deploy applications. */
 export async function requireContext(cluster: Cluster): Promise<'unchanged'> {
-  await requireKubectl()
   await Promise.all(
     needed.map(async resource => {
       const verb = resource === 'pods' ? 'list' : 'create'
@@ -16,7 +14,7 @@ export async function requireContext(cluster: Cluster): Promise<'unchanged'> {
       if (result.exitCode !== 0)
         throw new PlatformError(`${cluster.context} does not let you ${verb} ${resource} in ${applicationsNamespace}`, {
           why: result.stderr.trim() || result.stdout.trim(),
-          hint: `kubectl --context ${cluster.context} auth can-i --list --namespace ${applicationsNamespace}`,
+          hint: `${kubectlHint(cluster)} auth can-i --list --namespace ${applicationsNamespace}`,
         })
     }),
   )

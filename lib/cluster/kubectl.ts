@@ -34,6 +34,11 @@ export function kubectlCommand(cluster: Cluster, words: readonly string[]): stri
   ]
 }
 
+/** A kubectl call as a person would type it, up to what it should do. */
+export function kubectlHint({ kubectl, kubeconfig, context }: Cluster): string {
+  return `${kubectl}${kubeconfig === undefined ? '' : ` --kubeconfig ${kubeconfig}`} --context ${context}`
+}
+
 /** Variables for kubectl: what it remembers of our cluster goes with the cluster, and not to the home of the user. */
 export function kubectlEnvironment({ kubeconfig }: Cluster): Record<string, string> {
   return kubeconfig === undefined ? {} : { KUBECACHEDIR: join(dirname(kubeconfig), 'cluster', 'kubectl') }
@@ -156,7 +161,9 @@ function unreachableError(cluster: Cluster, { stderr }: Result): PlatformError |
     return new PlatformError(`There is no context ${cluster.context} in ${cluster.kubeconfig ?? 'your kubeconfig'}`, {
       why: lastLines(stderr, 3),
       hint:
-        cluster.kind === 'kind' ? 'task setup-cluster' : 'kubectl config get-contexts   # then CLUSTER_CONTEXT in .env',
+        cluster.kind === 'kind'
+          ? 'task setup-cluster'
+          : `${cluster.kubectl} config get-contexts   # then CLUSTER_CONTEXT in .env`,
     })
   }
   if (
@@ -166,7 +173,7 @@ function unreachableError(cluster: Cluster, { stderr }: Result): PlatformError |
   ) {
     return new PlatformError(`The cluster ${cluster.name} does not answer`, {
       why: lastLines(stderr, 3),
-      hint: cluster.kind === 'kind' ? 'task start-cluster' : `kubectl --context ${cluster.context} get nodes`,
+      hint: cluster.kind === 'kind' ? 'task start-cluster' : `${kubectlHint(cluster)} get nodes`,
     })
   }
   return undefined

@@ -10,11 +10,11 @@ import { writeIfChanged } from '../render.ts'
 import { chooseEngine, inspectMachine } from '../routes/choose.ts'
 import { clusterFolder, clusterOf, platformNamespace } from './cluster.ts'
 import { configText, desiredConfig, differences, type KindConfig, phaseOf } from './kind.ts'
-import { applyManifests, askKubectl, getObject, kubectl, manifestText } from './kubectl.ts'
+import { applyManifests, askKubectl, getObject, kubectl, kubectlHint, manifestText } from './kubectl.ts'
 import { rememberNetwork } from './network.ts'
 import { type ClusterNode, ensureRestart, nodesOf, startNodes } from './nodes.ts'
 import { waitUntilSettled } from './settled.ts'
-import { requireCgroupFor, requireKindProgram, requireKubectl } from './versions.ts'
+import { requireCgroupFor } from './versions.ts'
 
 /** An API server of a started node answers within some 10 s; a busy machine with several nodes takes a few times that. */
 const answerDeadlineMs = 180_000
@@ -37,8 +37,6 @@ export async function ensureCluster(
   { recreate = false, report = () => {} }: EnsureOptions = {},
 ): Promise<'unchanged' | 'created' | 'updated'> {
   const { settings } = platform
-  await requireKindProgram(settings.KIND_NODE_IMAGE)
-  await requireKubectl()
   const engine = chooseEngine(settings.ROUTING, await inspectMachine())
   const wanted = await desiredConfig(platform, engine === 'publish')
   const nodes = await nodesOf(settings.CLUSTER_NAME)
@@ -174,13 +172,8 @@ export async function waitForNodes(platform: Platform): Promise<void> {
   if (result.exitCode === 0) return
   throw new PlatformError(`Nodes of ${cluster.name} are not ready after ${seconds} s`, {
     why: lastLines(result.stderr),
-    hint: `${kubectlHint(cluster.kubeconfig, cluster.context)} describe nodes`,
+    hint: `${kubectlHint(cluster)} describe nodes`,
   })
-}
-
-/** A kubectl call as a person would type it. */
-export function kubectlHint(kubeconfig: string | undefined, context: string): string {
-  return `kubectl${kubeconfig === undefined ? '' : ` --kubeconfig ${kubeconfig}`} --context ${context}`
 }
 
 /** Starts a stopped cluster and waits until it answers; quiet about one that runs. Throws where there is none. */

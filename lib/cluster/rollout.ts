@@ -1,7 +1,7 @@
 import { PlatformError } from '../errors.ts'
 import { lastLines } from '../exec.ts'
 import type { Cluster } from './cluster.ts'
-import { askKubectl, getObjects, type KubeObject } from './kubectl.ts'
+import { askKubectl, getObjects, type KubeObject, kubectlHint } from './kubectl.ts'
 
 interface DeploymentStatus {
   observedGeneration?: number
@@ -140,7 +140,7 @@ async function rolloutError(
     why: [what, events && `Events:\n${events}`, words && `Its last words:\n${words}`].filter(Boolean).join('\n'),
     hint: /Image/.test(what)
       ? 'task build-and-push   # then task deploy-apps'
-      : `kubectl ${cluster.kubeconfig ? `--kubeconfig ${cluster.kubeconfig} ` : ''}--context ${cluster.context} --namespace ${namespace} logs deployment/${name}`,
+      : `${kubectlHint(cluster)} --namespace ${namespace} logs deployment/${name}`,
   })
 }
 

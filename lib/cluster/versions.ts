@@ -13,9 +13,9 @@ const kindOfMinor: readonly (readonly [minor: number, kind: readonly [number, nu
 const oldestKubectlMinor = 27
 
 const installHints = {
-  kind: 'brew install kind · pacman -S kind · apk add kind · go install sigs.k8s.io/kind@v0.33.0 · https://kind.sigs.k8s.io/docs/user/quick-start/#installation',
+  kind: 'CLUSTER_TOOLS=install in .env   # then task setup-cluster; or by hand:\nbrew install kind · pacman -S kind · apk add kind · go install sigs.k8s.io/kind@v0.33.0 · https://kind.sigs.k8s.io/docs/user/quick-start/#installation',
   kubectl:
-    'brew install kubectl · pacman -S kubectl · apk add kubectl · dnf install kubernetes-client · apt install kubernetes-client · https://kubernetes.io/docs/tasks/tools/',
+    'CLUSTER_TOOLS=install in .env   # then task setup-cluster; or by hand:\nbrew install kubectl · pacman -S kubectl · apk add kubectl · dnf install kubernetes-client · apt install kubernetes-client · https://kubernetes.io/docs/tasks/tools/',
 } as const
 
 /** Minor of Kubernetes 1 that a node image carries, read from its tag. */

@@ -1,3 +1,4 @@
+import { releases, type ToolName } from '../cluster/tools.ts'
 import { requireCgroupFor, requireKindProgram, requireKubectl } from '../cluster/versions.ts'
 import type { Platform } from '../platform.ts'
 import { type Check, type Finding, findingOf } from './finding.ts'
@@ -5,12 +6,16 @@ import { type Check, type Finding, findingOf } from './finding.ts'
 /** The programs of the cluster. They are missed at the cluster's own steps only: without them everything else still works. */
 export function clusterCheck({ settings }: Platform): Check {
   const image = settings.KIND_NODE_IMAGE
-  const programs: [string, () => Promise<string>][] = [
+  const programs: [ToolName, () => Promise<string>][] = [
     ...(settings.CLUSTER === 'kind'
-      ? [['kind', () => requireKindProgram(image)] as [string, () => Promise<string>]]
+      ? [['kind', () => requireKindProgram(image)] as [ToolName, () => Promise<string>]]
       : []),
     ['kubectl', requireKubectl],
   ]
+  const missed = (name: ToolName, error: unknown) =>
+    settings.CLUSTER_TOOLS === 'install'
+      ? ok(name, `${releases[name].version}, which setup-cluster will install`)
+      : later(name, error)
   return {
     name: 'Cluster',
     async look() {
@@ -18,7 +23,7 @@ export function clusterCheck({ settings }: Platform): Check {
         programs.map(([name, ask]) =>
           ask().then(
             detail => ok(name, detail),
-            error => later(name, error),
+            error => missed(name, error),
           ),
         ),
       )

@@ -116,11 +116,17 @@ async function compile(
   })
 }
 
-/** The machine's own Go where it is new enough, else Debian's, unpacked into the cache. */
-async function goCompiler(options: SupplyOptions): Promise<string> {
+/** The machine's own Go; undefined where it has none, or one that is too old for the recipes. */
+export async function machineGo(): Promise<string | undefined> {
   const { stdout } = await ask(['go', 'env', 'GOVERSION']).catch(() => ({ stdout: '' }))
   const [major = 0, minor = 0] = (/^go(\d+)\.(\d+)/.exec(stdout)?.slice(1) ?? []).map(Number)
-  if (major > oldestGo[0] || (major === oldestGo[0] && minor >= oldestGo[1])) return 'go'
+  return major > oldestGo[0] || (major === oldestGo[0] && minor >= oldestGo[1]) ? 'go' : undefined
+}
+
+/** The machine's own Go where it is new enough, else Debian's, unpacked into the cache. */
+async function goCompiler(options: SupplyOptions): Promise<string> {
+  const own = await machineGo()
+  if (own !== undefined) return own
   const folder = await ensureBuilt(
     {
       name: 'go',

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
-import { mkdtemp, rm, stat } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { $, within } from 'zx/core'
 import { certificateFiles, certificateNames, ensureCertificate, isGood } from '../../lib/cluster/certs.ts'
 import { issue } from '../../lib/cluster/issue.ts'
 import { askWeb } from '../../lib/cluster/probe.ts'
@@ -62,7 +63,7 @@ describe('a certificate of the local CA', () => {
   })
 })
 
-describe('ensureCertificate', { skip: false }, () => {
+describe('ensureCertificate', () => {
   let folder = ''
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'macula-certs-'))
@@ -80,5 +81,34 @@ describe('ensureCertificate', { skip: false }, () => {
     assert.equal(second.outcome, 'unchanged')
     assert.equal(second.certificate.certificate, first.certificate.certificate)
     assert.ok(certificateNames(platform).includes('console.macula.local'))
+  })
+
+  it("lets mkcert make it where that is installed, and keeps mkcert's CA beside it", async () => {
+    const platform = await goodPlatform({ places: examplePlaces(folder) })
+    const files = certificateFiles(platform)
+    const made = await issue(names, 'macula.local', none, days)
+    const all = await issue(certificateNames(platform), 'macula.local', made.ca, days)
+    await mkdir(join(folder, 'caroot'), { recursive: true })
+    await mkdir(join(folder, 'bin'), { recursive: true })
+    for (const [name, text] of Object.entries({ leaf: all.certificate, key: all.key, ca: made.ca.certificate }))
+      await writeFile(join(folder, name), text)
+    // makes its CA at its first certificate, as mkcert does
+    const script = `#!/bin/sh
+case $1 in
+  -CAROOT) echo ${folder}/caroot ;;
+  -cert-file) cp ${folder}/leaf "$2"; cp ${folder}/key "$4"; cp ${folder}/ca ${folder}/caroot/rootCA.pem; echo "$*" >>${folder}/said ;;
+esac`
+    await writeFile(join(folder, 'bin', 'mkcert'), script, { mode: 0o755 })
+    await within(async () => {
+      $.env = { ...$.env, PATH: `${join(folder, 'bin')}:${$.env.PATH}` }
+      const first = await ensureCertificate(platform)
+      assert.deepEqual([first.outcome, first.certificate.mkcert], ['created', true])
+      assert.equal(await readFile(first.certificate.caFile, 'utf8'), made.ca.certificate)
+      assert.match(await readFile(join(folder, 'said'), 'utf8'), / \*\.macula\.local .* console\.macula\.local/)
+      await assert.rejects(stat(files.caKey))
+      assert.equal((await ensureCertificate(platform)).outcome, 'unchanged')
+    })
+    // mkcert gone again: its certificate stays good
+    if (!(await hasTool('mkcert'))) assert.equal((await ensureCertificate(platform)).outcome, 'unchanged')
   })
 })
