@@ -15,6 +15,7 @@ import { ensureCertificate } from '../lib/cluster/certs.ts'
 import { applicationNames, clusterOf } from '../lib/cluster/cluster.ts'
 import { plannedChanges } from '../lib/cluster/existing.ts'
 import { identityOf } from '../lib/cluster/kubectl.ts'
+import { ensureScraped } from '../lib/cluster/scrape.ts'
 import { placesOf } from '../lib/env.ts'
 import { badInput } from '../lib/errors.ts'
 import { loadPlatform } from '../lib/platform.ts'
@@ -24,7 +25,10 @@ export default defineTask({
   name: 'deploy-apps',
   summary: 'Deploy the applications, and wait until each answers at its URL',
   replaces: 'kubectl apply -k apps/',
-  leaves: ['namespace macula in the cluster, with a Deployment, a Service and an Ingress for each application'],
+  leaves: [
+    'namespace macula in the cluster, with a Deployment, a Service and an Ingress for each application',
+    '.macula/config/prometheus/targets/applications.json: what Prometheus scrapes of them',
+  ],
   undo: 'kubectl delete namespace macula, or task delete-cluster',
   options: { build: { type: 'boolean', help: 'build and push first what has changed' } },
   positionals: '[APPLICATION to build first…]',
@@ -77,6 +81,7 @@ export default defineTask({
     for (const { application, digest } of images) out.say(`    ${application}  ${digest}`)
     if (cluster.kind === 'existing')
       return out.summary(`Deployed to ${cluster.context}. Their names have to lead to that cluster's ingress.`)
+    await out.step('Have Prometheus scrape them', () => ensureScraped(platform, objects))
     const ca = await readFile(certificate.caFile, 'utf8')
     await out.step('Ask each application at its URL', async () => {
       await probeApplications(platform, ca)

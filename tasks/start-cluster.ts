@@ -22,7 +22,7 @@ export default defineTask({
     if (nodes.length === 0) return out.summary('There is no cluster to start. Make one: task setup-cluster')
     // before they start: a network that was made anew since would keep a node from starting
     await out.step('Connect the nodes to the services', () =>
-      ensureOnNetwork(nodes, networkName, index => nodeAddress(platform, index)),
+      ensureOnNetwork(nodes, networkName, index => nodeAddress(platform, index), platform.applications.names),
     )
     await out.step('Start the nodes', () => startCluster(platform))
     await out.step('Teach pods the names of the platform', () => ensurePodNames(platform))

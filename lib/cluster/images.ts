@@ -139,14 +139,19 @@ async function build(platform: Platform, application: string, folder: string, im
 }
 
 function buildFailure(application: string, folder: string, result: Result, logFile: string): PlatformError {
-  return new PlatformError(
-    `The image of ${application} could not be built from ${folder} (exit code ${result.exitCode})`,
-    {
-      why: lastLines(result.stderr, 20),
-      hint: `less ${logFile}   # everything the build said`,
-      ...(result.exitCode ? { exitCode: result.exitCode } : {}),
-    },
-  )
+  const ended = brokenStep(result.stderr) ?? `docker build ended with exit code ${result.exitCode}`
+  return new PlatformError(`The image of ${application} could not be built from ${folder}: ${ended}`, {
+    why: lastLines(result.stderr, 20),
+    hint: `less ${logFile}   # everything the build said`,
+  })
+}
+
+/** What a RUN of a Dockerfile ended with, in words; undefined where a build failed of something else. docker's own exit code is 1 for all of them. */
+export function brokenStep(said: string): string | undefined {
+  // ERROR: failed to build: failed to solve: process "/bin/sh -c npm run build" did not complete successfully: exit code: 7
+  const [, command, code] =
+    /process "(?:\/bin\/sh -c )?(.*)" did not complete successfully: exit code: (\d+)/.exec(said) ?? []
+  return command === undefined ? undefined : `\`${command}\` ended with exit code ${code}`
 }
 
 async function push(image: string): Promise<void> {

@@ -13,6 +13,7 @@ import { configText, desiredConfig, differences, type KindConfig, phaseOf } from
 import { applyManifests, askKubectl, getObject, kubectl, kubectlHint, manifestText } from './kubectl.ts'
 import { rememberNetwork } from './network.ts'
 import { type ClusterNode, ensureRestart, nodesOf, startNodes } from './nodes.ts'
+import { forgetScraped } from './scrape.ts'
 import { waitUntilSettled } from './settled.ts'
 import { requireCgroupFor } from './versions.ts'
 
@@ -200,6 +201,7 @@ export async function removeCluster(platform: Platform): Promise<'unchanged' | '
   const there = (await nodesOf(name)).length > 0
   if (there) await run(['kind', 'delete', 'cluster', '--name', name, '--kubeconfig', kubeconfig ?? ''])
   if (kubeconfig !== undefined) await rm(kubeconfig, { force: true })
+  await forgetScraped(platform.places)
   await rm(unfinishedMark(platform), { force: true })
   return there ? 'removed' : 'unchanged'
 }

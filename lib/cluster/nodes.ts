@@ -10,7 +10,7 @@ export interface ClusterNode {
   image: string
   restartPolicy: string
   /** Docker networks it is on, by name. */
-  networks: Record<string, { id: string; address: string }>
+  networks: Record<string, { id: string; address: string; aliases: readonly string[] }>
 }
 
 interface Inspected {
@@ -20,7 +20,15 @@ interface Inspected {
   Config: { Image: string; Labels: Record<string, string> }
   HostConfig: { RestartPolicy: { Name: string } }
   NetworkSettings: {
-    Networks: Record<string, { NetworkID: string; IPAddress: string; IPAMConfig?: { IPv4Address?: string } | null }>
+    Networks: Record<
+      string,
+      {
+        NetworkID: string
+        IPAddress: string
+        IPAMConfig?: { IPv4Address?: string } | null
+        Aliases?: string[] | null
+      }
+    >
   }
 }
 
@@ -41,7 +49,11 @@ export async function nodesOf(cluster: string): Promise<ClusterNode[]> {
 function describeNode(inspected: Inspected): ClusterNode {
   const networks = Object.entries(inspected.NetworkSettings.Networks).map(([name, network]) => [
     name,
-    { id: network.NetworkID, address: network.IPAddress || network.IPAMConfig?.IPv4Address || '' },
+    {
+      id: network.NetworkID,
+      address: network.IPAddress || network.IPAMConfig?.IPv4Address || '',
+      aliases: network.Aliases ?? [],
+    },
   ])
   return {
     id: inspected.Id,
@@ -62,11 +74,13 @@ function byRoleAndName(one: ClusterNode, other: ClusterNode): number {
 /**
  * Puts nodes on the containers' network, each with an address of its own: pods reach the services there, and the services' addresses never change,
  * while a container that Compose makes anew would lose every network that Compose does not know. A network that was made anew since is joined again.
+ * The first node, where the ingress is, has the names of the applications there: containers reach them as pods reach the services.
  */
 export async function ensureOnNetwork(
   nodes: readonly ClusterNode[],
   network: string,
   addressOf: (index: number) => string,
+  names: readonly string[],
 ): Promise<'unchanged' | 'updated'> {
   const found = await ask(['docker', 'network', 'inspect', '--format', '{{.Id}}', network])
   if (found.exitCode !== 0)
@@ -78,9 +92,11 @@ export async function ensureOnNetwork(
   let changed = false
   for (const [index, node] of nodes.entries()) {
     const joined = node.networks[network]
-    if (joined?.id === id) continue
+    const aliases = index === 0 ? names : []
+    if (joined?.id === id && aliases.every(name => joined.aliases.includes(name))) continue
     if (joined) await run(['docker', 'network', 'disconnect', '--force', network, node.name])
-    await run(['docker', 'network', 'connect', '--ip', addressOf(index), network, node.name])
+    const words = aliases.flatMap(name => ['--alias', name])
+    await run(['docker', 'network', 'connect', '--ip', addressOf(index), ...words, network, node.name])
     changed = true
   }
   return changed ? 'updated' : 'unchanged'

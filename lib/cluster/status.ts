@@ -149,8 +149,12 @@ function imageOf(deployment: KubeObject): string {
 }
 
 /** Since when its newest pods are there. */
+/** When a deployment's newest version was through, or all of it came back after a start of the nodes. */
 function startOf({ status }: KubeObject): Date | undefined {
-  const { conditions = [] } = (status ?? {}) as { conditions?: { type: string; lastUpdateTime: string }[] }
-  const time = conditions.find(({ type }) => type === 'Progressing')?.lastUpdateTime
-  return time === undefined ? undefined : new Date(time)
+  const { conditions = [] } = (status ?? {}) as {
+    conditions?: { lastUpdateTime: string; lastTransitionTime: string }[]
+  }
+  const times = conditions.flatMap(({ lastUpdateTime, lastTransitionTime }) => [lastUpdateTime, lastTransitionTime])
+  const latest = Math.max(...times.map(time => Date.parse(time)))
+  return Number.isFinite(latest) ? new Date(latest) : undefined
 }

@@ -3,16 +3,19 @@ import { readFile } from 'node:fs/promises'
 import { certificateFiles } from '../cluster/certs.ts'
 import { applicationNames } from '../cluster/cluster.ts'
 import { askWeb, isGoodReply, replyText } from '../cluster/probe.ts'
+import { scrapedApplications } from '../cluster/scrape.ts'
 import { type ClusterRow, clusterStatus } from '../cluster/status.ts'
 import { PlatformError } from '../errors.ts'
 import type { Platform } from '../platform.ts'
 import type { Check } from './check.ts'
+import { metricsChecks } from './metrics.ts'
 
 /** Checks of the cluster and the applications in it; none where nobody has made one. */
 export async function applications(platform: Platform): Promise<Check[]> {
   const rows = await clusterStatus(platform)
   if (rows.length === 0 || platform.settings.CLUSTER !== 'kind') return []
   const ca = await readFile(certificateFiles(platform).ca, 'utf8').catch(() => undefined)
+  const scraped = await scrapedApplications(platform.places)
   const deployed = rows.filter(({ kind, state }) => kind === 'application' && state !== 'not created')
   const stopped = rows.some(({ state }) => state === 'stopped')
   const hint = stopped ? 'task start-cluster' : undefined
@@ -23,6 +26,12 @@ export async function applications(platform: Platform): Promise<Check[]> {
       ...(ca === undefined ? [] : [webCheck(row, ca, hint)]),
       ...(row.digest === undefined ? [] : [digestCheck(row)]),
     ]),
+    ...metricsChecks(
+      platform,
+      deployed
+        .filter(({ name }) => scraped.includes(name))
+        .map(({ name, since }) => ({ name, running: !stopped, startedAt: since })),
+    ),
     ...(applicationNames(platform).includes('peer1') && deployed.some(({ name }) => name === 'peer1')
       ? [meshCheck(platform, hint)]
       : []),

@@ -1,6 +1,6 @@
-import type { Container } from '../docker.ts'
 import { PlatformError } from '../errors.ts'
-import { expectStatus, type Family, NotVerified, type Tools } from './check.ts'
+import type { Platform } from '../platform.ts'
+import { type Check, expectStatus, type Family, NotVerified, type Tools } from './check.ts'
 import { needsOf, pageUrl } from './urls.ts'
 
 interface Target {
@@ -25,40 +25,52 @@ const startupMs = 15_000
 
 /** Prometheus scrapes every service that has metrics: its `up` is 1. A target that is down is its own service's trouble. */
 export const metrics: Family = ({ platform, containers }) => {
-  const prometheus = platform.services.find(({ name }) => name === 'prometheus')
-  const [page] = prometheus?.hosts ?? []
-  if (prometheus === undefined || page === undefined) return []
+  const programs = platform.services
+    .filter(({ metrics }) => metrics !== undefined)
+    .map(({ name }) => {
+      const { state, startedAt } = containers.get(name) ?? {}
+      return { name, running: state === 'running', startedAt }
+    })
+  return metricsChecks(platform, programs)
+}
+
+/** A program that Prometheus scrapes; its job has its name. */
+interface Scraped {
+  name: string
+  running: boolean
+  startedAt: Date | undefined
+}
+
+/** A check for each of these programs: that its `up` is 1. None where there is no Prometheus. */
+export function metricsChecks(platform: Platform, programs: readonly Scraped[]): Check[] {
+  const [page] = platform.services.find(({ name }) => name === 'prometheus')?.hosts ?? []
+  if (page === undefined) return []
   let latest: { snapshot: Promise<Snapshot>; at: number } | undefined
   const look = (tools: Tools) => {
     if (latest === undefined || performance.now() - latest.at > freshMs)
       latest = { snapshot: snapshotOf(pageUrl(page), tools), at: performance.now() }
     return latest.snapshot
   }
-  return platform.services
-    .filter(({ metrics }) => metrics !== undefined)
-    .map(({ name }) => ({
-      name: `metrics of ${name}`,
-      service: name,
-      needs: [pageUrl(page), ...needsOf(platform, page.name)],
-      realOnly: true,
-      hint: `curl -s http://${page.name}/api/v1/targets`,
-      run: tools => waitUntilUp(name, containers.get(name), () => look(tools)),
-    }))
+  return programs.map(program => ({
+    name: `metrics of ${program.name}`,
+    service: program.name,
+    needs: [pageUrl(page), ...needsOf(platform, page.name)],
+    realOnly: true,
+    hint: `curl -s http://${page.name}/api/v1/targets`,
+    run: tools => waitUntilUp(program, () => look(tools)),
+  }))
 }
 
-async function waitUntilUp(
-  job: string,
-  container: Container | undefined,
-  look: () => Promise<Snapshot>,
-): Promise<string> {
+async function waitUntilUp(program: Scraped, look: () => Promise<Snapshot>): Promise<string> {
+  const { name: job } = program
   const end = performance.now() + waitMs
   // its last scrape may have been a good one
-  if (container?.state !== 'running') throw new PlatformError('nothing to scrape')
+  if (!program.running) throw new PlatformError('nothing to scrape')
   for (;;) {
     const { up, targets } = await look()
     if (up.get(job) === '1') return 'up'
     const target = targets.find(({ labels }) => labels.job === job)
-    if (target !== undefined && isFinal(target, container))
+    if (target !== undefined && isFinal(target, program))
       throw new PlatformError(`up is 0: ${target.lastError || 'not scraped'}`)
     if (performance.now() > end) {
       if (target === undefined) throw new PlatformError('Prometheus does not scrape it')
@@ -69,10 +81,9 @@ async function waitUntilUp(
 }
 
 /** Whether a target that is down will stay so: one that was looked at before its program can have been there may come up with the next scrape. */
-function isFinal(target: Target, container: Container | undefined): boolean {
+function isFinal(target: Target, { startedAt }: Scraped): boolean {
   if (target.health !== 'down') return false
-  if (container?.state !== 'running' || container.startedAt === undefined) return true
-  return new Date(target.lastScrape).getTime() > container.startedAt.getTime() + startupMs
+  return startedAt === undefined || new Date(target.lastScrape).getTime() > startedAt.getTime() + startupMs
 }
 
 async function snapshotOf(base: string, { http }: Tools): Promise<Snapshot> {

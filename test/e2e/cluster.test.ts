@@ -4,46 +4,24 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { root } from '../../lib/env.ts'
-import { restartEngine, underLoad } from '../helpers/cluster.ts'
+import {
+  identities,
+  kubectl,
+  restartEngine,
+  speakingTo,
+  trustedCas,
+  underLoad,
+  usersConfig,
+} from '../helpers/cluster.ts'
 import { noSandbox, startSandbox, type TestSandbox } from '../helpers/sandbox.ts'
 
 const reason = await noSandbox()
 const applications = ['console', 'bootstrap', 'peer1', 'peer2']
-/** A kubeconfig of the user's own, with something in it that must not be touched. */
-const usersConfig = `apiVersion: v1
-kind: Config
-current-context: work
-contexts: [{ name: work, context: { cluster: work, user: me } }]
-clusters: [{ name: work, cluster: { server: https://cluster.example.com } }]
-users: [{ name: me, user: { token: secret } }]
-`
-const kubectl = 'kubectl --kubeconfig $MACULA_STATE_DIR/kubeconfig --context kind-macula'
-/** Identities of the node, of all objects that a second run might make anew, and of the pods' containers. */
-const identities = `docker inspect --format '{{.Id}} {{.State.StartedAt}}' macula-control-plane
-  ${kubectl} get deployments,pods,services,ingresses,secrets,endpointslices -A -o jsonpath='{range .items[*]}{.kind}/{.metadata.name} {.metadata.uid} {.spec.clusterIP}{"\\n"}{end}' | sort
-  ${kubectl} get pods -A -o jsonpath='{range .items[*]}{.status.containerStatuses[*].containerID}{"\\n"}{end}' | sort`
-
 describe('the cluster in a sandbox', { skip: reason }, () => {
   let sandbox: TestSandbox
   let folder: string
-  const task = (words: string, env: Record<string, string> = {}) =>
-    sandbox.exec(`node lib/launch.mjs ${words}`, { env: { CI: '1', ...env } })
-  const succeeds = async (words: string, env: Record<string, string> = {}) => {
-    const { exitCode, stdout, stderr } = await task(words, env)
-    assert.equal(exitCode, 0, `${words}: ${stdout}\n${stderr}`)
-    return stderr
-  }
-  const fails = async (words: string, env: Record<string, string> = {}) => {
-    const { exitCode, stdout, stderr } = await task(words, env)
-    assert.notEqual(exitCode, 0, `${words} should have failed: ${stdout}\n${stderr}`)
-    assert.doesNotMatch(stderr, /^\s+at /m)
-    return { exitCode, stderr }
-  }
-  const text = async (script: string) => {
-    const { exitCode, stdout, stderr } = await sandbox.exec(`set -o pipefail; ${script}`)
-    assert.equal(exitCode, 0, stderr || stdout)
-    return stdout.trim()
-  }
+  let casBefore: string
+  const { task, succeeds, fails, text } = speakingTo(() => sandbox)
   const digestOf = (application: string) =>
     text(`${kubectl} -n macula get deployment ${application} -o jsonpath='{.spec.template.spec.containers[0].image}'`)
 
@@ -51,6 +29,7 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
     folder = await mkdtemp(join(tmpdir(), 'macula-console-'))
     sandbox = await startSandbox({ cluster: true, env: { KUBECONFIG: '/run/macula/users-kubeconfig' } })
     await writeFile(sandbox.path('/run/macula/users-kubeconfig'), usersConfig, { mode: 0o600 })
+    casBefore = await text(trustedCas)
   })
   after(async () => {
     await sandbox?.end()
@@ -124,7 +103,11 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
       checks: { name: string; ok: boolean; detail: string }[]
     }
     const named = checks.filter(({ name }) => /console|4433|node /.test(name) && !name.includes('s3-console'))
-    assert.ok(named.length >= 4, JSON.stringify(checks.map(({ name }) => name)))
+    assert.ok(
+      named.some(({ name }) => name === 'metrics of console'),
+      JSON.stringify(named),
+    )
+    assert.ok(named.length >= 5, JSON.stringify(checks.map(({ name }) => name)))
     assert.deepEqual(
       named.filter(({ ok }) => !ok),
       [],
@@ -173,8 +156,12 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
   it('bad input is named with what to do about it, and changes nothing', async () => {
     await writeFile(join(folder, 'Dockerfile'), 'FROM node:24-alpine\nRUN echo nearly there && exit 7\n')
     const build = await fails('build-and-push', { CONSOLE_SOURCE: folder })
-    assert.match(build.stderr, /✗ The image of console could not be built from .*exit code/)
-    assert.match(build.stderr, /exit code: 7/)
+    assert.match(
+      build.stderr,
+      /✗ The image of console could not be built from .*: `echo nearly there && exit 7` ended with exit code 7\n/,
+    )
+    assert.match(build.stderr, /nearly there/)
+    assert.equal(build.exitCode, 1)
     const source = await fails('build-and-push', { PEER1_SOURCE: '/nowhere' })
     assert.deepEqual([source.exitCode, /PEER1_SOURCE: \/nowhere does not exist/.test(source.stderr)], [2, true])
     const other = await fails('setup-cluster', { INGRESS_HTTP_PORT: '9080' })
@@ -186,6 +173,14 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
     const registry = await fails('build-and-push')
     assert.match(registry.stderr, /✗ The registry does not answer at http:\/\/127\.0\.0\.1:5001/)
     await text('docker start macula-registry')
+    // the checkout's own file in front of everybody, with another one over it in the sandbox alone
+    const manifest = join(root, 'templates/apps/console/application.yaml')
+    await writeFile(join(folder, 'wrong.yaml'), (await readFile(manifest, 'utf8')).replace('targetPort', 'targetport'))
+    await text(`mount --bind ${join(folder, 'wrong.yaml')} ${manifest}`)
+    const wrong = await fails('deploy-apps')
+    assert.match(wrong.stderr, /✗ kind-macula did not accept the manifests\n[\s\S]*targetport/)
+    await text(`umount ${manifest}`)
+    await succeeds('deploy-apps')
     assert.match(await text('curl -fsS http://console.macula.local'), /Version/)
   })
 
@@ -216,6 +211,8 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
   it('after a restart of the engine everything answers again with no command but start', async () => {
     await text(restartEngine)
     await succeeds('start')
+    await text('curl -fsS http://registry.macula.local/v2/')
+    await text('curl -fsS --cacert $MACULA_STATE_DIR/tls/ca.crt https://console.macula.local')
     for (const application of applications)
       assert.match(await text(`curl -fsS http://${application}.macula.local`), new RegExp(`<title>${application}<`))
   })
@@ -242,17 +239,45 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
     await sandbox.exec(
       'timeout --signal KILL 6 node lib/launch.mjs setup-cluster; sleep 1; kill -9 $(pgrep --exact kind)',
     )
-    await succeeds('cluster --yes')
+    await succeeds('cluster --yes', { CLUSTER_WORKERS: '1' })
     await text('curl -fsS http://console.macula.local')
+  })
+
+  it('a node that was added pulls from the registry under both names, and its pods know the names of the platform', async () => {
+    const nodes = await text(`${kubectl} get nodes -o jsonpath='{range .items[*]}{.metadata.name} {end}'`)
+    assert.equal(nodes, 'macula-control-plane macula-worker')
+    const image = await digestOf('console')
+    for (const [name, named] of [
+      ['own', image],
+      ['other', 'registry.macula.local/macula/console:dev'],
+    ])
+      await text(`${kubectl} -n macula run on-worker-${name} --image=${named} --restart=Never \\
+        --overrides='{"spec":{"nodeName":"macula-worker"}}' --command -- \\
+        node -e 'fetch("http://registry.macula.local/v2/").then(({ status }) => console.log(status))'`)
+    for (const name of ['own', 'other']) {
+      const pod = `pod/on-worker-${name}`
+      await text(`${kubectl} -n macula wait ${pod} --for=jsonpath='{.status.phase}'=Succeeded --timeout=120s`)
+      assert.equal(await text(`${kubectl} -n macula logs ${pod}`), '200')
+    }
+    await text(`${kubectl} -n macula delete pod on-worker-own on-worker-other --now`)
+  })
+
+  it('the local CA is believed in where somebody asks for it, by the whole machine, until teardown', async () => {
+    assert.notEqual((await sandbox.exec('curl -sS https://console.macula.local')).exitCode, 0)
+    const said = await succeeds('deploy-ingress --trust', { CLUSTER_WORKERS: '1' })
+    assert.match(said, /✓ Believe in .*tls\/ca\.crt {2}created/)
+    await text('curl -fsS https://console.macula.local')
+    assert.match(await succeeds('deploy-ingress --trust', { CLUSTER_WORKERS: '1' }), /Believe in .* {2}unchanged/)
   })
 
   it("the user's own kubeconfig is byte for byte what it was, and only lent a context where they ask for it", async () => {
     const file = sandbox.path('/run/macula/users-kubeconfig')
     assert.equal(await readFile(file, 'utf8'), usersConfig)
-    await succeeds('setup-cluster --merge-kubeconfig')
+    await succeeds('setup-cluster --merge-kubeconfig', { CLUSTER_WORKERS: '1' })
     assert.equal(await text('kubectl config current-context'), 'work')
     await text('kubectl --context kind-macula get nodes')
     await succeeds('teardown --yes')
+    assert.equal(await text(trustedCas), casBefore)
     assert.equal(await text('kubectl config get-contexts -o name'), 'work')
     assert.equal(await text('docker ps --all --quiet'), '')
     assert.equal(await text(`docker network ls --filter name='^kind$' --quiet`), '')

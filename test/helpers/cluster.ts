@@ -1,4 +1,52 @@
+import assert from 'node:assert/strict'
+import type { Result } from '../../lib/exec.ts'
 import type { TestSandbox } from './sandbox.ts'
+
+/** A kubeconfig of the user's own, with something in it that must not be touched. */
+export const usersConfig = `apiVersion: v1
+kind: Config
+current-context: work
+contexts: [{ name: work, context: { cluster: work, user: me } }]
+clusters: [{ name: work, cluster: { server: https://cluster.example.com } }]
+users: [{ name: me, user: { token: secret } }]
+`
+/** kubectl for the sandbox's own cluster, as a shell reads it. */
+export const kubectl = 'kubectl --kubeconfig $MACULA_STATE_DIR/kubeconfig --context kind-macula'
+/** Identities of the node, of all objects that a second run might make anew, and of the pods' containers. */
+export const identities = `docker inspect --format '{{.Id}} {{.State.StartedAt}}' macula-control-plane
+  ${kubectl} get deployments,pods,services,ingresses,secrets,endpointslices -A -o jsonpath='{range .items[*]}{.kind}/{.metadata.name} {.metadata.uid} {.spec.clusterIP}{"\\n"}{end}' | sort
+  ${kubectl} get pods -A -o jsonpath='{range .items[*]}{.status.containerStatuses[*].containerID}{"\\n"}{end}' | sort`
+/** All that says which CAs this machine believes in. */
+export const trustedCas = `
+  ls /usr/local/share/ca-certificates; ls -l /etc/ssl/certs | awk '{ print $1, $9, $10, $11 }'; sha256sum </etc/ssl/certs/ca-certificates.crt`
+
+/** Tasks and scripts in a sandbox that is there by the time they are run. */
+export function speakingTo(sandbox: () => TestSandbox) {
+  const task = (words: string, env: Record<string, string> = {}): Promise<Result> =>
+    sandbox().exec(`node lib/launch.mjs ${words}`, { env: { CI: '1', ...env } })
+  return {
+    task,
+    /** What a task said that has to succeed. */
+    async succeeds(words: string, env: Record<string, string> = {}): Promise<string> {
+      const { exitCode, stdout, stderr } = await task(words, env)
+      assert.equal(exitCode, 0, `${words}: ${stdout}\n${stderr}`)
+      return stderr
+    },
+    /** What a task said that has to fail, and to know why. */
+    async fails(words: string, env: Record<string, string> = {}) {
+      const { exitCode, stdout, stderr } = await task(words, env)
+      assert.notEqual(exitCode, 0, `${words} should have failed: ${stdout}\n${stderr}`)
+      assert.doesNotMatch(stderr, /^\s+at /m)
+      return { exitCode, stderr }
+    },
+    /** What a script printed that has to succeed. */
+    async text(script: string): Promise<string> {
+      const { exitCode, stdout, stderr } = await sandbox().exec(`set -o pipefail; ${script}`)
+      assert.equal(exitCode, 0, stderr || stdout)
+      return stdout.trim()
+    },
+  }
+}
 
 /** Asks a URL over and over, four at a time, until a file appears; prints what was seen as JSON. Plain JavaScript, because it runs inside. */
 const loadScript = `

@@ -7,6 +7,7 @@ import { applicationObjects, withImages } from '../../lib/cluster/apps.ts'
 import { applicationNames } from '../../lib/cluster/cluster.ts'
 import { imagesIn, ingressObjects } from '../../lib/cluster/ingress.ts'
 import type { KubeObject } from '../../lib/cluster/kubectl.ts'
+import { applicationTargets } from '../../lib/cluster/scrape.ts'
 import type { Settings } from '../../lib/env.ts'
 import { hasTool } from '../../lib/exec.ts'
 import { examplePlaces, goodPlatform } from '../helpers/platform.ts'
@@ -38,6 +39,20 @@ describe('the applications', { skip }, () => {
     }))
     return withImages(await applicationObjects(platform), images)
   }
+
+  it('are scraped by Prometheus at their own names', async () => {
+    const targets = applicationTargets(await build({ MACULA_DOMAIN: 'dev.test' }), 'dev.test')
+    assert.deepEqual(
+      targets.find(({ labels }) => labels.job === 'console'),
+      {
+        targets: ['console.dev.test:80'],
+        labels: { job: 'console', group: 'applications', __metrics_path__: '/metrics' },
+      },
+    )
+    assert.equal(targets.length, 4)
+    const silent = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'own' }, spec: { template: {} } }
+    assert.deepEqual(applicationTargets([silent], 'dev.test'), [])
+  })
 
   it('have a Deployment, a Service and an Ingress each, for every name of the catalogue', async () => {
     const objects = await build()

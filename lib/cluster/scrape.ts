@@ -1,0 +1,47 @@
+import { readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Places } from '../env.ts'
+import type { Platform } from '../platform.ts'
+import { writeIfChanged } from '../render.ts'
+import type { KubeObject } from './kubectl.ts'
+import { clusterGroup } from './routing.ts'
+
+/** Beside the file of the services; Prometheus looks into that folder by itself. */
+function targetsFile({ stateDir }: Pick<Places, 'stateDir'>): string {
+  return join(stateDir, 'config', 'prometheus', 'targets', 'applications.json')
+}
+
+/**
+ * What Prometheus scrapes of these applications, in its file_sd format: those whose pods have the annotation `prometheus.io/scrape`, by their
+ * own names, which are the node's on the containers' network. The job is the application.
+ */
+export function applicationTargets(objects: readonly KubeObject[], domain: string) {
+  return objects.flatMap(({ kind, metadata: { name }, spec }) => {
+    if (kind !== 'Deployment') return []
+    const { template } = spec as { template: { metadata?: { annotations?: Record<string, string> } } }
+    const { 'prometheus.io/scrape': scrape, 'prometheus.io/path': path = '/metrics' } =
+      template.metadata?.annotations ?? {}
+    if (scrape !== 'true') return []
+    const labels = { job: name, group: clusterGroup, __metrics_path__: path }
+    return [{ targets: [`${name}.${domain}:80`], labels }]
+  })
+}
+
+/** Has Prometheus scrape the applications. */
+export async function ensureScraped(
+  { places, domain }: Pick<Platform, 'places' | 'domain'>,
+  objects: readonly KubeObject[],
+): Promise<'unchanged' | 'created' | 'updated'> {
+  return writeIfChanged(targetsFile(places), `${JSON.stringify(applicationTargets(objects, domain), null, 2)}\n`)
+}
+
+/** The applications that Prometheus was told to scrape. */
+export async function scrapedApplications(places: Places): Promise<string[]> {
+  const text = await readFile(targetsFile(places), 'utf8').catch(() => '[]')
+  return (JSON.parse(text) as ReturnType<typeof applicationTargets>).map(({ labels }) => labels.job)
+}
+
+/** They went with their cluster: nobody is to call them down. */
+export async function forgetScraped(places: Places): Promise<void> {
+  await rm(targetsFile(places), { force: true })
+}
