@@ -26,8 +26,9 @@ export default defineTask({
     out.say(`This machine: ${host.name} (${host.os}), services started by ${host.init}`)
 
     const answers = { ...values }
-    const firstTime = out.interactive && !yes && (options.again || missing.length > 0)
-    if (firstTime) {
+    const firstTime = options.again || missing.length > 0
+    const asking = firstTime && out.interactive && !yes
+    if (asking) {
       answers.MACULA_OS = await out.choose('Operating system', operatingSystems, values.MACULA_OS ?? 'auto')
       for (const name of chosenSecrets) {
         if (values[name] && !options.again) continue
@@ -39,8 +40,8 @@ export default defineTask({
       }
     }
     const { CLUSTER_TOOLS, KIND_NODE_IMAGE } = { ...(await defaultSettings()), ...values }
-    const lacking = CLUSTER_TOOLS === 'path' ? await lackingTools(KIND_NODE_IMAGE) : []
-    if (lacking.length > 0 && firstTime) {
+    const lacking = firstTime && CLUSTER_TOOLS === 'path' ? await lackingTools(KIND_NODE_IMAGE) : []
+    if (lacking.length > 0 && asking) {
       const { kind, kubectl } = releases
       const question = `${lacking.join('; ')}. Install kind ${kind.version} and kubectl ${kubectl.version} into .macula/bin, or use what is on PATH?`
       answers.CLUSTER_TOOLS = await out.choose(question, ['install', 'path'], 'install')
