@@ -9,11 +9,22 @@ export interface TrustStore {
   file: string
   /** Makes the bundle anew out of all that is put there. */
   command: string
+  /** The same where the certificate has gone, if that takes more. */
+  forget?: readonly string[]
   /** What programs read: all CAs this system believes in. */
   bundle: string
 }
 
-const debian: TrustStore = {
+// Debian's program takes a CA that is gone out of the bundle, but leaves links to it, and tells Java nothing, unless a settings file names it as one to
+// leave out: it gets one that does, for this once.
+const forgetScript = `set -eu
+settings=$(mktemp)
+trap 'rm -f "$settings"' EXIT
+cat /etc/ca-certificates.conf >"$settings"
+echo '!macula.crt' >>"$settings"
+"$1" --certsconf "$settings"`
+
+const local: TrustStore = {
   file: '/usr/local/share/ca-certificates/macula.crt',
   command: 'update-ca-certificates',
   bundle: '/etc/ssl/certs/ca-certificates.crt',
@@ -21,8 +32,8 @@ const debian: TrustStore = {
 
 /** By system family. macOS asks for the password of the user at its own window, so there it stays with the printed command. */
 const stores: Readonly<Record<string, TrustStore>> = {
-  debian,
-  alpine: debian,
+  debian: { ...local, forget: ['sh', '-c', forgetScript, 'forget-macula.crt', '/usr/sbin/update-ca-certificates'] },
+  alpine: local,
   fedora: {
     file: '/etc/pki/ca-trust/source/anchors/macula.crt',
     command: 'update-ca-trust',
@@ -56,7 +67,7 @@ export async function isTrusted({ bundle }: Pick<TrustStore, 'bundle'>, ca: stri
 
 /** Lets this machine believe in the CA; undo takes it out of the store again. Throws where the store does not have it afterwards. */
 export async function trustCa(store: TrustStore, ca: string, journal: Journal): Promise<Outcome> {
-  await journal.afterUndo([store.command])
+  await journal.afterUndo(store.forget ?? [store.command])
   const written = await journal.writeFile(store.file, ca)
   if (written === 'unchanged' && (await isTrusted(store, ca))) return 'unchanged'
   await journal.command([store.command])

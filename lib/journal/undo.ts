@@ -104,7 +104,7 @@ export async function undo({ file, privilege, records, dryRun, report = () => {}
       case 'after-undo':
         // a program that is gone needs no telling
         if (!dryRun && (await hasTool(change.command[0] ?? ''))) await privilege.run(change.command)
-        return [{ what: shown(change.command), outcome: 'done' }]
+        return [{ what: called(change.command), outcome: 'done' }]
     }
   }
 
@@ -175,6 +175,11 @@ export async function undo({ file, privilege, records, dryRun, report = () => {}
   }
 }
 
+/** A command as a person would type it; a script, which nobody would, goes by the name it was given (`sh -c SCRIPT NAME …`). */
+function called(command: readonly string[]): string {
+  return shown(command[1] === '-c' ? command.slice(3) : command)
+}
+
 function nameOf(change: Grouped): string {
   switch (change.kind) {
     case 'paths':
@@ -189,7 +194,7 @@ function nameOf(change: Grouped): string {
     case 'unit':
       return change.unit
     case 'after-undo':
-      return shown(change.command)
+      return called(change.command)
   }
 }
 

@@ -16,8 +16,9 @@ export const kubectl = 'kubectl --kubeconfig $MACULA_STATE_DIR/kubeconfig --cont
 export const identities = `docker inspect --format '{{.Id}} {{.State.StartedAt}}' macula-control-plane
   ${kubectl} get deployments,pods,services,ingresses,secrets,endpointslices -A -o jsonpath='{range .items[*]}{.kind}/{.metadata.name} {.metadata.uid} {.spec.clusterIP}{"\\n"}{end}' | sort
   ${kubectl} get pods -A -o jsonpath='{range .items[*]}{.status.containerStatuses[*].containerID}{"\\n"}{end}' | sort`
-/** All that says which CAs this machine believes in. */
+/** All that says which CAs this machine believes in, once its own program has put it in order. */
 export const trustedCas = `
+  update-ca-certificates >/dev/null 2>&1
   ls /usr/local/share/ca-certificates; ls -l /etc/ssl/certs | awk '{ print $1, $9, $10, $11 }'; sha256sum </etc/ssl/certs/ca-certificates.crt`
 
 /** Tasks and scripts in a sandbox that is there by the time they are run. */
