@@ -1,9 +1,8 @@
 import { networkName } from '../lib/addresses.ts'
-import { notOurs } from '../lib/cluster/cluster.ts'
 import { waitForStartedIngress } from '../lib/cluster/ingress.ts'
 import { startCluster } from '../lib/cluster/lifecycle.ts'
 import { ensurePodNames, nodeAddress } from '../lib/cluster/names.ts'
-import { ensureOnNetwork, nodesOf } from '../lib/cluster/nodes.ts'
+import { ensureOnNetwork, nodesOrReason } from '../lib/cluster/nodes.ts'
 import { placesOf } from '../lib/env.ts'
 import { loadPlatform } from '../lib/platform.ts'
 import { defineTask } from '../lib/task.ts'
@@ -16,10 +15,8 @@ export default defineTask({
   options: {},
   async run({ out, environment }) {
     const platform = await loadPlatform(placesOf(environment), environment)
-    const foreign = notOurs(platform)
-    if (foreign !== undefined) return out.summary(foreign)
-    const nodes = await nodesOf(platform.settings.CLUSTER_NAME)
-    if (nodes.length === 0) return out.summary('There is no cluster to start. Make one: task setup-cluster')
+    const { nodes, reason } = await nodesOrReason(platform)
+    if (reason !== undefined) return out.summary(reason)
     // before they start: a network that was made anew since would keep a node from starting
     await out.step('Connect the nodes to the services', () =>
       ensureOnNetwork(nodes, networkName, index => nodeAddress(platform, index), platform.applications.names),

@@ -1,5 +1,4 @@
-import { notOurs } from '../lib/cluster/cluster.ts'
-import { nodesOf, stopNodes } from '../lib/cluster/nodes.ts'
+import { nodesOrReason, stopNodes } from '../lib/cluster/nodes.ts'
 import { placesOf } from '../lib/env.ts'
 import { loadPlatform } from '../lib/platform.ts'
 import { defineTask } from '../lib/task.ts'
@@ -12,9 +11,8 @@ export default defineTask({
   options: {},
   async run({ out, environment }) {
     const platform = await loadPlatform(placesOf(environment), environment)
-    const foreign = notOurs(platform)
-    if (foreign !== undefined) return out.summary(foreign)
-    const nodes = await nodesOf(platform.settings.CLUSTER_NAME)
+    const { nodes, reason } = await nodesOrReason(platform)
+    if (reason !== undefined) return out.summary(reason)
     await out.step('Stop the nodes', () => stopNodes(nodes))
     out.summary('Start it again: task start-cluster')
   },

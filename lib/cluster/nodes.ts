@@ -1,5 +1,7 @@
 import { PlatformError } from '../errors.ts'
 import { ask, run } from '../exec.ts'
+import type { Platform } from '../platform.ts'
+import { notOurs } from './cluster.ts'
 
 /** A node of a KinD cluster: a container with a label. */
 export interface ClusterNode {
@@ -44,6 +46,16 @@ export async function nodesOf(cluster: string): Promise<ClusterNode[]> {
   if (ids.length === 0) return []
   const { stdout } = await run(['docker', 'inspect', ...ids])
   return (JSON.parse(stdout) as Inspected[]).map(describeNode).sort(byRoleAndName)
+}
+
+/** The nodes of our cluster, or the reason why a step that is about them has nothing to do. */
+export async function nodesOrReason(platform: Platform): Promise<{ nodes: ClusterNode[]; reason: string | undefined }> {
+  const foreign = notOurs(platform)
+  const nodes = foreign === undefined ? await nodesOf(platform.settings.CLUSTER_NAME) : []
+  return {
+    nodes,
+    reason: foreign ?? (nodes.length > 0 ? undefined : 'There is no cluster. Make one: task setup-cluster'),
+  }
 }
 
 function describeNode(inspected: Inspected): ClusterNode {
