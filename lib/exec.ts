@@ -1,4 +1,5 @@
 import { constants } from 'node:os'
+import { setTimeout as pause } from 'node:timers/promises'
 import { $, type ProcessOutput, which } from 'zx/core'
 import { PlatformError } from './errors.ts'
 
@@ -34,6 +35,8 @@ export type Runner = (command: readonly string[], options?: RunOptions) => Promi
 export const ask: Runner = async (command, options = {}) => {
   const output = await start(command, options)
   const result = { exitCode: output.exitCode, stdout: output.stdout, stderr: output.stderr }
+  // Ctrl-C ends the commands as well, and the news of that may be here before the signal itself
+  if (result.exitCode === null || result.exitCode === exitCodeOfSignal('SIGINT')) await pause(200)
   if (result.exitCode === 127 && /(command not found|No such file or directory)/.test(result.stderr))
     throw missingTool(command)
   if (output.signal === 'SIGTERM' && options.timeoutMs) {

@@ -1,68 +1,192 @@
 import assert from 'node:assert/strict'
-import { after, before, describe, test } from 'node:test'
-import { checkout, type Machine, startMachine } from '../helpers/machine.ts'
+import { after, before, describe, type TestContext, test } from 'node:test'
+import {
+  breakOff,
+  courseOf,
+  finish,
+  isAs,
+  type Lab,
+  openLabs,
+  type Setup,
+  tearDownInPieces,
+  type Way,
+} from '../helpers/break-off.ts'
+import type { Machine } from '../helpers/machine.ts'
 import { noMachines } from '../helpers/requirements.ts'
 import { succeeds } from '../helpers/resolver-tests.ts'
-import { differences, type Snapshot, snapshotOf } from '../helpers/snapshot.ts'
+import { snapshotOf } from '../helpers/snapshot.ts'
 
-/** Tasks that change the machine, with a number of records that each surely has: fewer would mean that the test looks past them. */
-const tasks = { 'setup-dnsmasq': 8, 'setup-data-routing': 12 }
-const ways = ['SIGKILL', 'torn', 'late', 'SIGINT'] as const
-const exitCodes = { SIGKILL: 137, torn: 137, late: 137, SIGINT: 130 }
+const renderScript = `
+import { placesOf } from './lib/env.ts'
+import { loadPlatform } from './lib/platform.ts'
+import { writeStackFiles } from './lib/stack.ts'
+await writeStackFiles(await loadPlatform(placesOf(), process.env), {})`
 
-describe('a setup that is broken off after any record of its journal', { skip: await noMachines() }, () => {
-  let machine: Machine
-  let untouched: Snapshot
-  const isAs = async (wanted: Snapshot, when: string) =>
-    assert.equal(differences(wanted, await snapshotOf(machine)).join('\n'), '', when)
-  const breakOff = async (task: string, record: number, by: (typeof ways)[number]) => {
-    const env = {
-      CRASH_AT: String(record),
-      CRASH_BY: by,
-      NODE_OPTIONS: `--import ${checkout}/test/helpers/crash.mjs`,
-    }
-    const { exitCode, stderr } = await machine.ask(['node', 'lib/launch.mjs', task], { env })
-    assert.equal(exitCode, exitCodes[by], `${task} should have been broken off at record ${record}\n${stderr}`)
-  }
-  const teardown = () => succeeds(machine, 'teardown', '--yes')
+/** Routes to the cluster with a forwarder that runs, as after a first connection. */
+async function usedRoutes(machine: Machine): Promise<void> {
+  await succeeds(machine, 'setup-kind-routing')
+  await machine.sh(`for port in 80 443; do
+    timeout 5 bash -c "exec 3<>/dev/tcp/127.0.0.2/$port"
+    timeout 20 sh -c "until systemctl --quiet is-active macula-route-ingress-$port.service; do sleep 0.05; done"
+  done`)
+}
 
+const dnsmasq: Setup = { title: 'setup-dnsmasq', task: 'setup-dnsmasq', atLeast: 14 }
+const kindRouting: Setup = { title: 'setup-kind-routing', task: 'setup-kind-routing', atLeast: 11 }
+const dataRouting: Setup = {
+  title: 'setup-data-routing, with the unit that starts the containers',
+  isUniform: true,
+  task: 'setup-data-routing',
+  before: async machine => void (await machine.sh('mkdir -p .macula && cp -a /var/tmp/state/. .macula')),
+  atLeast: 18,
+}
+const setups: Setup[] = [
+  dnsmasq,
+  {
+    title: 'setup-dnsmasq for another domain',
+    isUniform: true,
+    task: 'setup-dnsmasq',
+    env: { MACULA_DOMAIN: 'other.test' },
+    before: async machine => void (await succeeds(machine, 'setup-dnsmasq')),
+    atLeast: 7,
+  },
+  { title: 'setup-hosts', task: 'setup-hosts', atLeast: 1 },
+  kindRouting,
+  {
+    title: 'setup-kind-routing to other targets, while forwarders run',
+    task: 'setup-kind-routing',
+    env: { INGRESS_HTTP_PORT: '8081', INGRESS_HTTPS_PORT: '8444' },
+    before: usedRoutes,
+    atLeast: 7,
+  },
+  {
+    title: 'setup-kind-routing on another loopback address',
+    isUniform: true,
+    task: 'setup-kind-routing',
+    env: { MACULA_LOOPBACK: '127.0.1.1' },
+    before: usedRoutes,
+    atLeast: 7,
+  },
+  dataRouting,
+  {
+    title: 'setup-observability-routing',
+    isUniform: true,
+    task: 'setup-observability-routing',
+    atLeast: 33,
+  },
+  {
+    title: 'setup-dnsmasq where NetworkManager is to be told',
+    isUniform: true,
+    task: 'setup-dnsmasq',
+    kind: 'networkmanager',
+    only: /nmcli|NetworkManager|resolv\.conf/,
+    atLeast: 12,
+  },
+]
+
+describe('a machine whose setup is broken off', { skip: await noMachines(), concurrency: 2 }, () => {
+  let labs: Awaited<ReturnType<typeof openLabs>>
   before(async () => {
-    machine = await startMachine('resolved', line => console.error(line))
-    await succeeds(machine, 'configure', '--yes')
-    untouched = await snapshotOf(machine)
+    labs = await openLabs(['workstation', 'workstation', 'networkmanager'], line => console.error(line))
+    const render = `node --import tsx --input-type=module -e "$1" && mv .macula /var/tmp/state`
+    for (const _ of [1, 2])
+      await labs.use('workstation', async ({ machine }) => void (await machine.sh(render, renderScript)))
   })
-  after(() => machine?.end())
+  after(() => labs?.end())
 
-  for (const [task, atLeast] of Object.entries(tasks)) {
-    test(`${task}: run again it converges, and teardown gives the machine back, with or without that`, async t => {
-      await succeeds(machine, task)
-      const converged = await snapshotOf(machine)
-      const records = Number(await machine.sh('grep --count \'"kind":\' .macula/journal.jsonl'))
-      assert.ok(records >= atLeast, `${records} records`)
-      await teardown()
-      await isAs(untouched, 'after a run that nothing broke off')
-
-      let isUsable = true
-      for (let record = 1; record <= records; record++) {
-        for (const way of ways) {
-          const skip = !isUsable && 'an earlier one left the machine different'
-          await t.test(`${way} at record ${record} of ${records}`, { skip }, async () => {
-            isUsable = false
-            await breakOff(task, record, way)
-            await teardown()
-            await isAs(untouched, 'teardown after the crash')
-            // the rarer ways, run again, at every second record
-            if (record % 2 === 1 || way === 'SIGKILL' || way === 'SIGINT') {
-              await breakOff(task, record, way)
-              await succeeds(machine, task)
-              await isAs(converged, 'the same again after the crash')
-              await teardown()
-              await isAs(untouched, 'teardown after crash and second run')
-            }
-            isUsable = true
-          })
+  /** Breaks a setup off at some of its moments, and then runs it again or takes it back. */
+  async function tryMoments(
+    t: TestContext,
+    lab: Lab,
+    setup: Setup,
+    choose: (index: number, what: string) => [Way, 'again' | 'teardown'] | undefined,
+  ) {
+    const { moments, converged } = await courseOf(lab, setup)
+    for (const [index, what] of moments.entries()) {
+      const [by, then] = choose(index, what) ?? []
+      if (by === undefined || !(setup.only ?? /./).test(what)) continue
+      const skip = !lab.isUsable && 'an earlier one left the machine different'
+      await t.test(`${index + 1} of ${moments.length}: ${what}, ${by}, then ${then}`, { skip }, async () => {
+        lab.isUsable = false
+        await breakOff(lab, setup, index + 1, by)
+        if (then === 'again') {
+          await finish(lab, setup)
+          await isAs(converged, lab, 'the same again after it was broken off')
         }
-      }
-    })
+        await succeeds(lab.machine, 'teardown', '--yes')
+        await isAs(lab.untouched, lab, 'teardown')
+        lab.isUsable = true
+      })
+    }
   }
+
+  const signals = ['SIGKILL', 'SIGINT'] as const
+  for (const setup of setups) {
+    const turns = setup.isUniform ? 1 : 2
+    for (let turn = 0; turn < turns; turn += 1)
+      for (const [offset, then] of (['again', 'teardown'] as const).entries())
+        test(`${setup.title}: broken off at every moment, then ${then} (${turn + 1} of ${turns})`, t =>
+          labs.use(setup.kind ?? 'workstation', lab =>
+            tryMoments(t, lab, setup, index => [signals[(index + offset + turn) % 2]!, then]),
+          ))
+  }
+
+  for (const setup of [dnsmasq, kindRouting])
+    test(`${setup.title}: SIGKILL in the middle of a change or of a line`, t =>
+      labs.use('workstation', async lab => {
+        const takesTime = (what: string) => /record (packages|accounts|unit)/.test(what)
+        for (const then of ['teardown', 'again'] as const)
+          await tryMoments(t, lab, setup, (_, what) => (takesTime(what) ? ['late', then] : undefined))
+        await tryMoments(t, lab, setup, (index, what) => {
+          if (!what.startsWith('record')) return undefined
+          return index % 4 === 0 ? ['torn', 'teardown'] : index % 4 === 2 ? ['torn', 'again'] : undefined
+        })
+      }))
+
+  for (const setup of setups)
+    for (const by of signals)
+      test(`${setup.title}: a teardown with ${by} at each of its steps`, () =>
+        labs.use(setup.kind ?? 'workstation', async lab => {
+          const { moments } = await courseOf(lab, setup)
+          lab.isUsable = false
+          await setup.before?.(lab.machine)
+          await finish(lab, setup)
+          const pieces = await tearDownInPieces(lab, by)
+          // several writes of a file are one step, and what is interrupted goes on for a moment
+          const records = moments.filter(what => what.startsWith('record')).length
+          assert.ok(pieces >= (by === 'SIGKILL' ? records / 2 : 1), `${pieces} pieces, ${records} records`)
+          await isAs(lab.untouched, lab, 'the teardown that was not broken off')
+          lab.isUsable = true
+        }))
+
+  test('a journal that cannot be trusted stops every task before its first change', t =>
+    labs.use('workstation', async lab => {
+      const { machine, untouched } = lab
+      lab.isUsable = false
+      await succeeds(machine, 'setup-kind-routing')
+      await machine.sh('cp -a .macula /var/tmp/good')
+      const asSetUp = await snapshotOf(machine)
+      for (const [name, damage, message] of [
+        ['truncated', 'truncate --size=-20 .macula/journal.jsonl', /The journal is damaged at .*journal\.jsonl/],
+        ['newer', `sed -i '1s/"version":1/"version":2/' .macula/journal.jsonl`, /written by a newer version/],
+        ['unreadable', 'rm .macula/journal.jsonl; mkdir .macula/journal.jsonl', /journal\.jsonl cannot be read/],
+      ] as const) {
+        await machine.sh(damage)
+        const state = await machine.sh('find .macula -type f -exec sha256sum {} + | sort')
+        for (const task of ['setup-dnsmasq', 'setup-hosts', 'setup-data-routing', 'teardown'])
+          await t.test(`${name}: ${task}`, async () => {
+            const { exitCode, stderr } = await machine.task(task, '--yes')
+            assert.notEqual(exitCode, 0, stderr)
+            assert.match(stderr, message)
+            assert.match(stderr, /^ {2}→ ./m)
+            assert.equal((stderr.match(/^✗ .*(journal|Journal)/gm) ?? []).length, 1, stderr)
+          })
+        await isAs(asSetUp, lab, `tasks with a journal that is ${name}`)
+        assert.equal(await machine.sh('find .macula -type f -exec sha256sum {} + | sort'), state)
+        await machine.sh('rm -rf .macula; cp -a /var/tmp/good .macula')
+      }
+      await succeeds(machine, 'teardown', '--yes')
+      await isAs(untouched, lab, 'teardown with the good journal')
+      lab.isUsable = true
+    }))
 })

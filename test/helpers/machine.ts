@@ -38,7 +38,7 @@ export const checkout = '/opt/macula'
 export const upstreamAddress = '10.79.0.53'
 
 const network = 'machines'
-const machineAddress = '10.79.0.10'
+const machineAddresses = '10.79.0.'
 /** Ten seconds on a computer that does nothing else. */
 const bootDeadlineMs = 90_000
 
@@ -47,11 +47,19 @@ const bootDeadlineMs = 90_000
  * Throws when a unit of it fails. `report` hears what takes long.
  */
 export async function startMachine(kind: MachineKind, report: (line: string) => void = () => {}): Promise<Machine> {
+  const [machine] = await startMachines([kind], report)
+  return machine!
+}
+
+/** Starts several machines in one engine; whichever is ended, all are. */
+export async function startMachines(
+  kinds: readonly MachineKind[],
+  report: (line: string) => void = () => {},
+): Promise<Machine[]> {
   const engine = await startMachineEngine(report)
   try {
     const { docker, supply } = engine
     const upstream = await ensureMachineImage('upstream', docker, supply)
-    const image = await ensureMachineImage(kind, docker, supply)
     await docker(['docker', 'network', 'create', '--subnet', '10.79.0.0/24', network])
     const attach = (address: string) => ['--network', network, '--ip', address]
     await docker(['docker', 'run', '--detach', '--name', 'upstream', ...attach(upstreamAddress), upstream])
@@ -65,21 +73,28 @@ export async function startMachine(kind: MachineKind, report: (line: string) => 
       '--volume',
       '/var/lib/docker',
     ]
-    await docker([
-      ...['docker', 'run', '--detach', '--name', 'machine', '--hostname', 'machine', ...own],
-      ...[...attach(machineAddress), image],
-    ])
-    const machine = machineIn(engine, kind)
-    await untilUp(engine)
-    await machine.copyCheckout()
-    return machine
+    const machines: Machine[] = []
+    for (const [index, kind] of kinds.entries()) {
+      const image = await ensureMachineImage(kind, docker, supply)
+      const name = `machine-${index}`
+      await docker([
+        ...['docker', 'run', '--detach', '--name', name, '--hostname', 'machine', ...own],
+        ...[...attach(`${machineAddresses}${10 + index}`), image],
+      ])
+      machines.push(machineIn(engine, kind, name))
+    }
+    for (const [index, machine] of machines.entries()) {
+      await untilUp(engine, `machine-${index}`)
+      await machine.copyCheckout()
+    }
+    return machines
   } catch (error) {
     await engine.end()
     throw error
   }
 }
 
-function machineIn(engine: MachineEngine, kind: MachineKind): Machine {
+function machineIn(engine: MachineEngine, kind: MachineKind, container: string): Machine {
   const { docker, askDocker } = engine
   let queriesSeen = 0
   const machine: Machine = {
@@ -87,7 +102,7 @@ function machineIn(engine: MachineEngine, kind: MachineKind): Machine {
     async ask(command, { env = {}, ...options } = {}) {
       const variables = Object.entries(env).flatMap(([name, value]) => ['--env', `${name}=${value}`])
       return askDocker(
-        ['docker', 'exec', '--interactive', '--workdir', checkout, ...variables, 'machine', ...command],
+        ['docker', 'exec', '--interactive', '--workdir', checkout, ...variables, container, ...command],
         // an open, silent standard input would make a command that reads it wait for ever
         { input: '', ...options },
       )
@@ -102,8 +117,8 @@ function machineIn(engine: MachineEngine, kind: MachineKind): Machine {
     },
     task: (name, ...words) => machine.ask(['node', 'lib/launch.mjs', name, ...words]),
     async reboot() {
-      await docker(['docker', 'restart', '--time', '60', 'machine'])
-      await untilUp(engine)
+      await docker(['docker', 'restart', '--time', '60', container])
+      await untilUp(engine, container)
     },
     async upstreamQueries() {
       const { stdout, stderr } = await docker(['docker', 'logs', 'upstream'])
@@ -115,18 +130,26 @@ function machineIn(engine: MachineEngine, kind: MachineKind): Machine {
       return fresh
     },
     async copyCheckout() {
-      await docker(['bash', '-c', copyScript, root, checkout, ...needless.map(path => `--exclude=./${path}`)])
+      await docker([
+        'bash',
+        '-c',
+        copyScript,
+        root,
+        checkout,
+        container,
+        ...needless.map(path => `--exclude=./${path}`),
+      ])
     },
     async supplyImages(images) {
       const options = { ...engine.supply, docker: engine.address, path: process.env.PATH ?? '' }
       const standIns = [...(await ensureStandIns(images, options)).values()]
       await Promise.all(standIns.map(({ outcome }) => outcome))
-      const script = 'set -o pipefail; docker save "$@" | docker exec --interactive machine docker load --quiet'
-      await docker(['bash', '-c', script, 'load', ...images])
+      const script = 'set -o pipefail; docker save "$@" | docker exec --interactive "$0" docker load --quiet'
+      await docker(['bash', '-c', script, container, ...images])
     },
     async bringProgram(file, name) {
-      const script = 'docker exec --interactive machine sh -c "cat >$1 && chmod 0755 $1" <"$0"'
-      await docker(['bash', '-c', script, file, `/usr/local/bin/${name}`])
+      const script = 'docker exec --interactive "$2" sh -c "cat >$1 && chmod 0755 $1" <"$0"'
+      await docker(['bash', '-c', script, file, `/usr/local/bin/${name}`, container])
     },
     end: engine.end,
   }
@@ -136,9 +159,9 @@ function machineIn(engine: MachineEngine, kind: MachineKind): Machine {
 // `docker cp` does not find paths in containers of an engine in a mount namespace of its own
 const copyScript = `
   set -o pipefail
-  root=$0 checkout=$1; shift
+  root=$0 checkout=$1 container=$2; shift 2
   tar --create --directory "$root" "$@" . |
-    docker exec --interactive machine sh -c 'mkdir -p "$0" && tar --extract --no-same-owner --directory "$0"' "$checkout"`
+    docker exec --interactive "$container" sh -c 'mkdir -p "$0" && tar --extract --no-same-owner --directory "$0"' "$checkout"`
 
 /** Parts of the checkout that no task needs, or that belong to this computer. */
 const needless = [
@@ -146,14 +169,14 @@ const needless = [
   ...['@biomejs', '@typescript', 'typescript', 'playwright-core'].map(name => `node_modules/${name}`),
 ]
 
-async function untilUp({ askDocker }: MachineEngine): Promise<void> {
+async function untilUp({ askDocker }: MachineEngine, container: string): Promise<void> {
   const deadline = Date.now() + bootDeadlineMs
   for (;;) {
-    const state = await askDocker(['docker', 'exec', 'machine', 'systemctl', 'is-system-running', '--wait'])
+    const state = await askDocker(['docker', 'exec', container, 'systemctl', 'is-system-running', '--wait'])
     if (state.exitCode === 0) return
     const failed = state.stdout.trim() === 'degraded'
     if (failed || Date.now() > deadline) {
-      const units = await askDocker(['docker', 'exec', 'machine', 'systemctl', '--failed', '--no-legend', '--plain'])
+      const units = await askDocker(['docker', 'exec', container, 'systemctl', '--failed', '--no-legend', '--plain'])
       throw new PlatformError(
         failed ? 'A unit of the test machine failed' : `The test machine is not up after ${bootDeadlineMs / 1000} s`,
         { why: units.stdout.trim() || state.stderr.trim() || state.stdout.trim() },

@@ -29,8 +29,14 @@ systemctl list-unit-files --no-legend --no-pager --plain | awk '{ print "unit fi
 # the dispatcher comes when a connection changes, and goes by itself
 systemctl list-units --no-legend --no-pager --plain --state=active,failed,activating,auto-restart \
   --type=service,socket,target,timer,path | grep -v ^NetworkManager-dispatcher | awk '{ print "unit " $1 "\t" $3 " " $4 }'
+# daemons go on as they were started until they are told
+ps -ewwo args= | awk '$1 ~ /\/(systemd-socket-proxyd|dnsmasq)$/ { count[$0]++ } END { for (args in count) print "runs " args "\t" count[args] }'
+! command -v nmcli >/dev/null || busctl get-property org.freedesktop.NetworkManager \
+  /org/freedesktop/NetworkManager/DnsManager org.freedesktop.NetworkManager.DnsManager Mode RcManager |
+  awk '{ print "NetworkManager " NR "\t" $2 }'
 dpkg-query -W -f 'package \${Package}\t\${db:Status-Abbrev}\${Version}\n'
 apt-mark showmanual | awk '{ print "asked-for package " $1 "\tyes" }'
+ip -4 route show | awk '{ print "route " $0 "\tthere" }'
 ip -o link show | awk '{ sub(/@.*/, "", $2); print "interface " $2 "\tthere" }'
 ip -o -4 address show | awk '{ print "address " $2 " " $4 "\tthere" }'
 ip -4 route show | awk '{ sub(/ linkdown/, ""); print "route " $0 "\tthere" }'

@@ -122,6 +122,42 @@ describe('teardown', () => {
     assert.equal(await isThere('state'), false)
   })
 
+  for (const [name, damage, expected] of [
+    [
+      'truncated',
+      (text: string) => text.slice(0, -20),
+      /✗ The journal is damaged at .*journal\.jsonl\n.*\n {2}→ Restore/,
+    ],
+    [
+      'from a newer version',
+      (text: string) => text.replace('"version":1', '"version":2'),
+      /✗ The journal .*journal\.jsonl was written by a newer version.*\n.*format 2.*\n {2}→ Update this checkout/,
+    ],
+    ['unreadable', undefined, /✗ .*journal\.jsonl cannot be read\n.*\n {2}→ /],
+  ] as const)
+    it(`does nothing at all with a journal that is ${name}, and says what to do`, async () => {
+      const [path, stateDir] = [join(folder, 'hosts'), join(folder, 'state')]
+      const owner = { uid: userInfo().uid, gid: userInfo().gid }
+      await openJournal({ stateDir, privilege: { run, ask }, scope: 'test' }).writeFile(path, 'ours', { owner })
+      const journal = join(stateDir, 'journal.jsonl')
+      const text = await readFile(journal, 'utf8')
+      if (damage) await writeFile(journal, damage(text))
+      else {
+        await rm(journal)
+        await mkdir(journal)
+      }
+      for (const words of [['--yes', '--volumes', '--purge'], ['--dry-run']]) {
+        const { status, stdout, stderr } = teardown(words)
+        assert.deepEqual([status, stdout], [1, ''])
+        assert.match(stderr, expected)
+        assert.equal(stderr.match(/^✗/gm)?.length, 1, stderr)
+      }
+      assert.deepEqual(await told(), [''])
+      assert.equal(await readFile(path, 'utf8'), 'ours')
+      assert.deepEqual([await isThere('state'), await isThere('env')], [true, true])
+      if (damage) assert.equal(await readFile(journal, 'utf8'), damage(text))
+    })
+
   for (const [name, group] of [
     ['Ctrl-C', true],
     ['SIGINT to itself alone', false],
@@ -140,7 +176,7 @@ describe('teardown', () => {
         await pause(50)
       }
       process.kill(group ? -child.pid! : child.pid!, 'SIGINT')
-      assert.deepEqual(await ended, [130, null])
+      assert.deepEqual(await ended, [130, null], stderr)
       assert.match(
         stderr,
         /: to be removed\n.*\n✗ Stop and remove the containers {2}interrupted {2}\d+\.\d s\n✗ Interrupted\n {2}→ run the same command again: .*\n$/,
