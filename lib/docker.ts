@@ -52,23 +52,26 @@ export async function projectContainers(asker: Runner = ask): Promise<Container[
   return parseContainers(inspected.stdout)
 }
 
-/** One container by name; undefined where there is none. */
-export async function containerNamed(name: string, asker: Runner = ask): Promise<Container | undefined> {
-  const { stdout } = await asker(['docker', 'container', 'inspect', name], { timeoutMs: engineTimeoutMs })
-  return parseContainers(stdout)[0]
-}
-
 /** Version of the engine. Throws with the reason and the way out where it is not installed, not running, or not ours to use. */
 export async function engineVersion(asker: Runner = ask): Promise<string> {
   return (await docker(asker, ['version', '--format', '{{.Server.Version}}'])).stdout.trim()
 }
 
-/** The folder in which the engine keeps all it has; undefined where it does not say. */
-export async function engineFolder(asker: Runner = ask): Promise<string | undefined> {
-  const { stdout } = await asker(['docker', 'info', '--format', '{{.DockerRootDir}}'], {
-    timeoutMs: engineTimeoutMs,
-  }).catch(() => ({ stdout: '' }))
-  return stdout.trim() || undefined
+/** What `docker info` tells of engine and client; what it does not say is undefined. */
+export interface EngineFacts {
+  /** The folder in which the engine keeps all it has. */
+  folder: string | undefined
+  /** Version of the plugin `docker compose`. */
+  compose: string | undefined
+}
+
+export async function engineFacts(asker: Runner = ask): Promise<EngineFacts> {
+  const format = '{{.DockerRootDir}}{{range .ClientInfo.Plugins}} {{.Name}}={{.Version}}{{end}}'
+  const { stdout } = await asker(['docker', 'info', '--format', format], { timeoutMs: engineTimeoutMs }).catch(() => ({
+    stdout: '',
+  }))
+  const compose = / compose=(\S+)/.exec(stdout)?.[1]
+  return { folder: /^\/\S*/.exec(stdout)?.[0], compose }
 }
 
 /** The last lines a container has written, both streams; empty for a container that is gone. */

@@ -1,4 +1,4 @@
-import { containerNamed } from './docker.ts'
+import type { Container } from './docker.ts'
 import { run } from './exec.ts'
 import { type Platform, serviceNamed } from './platform.ts'
 import { deadline, http } from './probe.ts'
@@ -10,9 +10,11 @@ const loginTimeoutMs = 10_000
  * Makes GRAFANA_PASSWORD the password of Grafana's user admin. Grafana takes it from its configuration only when it makes that user, so a later
  * change has to be told to it. A placeholder, or a Grafana that is not part of the platform, has none to change.
  */
-export async function ensureGrafanaPassword(platform: Platform): Promise<'unchanged' | 'updated' | 'skipped'> {
-  const service = platform.services.find(({ name }) => name === 'grafana')
-  const container = service && (await containerNamed(service.container))
+export async function ensureGrafanaPassword(
+  platform: Platform,
+  containers: readonly Container[],
+): Promise<'unchanged' | 'updated' | 'skipped'> {
+  const container = containers.find(({ service }) => service === 'grafana')
   if (container?.state !== 'running' || container.standIn === 'placeholder') return 'skipped'
   if (await letsIn(platform)) return 'unchanged'
   await run(

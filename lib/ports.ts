@@ -30,15 +30,17 @@ export async function openSockets(asker: Runner = ask, platform = process.platfo
     : parseLsof(await outputOf(asker, ['lsof', '-nP', '-iTCP', '-sTCP:LISTEN', '-iUDP', '-F', 'pcuPn']))
 }
 
-/** Whether anybody listens on just this TCP address; much cheaper than to find out who. */
+/** The same without who holds them, which is what takes the time. */
+export async function boundSockets(platform = process.platform): Promise<Listener[]> {
+  return platform === 'linux' ? kernelSockets() : openSockets(ask, platform)
+}
+
+/** Whether anybody listens on just this TCP address. */
 export async function isListenedOn(
   { ip, port }: { ip: string; port: number },
   platform = process.platform,
 ): Promise<boolean> {
-  const sockets =
-    platform === 'linux'
-      ? parseProcNet(await readFile('/proc/self/net/tcp', 'utf8'), 'tcp')
-      : await openSockets(ask, platform)
+  const sockets = await boundSockets(platform)
   return sockets.some(socket => socket.protocol === 'tcp' && socket.ip === ip && socket.port === port)
 }
 
@@ -101,13 +103,14 @@ export function tryBind({ ip, port }: { ip: string; port: number }): Promise<'fr
   })
 }
 
-async function linuxListeners(): Promise<Listener[]> {
-  const tables = await Promise.all(
-    (['tcp', 'tcp6', 'udp', 'udp6'] as const).map(async name =>
-      parseProcNet(await readFile(`/proc/self/net/${name}`, 'utf8').catch(() => ''), name.slice(0, 3) as Protocol),
-    ),
+function kernelSockets(): KernelSocket[] {
+  return (['tcp', 'tcp6', 'udp', 'udp6'] as const).flatMap(name =>
+    parseProcNet(quietly(() => readFileSync(`/proc/self/net/${name}`, 'utf8')) ?? '', name.slice(0, 3) as Protocol),
   )
-  const sockets = tables.flat()
+}
+
+function linuxListeners(): Listener[] {
+  const sockets = kernelSockets()
   const holders = processesHolding(new Set(sockets.map(socket => socket.inode)))
   return sockets.map(({ inode, ...listener }) => {
     const process = holders.get(inode)

@@ -29,12 +29,15 @@ export default defineTask({
   async run({ options, out, environment }) {
     const places = placesOf(environment)
     const asked = projectContainers()
-    asked.catch(() => {}) // told about in the step that needs them
+    // what these say of trouble is told about in the steps that need them
+    asked.catch(() => {})
     const [platform, machine] = await Promise.all([loadPlatform(places, environment), inspectMachine()])
     const now = startableNow(platform)
     const engine = chooseEngine(platform.settings.ROUTING, machine)
     const images = now.services.map(({ image }) => image)
 
+    const lacking = options.pull ? Promise.resolve(images) : missingImages(images)
+    lacking.catch(() => {})
     let seen: Container[] = []
     await out.step('Look for what is in the way', async () => {
       seen = await asked
@@ -44,7 +47,7 @@ export default defineTask({
     })
 
     await out.step('Have the images', async progress => {
-      const missing = options.pull ? images : await missingImages(images)
+      const missing = await lacking
       if (missing.length === 0) return 'unchanged'
       await pullImages(missing, platform.settings.IMAGE_MIRROR, pulls =>
         progress.update(
@@ -72,14 +75,16 @@ export default defineTask({
       )
     }
 
-    await out.step('Start the containers', progress =>
-      startContainers(now, seen, {
+    await out.step('Start the containers', async progress => {
+      const outcome = await startContainers(now, seen, {
         waitingFor: services => progress.update(`waiting for ${services.join(', ')}`),
         ready: (service, seconds) => progress.line(`${service} ready after ${seconds.toFixed(1)} s`),
-      }),
-    )
+      })
+      if (outcome !== 'unchanged') seen = await projectContainers()
+      return outcome
+    })
 
-    await out.step("Settle Grafana's password", () => ensureGrafanaPassword(platform))
+    await out.step("Settle Grafana's password", () => ensureGrafanaPassword(platform, seen))
 
     out.summary(`http://home.${platform.domain} leads to every service once DNS is set up: task setup-dnsmasq`)
   },

@@ -2,7 +2,7 @@ import { requireWritable } from '../files.ts'
 import type { Host } from '../host.ts'
 import { type Journal, type Outcome, openJournal, type PlannedChange, type Undone } from '../journal.ts'
 import type { Address, Platform } from '../platform.ts'
-import { listeners, openSockets } from '../ports.ts'
+import { boundSockets, listeners } from '../ports.ts'
 import { asRoot, type Privilege } from '../privilege.ts'
 import { type DnsmasqSettings, installedVersionName, upstreamPath } from './config.ts'
 import { daemonUser, ensureConfig, ensureDnsmasq, ensureRunning } from './daemon.ts'
@@ -57,8 +57,8 @@ export async function planDns(platform: Platform, host: Host): Promise<DnsPlan> 
   const isOurs = async (address: Address) =>
     name !== undefined && (await query(address, name, 'TXT', 500)).kind === 'records'
   const candidates = adapter.listens(platform.loopback)
-  // whether it is a container that is in the way is worth asking only where something is
-  const listen = await chooseListen(candidates, await openSockets(), isOurs).catch(async () =>
+  // who is in the way is worth asking only where somebody is
+  const listen = await chooseListen(candidates, await boundSockets(), isOurs).catch(async () =>
     chooseListen(candidates, await listeners(), isOurs),
   )
   const { upstream, servers } = adapter.upstream(facts, listen)

@@ -1,5 +1,5 @@
-import { engineFolder } from '../docker.ts'
-import { ask, hasTool, type Runner } from '../exec.ts'
+import { type EngineFacts, engineFacts } from '../docker.ts'
+import { ask, hasTool } from '../exec.ts'
 import type { Host } from '../host.ts'
 import type { Platform, Route } from '../platform.ts'
 import { listeners } from '../ports.ts'
@@ -17,12 +17,12 @@ import { type AddressState, addressStates, portsCheck } from './ports.ts'
 import { diskCheck, inotifyCheck, memoryCheck } from './resources.ts'
 
 /** What start-infrastructure cannot do without. */
-export function stackChecks(platform: Platform, machine: RoutingMachine, asker: Runner = ask): Check[] {
+export function stackChecks(platform: Platform, machine: RoutingMachine, facts?: Promise<EngineFacts>): Check[] {
   return [
-    engineCheck(asker, hasTool),
-    composeCheck(asker, hasTool),
+    engineCheck(ask, hasTool),
+    composeCheck(ask, hasTool, facts),
     portsCheck(() => examineAddresses(platform, machine)),
-    subnetCheck(platform, asker),
+    subnetCheck(platform, ask),
   ]
 }
 
@@ -34,14 +34,14 @@ export async function examineAddresses(platform: Platform, machine: RoutingMachi
 
 /** Every check of the doctor, in the order of its table. */
 export function allChecks(platform: Platform, machine: RoutingMachine, host: Host): Check[] {
-  const folder = engineFolder()
+  const facts = engineFacts()
   return [
-    ...stackChecks(platform, machine),
+    ...stackChecks(platform, machine, facts),
     routingCheck(platform, machine),
-    logFilesCheck(platform.settings.DOCKER_DATA_ROOT, folder),
+    logFilesCheck(platform.settings.DOCKER_DATA_ROOT, facts),
     dnsCheck(platform, host),
     firewallCheck(platform, host),
-    diskCheck(platform.places.stateDir, folder),
+    diskCheck(platform.places.stateDir, facts),
     memoryCheck(),
     inotifyCheck(),
     clusterCheck(platform),
@@ -60,8 +60,9 @@ function routingCheck({ settings }: Platform, machine: RoutingMachine): Check {
   }
 }
 
-/** Routes that any engine of this machine holds now. */
+/** Routes that any engine of this machine holds now; those that containers publish are known by the containers. */
 async function installedRoutes(platform: Platform, machine: RoutingMachine): Promise<Route[]> {
   const { engine, others } = openRouting(platform, { engine: 'socat', machine, privilege: asRoot })
-  return (await Promise.all([engine, ...others].map(each => each.installed()))).flat()
+  const engines = [engine, ...others].filter(({ name }) => name !== 'publish')
+  return (await Promise.all(engines.map(each => each.installed()))).flat()
 }

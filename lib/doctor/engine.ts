@@ -1,4 +1,4 @@
-import { engineTimeoutMs, engineVersion } from '../docker.ts'
+import { type EngineFacts, engineTimeoutMs, engineVersion } from '../docker.ts'
 import { ask, lastLines, type Runner } from '../exec.ts'
 import type { Check, Finding } from './finding.ts'
 
@@ -34,14 +34,28 @@ export function engineCheck(asker: Runner = ask, hasTool: (name: string) => Prom
 // the smallest file that has what ours depends on; needs no engine
 const probeFile = 'services: { probe: { image: probe, healthcheck: { test: [CMD, "true"], start_interval: 1s } } }'
 
-/** Compose: the plugin, and one that knows what our file says. Asked for what it can do, since versions 3 and 4 do not exist. */
-export function composeCheck(asker: Runner = ask, hasTool: (name: string) => Promise<boolean>): Check {
+/**
+ * Compose: the plugin, and one that knows what our file says. Asked for what it can do, since versions 3 and 4 do not exist; `facts` spare asking
+ * for its version.
+ */
+export function composeCheck(
+  asker: Runner = ask,
+  hasTool: (name: string) => Promise<boolean>,
+  facts?: Promise<EngineFacts>,
+): Check {
   const check = 'Docker Compose'
   const install = `Debian and Ubuntu: sudo apt-get install docker-compose-plugin (or docker-compose-v2)\nElsewhere: ${composePages}`
   return {
     name: check,
     async look(): Promise<Finding[]> {
       if (!(await hasTool('docker'))) return []
+      const read = await asker(['docker', 'compose', '--project-name', 'probe', '--file', '-', 'config'], {
+        input: probeFile,
+        timeoutMs: engineTimeoutMs,
+      })
+      const knows = read.exitCode === 0 && read.stdout.includes('start_interval')
+      const known = (await facts)?.compose
+      if (knows && known !== undefined) return [{ check, state: 'ok', detail: known }]
       const asked = await asker(['docker', 'compose', 'version', '--short'], { timeoutMs: engineTimeoutMs })
       if (asked.exitCode !== 0) {
         const old = await hasTool('docker-compose')
@@ -51,32 +65,21 @@ export function composeCheck(asker: Runner = ask, hasTool: (name: string) => Pro
         return [{ check, state: 'fail', detail, hint: install }]
       }
       const version = asked.stdout.trim()
-      const read = await asker(['docker', 'compose', '--project-name', 'probe', '--file', '-', 'config'], {
-        input: probeFile,
-        timeoutMs: engineTimeoutMs,
-      })
-      if (read.exitCode === 0 && read.stdout.includes('start_interval'))
-        return [{ check, state: 'ok', detail: version }]
+      if (knows) return [{ check, state: 'ok', detail: version }]
       const why = lastLines(read.stderr, 1)
-      return [
-        {
-          check,
-          state: 'fail',
-          detail: `${version} is too old: it does not know start_interval${why && ` (${why})`}`,
-          hint: install,
-        },
-      ]
+      const detail = `${version} is too old: it does not know start_interval${why && ` (${why})`}`
+      return [{ check, state: 'fail', detail, hint: install }]
     },
   }
 }
 
 /** The folder that the collector reads the containers' logs from: the one the engine writes them to. One that does not answer is told about by its own check. */
-export function logFilesCheck(dataRoot: string, engineFolder: Promise<string | undefined>): Check {
+export function logFilesCheck(dataRoot: string, facts: Promise<EngineFacts>): Check {
   const check = 'Container logs'
   return {
     name: check,
     async look() {
-      const folder = await engineFolder
+      const { folder } = await facts
       if (folder === undefined) return []
       if (folder === dataRoot) return [{ check, state: 'ok', detail: `${folder}/containers` }]
       const detail = `the engine keeps them in ${folder}, and they are read in ${dataRoot}: none will reach Loki`

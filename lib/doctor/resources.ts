@@ -1,6 +1,7 @@
 import { readFile, stat, statfs } from 'node:fs/promises'
 import { freemem } from 'node:os'
 import { dirname } from 'node:path'
+import type { EngineFacts } from '../docker.ts'
 import { bytes } from '../output.ts'
 import type { Check, Finding } from './finding.ts'
 
@@ -14,12 +15,12 @@ const comfortableMemory = 2.5e9
 const inotifyLimits = { max_user_watches: 524_288, max_user_instances: 512 } as const
 
 /** Space where the engine keeps images and volumes; at `stateDir` where it does not say. */
-export function diskCheck(stateDir: string, engineFolder: Promise<string | undefined>): Check {
+export function diskCheck(stateDir: string, facts: Promise<EngineFacts>): Check {
   const check = 'Disk'
   return {
     name: check,
     async look() {
-      const folder = await existing((await engineFolder) ?? stateDir)
+      const folder = await existing((await facts).folder ?? stateDir)
       const { bavail, bsize } = await statfs(folder)
       return [diskFinding(bavail * bsize, folder)]
     },

@@ -30,8 +30,11 @@ export async function planRoutes(
 ): Promise<RoutePlan> {
   const isOurs = (route: Route) => owns(route.group) || wanted.some(other => sameListen(other, route))
   const held = (await engine.installed()).filter(isOurs)
+  // an address has one holder: where all is in place already, no container can publish any of it
+  const isComplete = wanted.length > 0 && wanted.every(route => held.some(other => sameRoute(other, route)))
+  const asked = others.filter(({ name }) => name !== 'publish' || !isComplete)
   const elsewhere = await Promise.all(
-    others.map(async other => (await other.installed()).filter(isOurs).map(route => ({ route, engine: other }))),
+    asked.map(async other => (await other.installed()).filter(isOurs).map(route => ({ route, engine: other }))),
   )
   return {
     create: wanted.filter(route => !held.some(other => sameListen(other, route))),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { ResolverFacts } from '../../lib/dns/facts.ts'
-import { engineFolder } from '../../lib/docker.ts'
+import { engineFacts } from '../../lib/docker.ts'
 import { lookupFindings } from '../../lib/doctor/dns.ts'
 import { composeCheck, engineCheck, isOlder, logFilesCheck } from '../../lib/doctor/engine.ts'
 import { examine, type Finding, requireNoFailure } from '../../lib/doctor/finding.ts'
@@ -72,7 +72,7 @@ describe('the check of the engine', () => {
 
 describe('the check of the container logs', () => {
   const look = (info: Partial<Result>) =>
-    logFilesCheck('/var/lib/docker', engineFolder(answering({ 'docker info': info }))).look()
+    logFilesCheck('/var/lib/docker', engineFacts(answering({ 'docker info': info }))).look()
 
   it('names the setting for an engine that keeps its files elsewhere', async () => {
     assert.equal((await look({ stdout: '/var/lib/docker\n' }).then(only)).state, 'ok')
@@ -112,7 +112,7 @@ describe('the check of Compose', () => {
   })
 
   it('tells version 1 from none', async () => {
-    const none = { 'docker compose version': { exitCode: 1, stderr: "docker: 'compose' is not a docker command." } }
+    const none = { 'docker compose': { exitCode: 1, stderr: "docker: 'compose' is not a docker command." } }
     assert.match((await look(none, 'docker', 'docker-compose')).detail, /only Compose v1/)
     assert.match((await look(none, 'docker')).detail, /not installed/)
   })
