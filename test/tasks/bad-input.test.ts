@@ -98,7 +98,7 @@ describe('bad input to a task that changes the machine', () => {
     [
       'that does not run',
       `compose*) echo 5.6.0;; *) ${absent}`,
-      /✗ Docker is not running\n.*Cannot connect.*\n.*→ sudo systemctl start docker/,
+      /✗ Docker is not running\n.*Cannot connect.*\n.*→ sudo (systemctl start docker|service docker start)/,
     ],
     [
       'that this user may not use',
