@@ -1,10 +1,12 @@
+import { readFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { parseAllDocuments, stringify } from 'yaml'
 import { root } from '../env.ts'
 import { run } from '../exec.ts'
 import type { Platform } from '../platform.ts'
-import { writeIfChanged } from '../render.ts'
+import { hashOf, writeIfChanged } from '../render.ts'
 import { clusterFolder } from './cluster.ts'
+import { fingerprintOf } from './images.ts'
 import type { KubeObject } from './kubectl.ts'
 
 /** An overlay over a folder of `templates/`: what this machine's settings change about it. */
@@ -40,14 +42,27 @@ export function overlayText({ base, images = [], literals }: Overlay, folder: st
   return `# Rendered; changes belong into templates/${base}.\n${stringify(kustomization, { lineWidth: 0 })}`
 }
 
-/** Writes the overlay and lets kustomize build it. Throws with kustomize's words where a manifest is not one. */
+/**
+ * Writes the overlay and lets kustomize build it; what it made is remembered for as long as overlay and templates stay as they are.
+ * Throws with kustomize's words where a manifest is not one.
+ */
 export async function buildOverlay(platform: Platform, overlay: Overlay): Promise<KubeObject[]> {
   const file = join(clusterFolder(platform), overlay.base, 'kustomization.yaml')
-  await writeIfChanged(file, overlayText(overlay, dirname(file)))
+  const text = overlayText(overlay, dirname(file))
+  const builtFile = join(dirname(file), 'built.json')
+  const fingerprint = hashOf(text, await fingerprintOf(join(root, 'templates')))
+  const built = await readFile(builtFile, 'utf8').then(
+    (content): { fingerprint: string; objects: KubeObject[] } => JSON.parse(content),
+    () => undefined,
+  )
+  if (built?.fingerprint === fingerprint) return built.objects
+  await writeIfChanged(file, text)
   const { stdout } = await run(['kubectl', 'kustomize', dirname(file)])
-  return parseAllDocuments(stdout)
+  const objects = parseAllDocuments(stdout)
     .map(document => document.toJS() as KubeObject)
     .filter(Boolean)
+  await writeIfChanged(builtFile, JSON.stringify({ fingerprint, objects }))
+  return objects
 }
 
 /** Moves Ingresses that are written for the default domain to the settings' domain. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -73,6 +73,16 @@ describe('the applications', { skip }, () => {
         name,
       )
     assert.ok(objects.every(({ kind, metadata }) => kind === 'Namespace' || metadata.namespace === 'macula'))
+  })
+
+  it('are built once for as long as overlay and templates stay as they are', async () => {
+    await build()
+    const file = join(examplePlaces(folder).stateDir, 'cluster', 'apps', 'built.json')
+    const built = JSON.parse(await readFile(file, 'utf8'))
+    await writeFile(file, JSON.stringify({ ...built, objects: [] }))
+    assert.deepEqual(await build(), [])
+    assert.ok((await build({ MACULA_DOMAIN: 'dev.test' })).length > 0)
+    assert.ok((await build()).length > 0)
   })
 
   it('run the image that was pushed, by its digest', async () => {
