@@ -21,6 +21,22 @@ export const trustedCas = `
   update-ca-certificates >/dev/null 2>&1
   ls /usr/local/share/ca-certificates; ls -l /etc/ssl/certs | awk '{ print $1, $9, $10, $11 }'; sha256sum </etc/ssl/certs/ca-certificates.crt`
 
+/** Waits with the answer until the question is there, at most two minutes. */
+const terminalScript = `
+  unset CI
+  folder=$(mktemp -d) && mkfifo $folder/keys
+  script --quiet --return --flush --command "stty rows 40 cols 200; $TASK" $folder/said <$folder/keys >/dev/null & task=$!
+  exec 3>$folder/keys
+  for i in $(seq 600); do
+    grep --quiet "$QUESTION" $folder/said && break
+    kill -0 $task || break
+    sleep 0.2
+  done
+  printf "$KEY" >&3
+  wait $task; code=$?
+  cat $folder/said; rm -r $folder
+  exit $code`
+
 /** Tasks and scripts in a sandbox that is there by the time they are run. */
 export function speakingTo(sandbox: () => TestSandbox) {
   const task = (words: string, env: Record<string, string> = {}): Promise<Result> =>
@@ -39,6 +55,14 @@ export function speakingTo(sandbox: () => TestSandbox) {
       assert.notEqual(exitCode, 0, `${words} should have failed: ${stdout}\n${stderr}`)
       assert.doesNotMatch(stderr, /^\s+at /m)
       return { exitCode, stderr }
+    },
+    /** What a task said at a terminal, where somebody answers its question with one key. */
+    async atTerminal(words: string, question: string, key: string, env: Record<string, string> = {}): Promise<string> {
+      const { exitCode, stdout } = await sandbox().exec(terminalScript, {
+        env: { ...env, TASK: `node lib/launch.mjs ${words}`, QUESTION: question, KEY: key },
+      })
+      assert.equal(exitCode, 0, stdout)
+      return stdout
     },
     /** What a script printed that has to succeed. */
     async text(script: string): Promise<string> {
