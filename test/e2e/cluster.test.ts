@@ -47,11 +47,8 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
     })
   }
 
-  it('a datagram to 127.0.0.2:4433 reaches peer1, and its answer comes back', async () => {
+  it('a datagram to 127.0.0.2:4433 reaches peer1 and its answer comes back, and peers reach each other', async () => {
     assert.match(await text(`echo hello | socat -t 3 - UDP:127.0.0.2:4433`), /^peer1 .* heard: hello/)
-  })
-
-  it('peers reach each other', async () => {
     assert.match(await text('curl -fsS http://peer1.macula.local/peers'), /"answer":"peer2 .* heard: hello from peer1"/)
     assert.match(await text('curl -fsS http://peer2.macula.local/peers'), /"answer":"peer1 .* heard: hello from peer2"/)
   })
