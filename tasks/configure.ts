@@ -1,4 +1,5 @@
-import { lackingTools, releases } from '../lib/cluster/tools.ts'
+import { releases } from '../lib/cluster/releases.ts'
+import { lackingTools } from '../lib/cluster/tools.ts'
 import {
   chosenSecrets,
   generateSecret,

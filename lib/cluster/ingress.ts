@@ -1,8 +1,10 @@
+import { parseAllDocuments } from 'yaml'
 import { defaultSettings } from '../env.ts'
 import { PlatformError } from '../errors.ts'
 import { lastLines } from '../exec.ts'
 import { mirrored } from '../images.ts'
 import type { Platform } from '../platform.ts'
+import { readTemplate } from '../render.ts'
 import type { Certificate } from './certs.ts'
 import { applicationsNamespace, clusterOf, ingressNamespace, tlsSecret } from './cluster.ts'
 import { applyManifests, getObject, getObjects, type KubeObject, kubectl, manifestText, outcomeOf } from './kubectl.ts'
@@ -43,6 +45,16 @@ export function ingressOverlay({ settings }: Platform): Overlay {
 export async function ingressObjects(platform: Platform): Promise<KubeObject[]> {
   const { MACULA_DOMAIN } = await defaultSettings()
   return onDomain(await buildOverlay(platform, ingressOverlay(platform)), MACULA_DOMAIN, platform.domain)
+}
+
+/** The controller's image as it is applied, known without kustomize: the pinned one, through the mirror that is set, or one of the user's own. */
+export async function ingressImage({ settings }: Platform): Promise<string> {
+  const controller = settings.INGRESS_CONTROLLER as keyof typeof controllers
+  const documents = parseAllDocuments(await readTemplate(`ingress/${controller}/controller.yaml`))
+  const [pinned = ''] = imagesIn(documents.map(document => document.toJS() as KubeObject))
+  const { image } = controllers[controller]
+  const wanted = settings.INGRESS_IMAGE || mirrored(image, settings.IMAGE_MIRROR)
+  return /[:@][^/]*$/.test(wanted) ? wanted : pinned.replace(image, wanted)
 }
 
 /** Images that pods of these objects run. */

@@ -1,5 +1,5 @@
 import { PlatformError } from '../errors.ts'
-import { ask, hasTool, run } from '../exec.ts'
+import { ask, failure, type Runner } from '../exec.ts'
 
 /** kind that installs nothing by itself and leaves containerd's registry settings to `certs.d`, as the registry wiring needs it. */
 const oldestKind = [0, 27] as const
@@ -32,8 +32,7 @@ export function oldestKindFor(image: string): readonly [number, number] {
 
 /** Throws unless kind is there and new enough for the node image. Returns its version. */
 export async function requireKindProgram(image: string): Promise<string> {
-  await requireProgram('kind')
-  const { stdout } = await run(['kind', 'version', '--quiet'])
+  const stdout = await saidOf('kind', ['version', '--quiet'], ask)
   const version = stdout.trim().replace(/^v/, '')
   const [major = 0, minor = 0] = version.split('.').map(Number)
   const needed = oldestKindFor(image)
@@ -44,10 +43,9 @@ export async function requireKindProgram(image: string): Promise<string> {
   })
 }
 
-/** Throws unless kubectl is there and new enough. Returns its version. */
-export async function requireKubectl(): Promise<string> {
-  await requireProgram('kubectl')
-  const { stdout } = await run(['kubectl', 'version', '--client', '-o', 'json'])
+/** Throws unless kubectl is there, for whoever runs commands with `asker`, and new enough. Returns its version. */
+export async function requireKubectl(asker: Runner = ask): Promise<string> {
+  const stdout = await saidOf('kubectl', ['version', '--client', '-o', 'json'], asker)
   const { clientVersion } = JSON.parse(stdout) as { clientVersion: { gitVersion: string } }
   const version = clientVersion.gitVersion.replace(/^v/, '')
   const [major = 0, minor = 0] = version.split('.').map(Number)
@@ -70,7 +68,12 @@ export async function requireCgroupFor(image: string, asker = ask): Promise<void
   })
 }
 
-async function requireProgram(name: keyof typeof installHints): Promise<void> {
-  if (await hasTool(name)) return
-  throw new PlatformError(`${name} is not installed; the cluster needs it`, { hint: installHints[name] })
+async function saidOf(name: keyof typeof installHints, words: readonly string[], asker: Runner): Promise<string> {
+  const command = [name, ...words]
+  // a program that is not there cannot be asked
+  const result = await asker(command).catch(() => undefined)
+  if (result === undefined)
+    throw new PlatformError(`${name} is not installed; the cluster needs it`, { hint: installHints[name] })
+  if (result.exitCode !== 0) throw failure(command, result)
+  return result.stdout
 }

@@ -1,4 +1,4 @@
-import { releases, type ToolName } from '../cluster/tools.ts'
+import { releases, type ToolName } from '../cluster/releases.ts'
 import { requireCgroupFor, requireKindProgram, requireKubectl } from '../cluster/versions.ts'
 import type { Platform } from '../platform.ts'
 import { type Check, type Finding, findingOf } from './finding.ts'

@@ -1,13 +1,17 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parse, stringify } from 'yaml'
-import { imagesIn, ingressObjects } from '../cluster/ingress.ts'
+import { ingressImage } from '../cluster/ingress.ts'
+import { releases, supplyRelease } from '../cluster/releases.ts'
+import { requireKubectl } from '../cluster/versions.ts'
 import { readEnvFile, writeEnvFile } from '../configure.ts'
 import { type Places, placesOf, type SettingName } from '../env.ts'
 import type { Platform } from '../platform.ts'
 import { writeIfChanged } from '../render.ts'
+import { ensureBuilt, type SupplyOptions } from './cache.ts'
+import { ensureProgram } from './programs.ts'
 import { programRecipe } from './recipes.ts'
+import { askInside, type Inside, runInside } from './sandbox.ts'
 import { ensureNodeImage, ensureStandIns, type StandInOptions } from './standins.ts'
 
 /** What the bundled applications are built on. */
@@ -15,14 +19,28 @@ export const applicationBase = 'node:24-alpine'
 
 /** The images that a cluster of these settings consists of: its nodes, and its ingress controller. */
 export async function clusterImages(platform: Platform): Promise<string[]> {
-  // rendered aside: kustomize cannot follow a path that leads into the sandbox through /proc
-  const stateDir = await mkdtemp(join(tmpdir(), 'macula-cluster-'))
-  try {
-    const aside = { ...platform, places: { ...platform.places, stateDir } }
-    return [platform.settings.KIND_NODE_IMAGE, ...imagesIn(await ingressObjects(aside))]
-  } finally {
-    await rm(stateDir, { recursive: true })
-  }
+  return [platform.settings.KIND_NODE_IMAGE, await ingressImage(platform)]
+}
+
+/**
+ * Has a kubectl inside where the machine has none that will do: the one that was compiled for the nodes where they were made here, else the
+ * release that setup-cluster would install on a machine.
+ */
+export async function bringKubectl(inside: Inside, standIns: boolean, options: SupplyOptions): Promise<void> {
+  const found = await requireKubectl(words => askInside(inside, words)).catch(() => undefined)
+  if (found !== undefined) return
+  const { recipe, version } = releases.kubectl
+  const folder = standIns
+    ? await ensureProgram('kubernetes', options)
+    : await ensureBuilt(
+        {
+          name: 'kubectl',
+          inputs: { recipe, version },
+          build: (folder, report) => supplyRelease('kubectl', folder, options.cacheDir, { report, anyGo: true }),
+        },
+        options,
+      )
+  await runInside(inside, ['ln', '-sf', join(folder, 'kubectl'), '/usr/local/bin/kubectl'])
 }
 
 /** Has the user's own additions to the kind config inside, with what the sandbox itself adds to them. */

@@ -5,7 +5,14 @@ import { PlatformError } from '../errors.ts'
 import { counted, type StepProgress } from '../output.ts'
 import { loadPlatform, type Service } from '../platform.ts'
 import type { SupplyOptions } from './cache.ts'
-import { applicationBase, buildClusterStandIns, clusterImages, settleForStandIns, writeKindFile } from './cluster.ts'
+import {
+  applicationBase,
+  bringKubectl,
+  buildClusterStandIns,
+  clusterImages,
+  settleForStandIns,
+  writeKindFile,
+} from './cluster.ts'
 import { type EngineOptions, engineEnvironment, enginePrograms, outsideAddress, startEngine } from './engine.ts'
 import { type LaterImages, supplyImages } from './images.ts'
 import { type Namespace, startNamespace } from './namespace.ts'
@@ -143,7 +150,12 @@ export function sandboxOf({
       await during(progress, async () => images?.next())
       return lacking.filter(name => !later().includes(name)).join(', ')
     },
-    supplyCluster: progress => during(progress, async () => (await ofCluster) ?? 'unchanged'),
+    supplyCluster: progress =>
+      during(progress, async () => {
+        const outcome = (await ofCluster) ?? 'unchanged'
+        await bringKubectl(up().state, outcome !== 'unchanged', supply)
+        return outcome
+      }),
     async runWorkflow(words) {
       const { state } = up()
       const command = ['bash', '-c', 'exec "$@" >&2', 'workflow', 'node', 'lib/launch.mjs', ...words]

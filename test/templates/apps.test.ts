@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { applicationObjects, withImages } from '../../lib/cluster/apps.ts'
 import { applicationNames } from '../../lib/cluster/cluster.ts'
-import { imagesIn, ingressObjects } from '../../lib/cluster/ingress.ts'
+import { imagesIn, ingressImage, ingressObjects } from '../../lib/cluster/ingress.ts'
 import type { KubeObject } from '../../lib/cluster/kubectl.ts'
 import { applicationTargets } from '../../lib/cluster/scrape.ts'
 import type { Settings } from '../../lib/env.ts'
@@ -134,7 +134,12 @@ describe('the ingress controllers', { skip }, () => {
   }
 
   it('take an image of the user in the place of the pinned one', async () => {
-    const images = async (settings: Partial<Settings>) => imagesIn(await ingressObjects(await platformWith(settings)))
+    const images = async (settings: Partial<Settings>) => {
+      const platform = await platformWith(settings)
+      const applied = imagesIn(await ingressObjects(platform))
+      assert.deepEqual([await ingressImage(platform)], applied)
+      return applied
+    }
     assert.deepEqual(await images({ INGRESS_CONTROLLER: 'traefik', INGRESS_IMAGE: 'traefik:v3.6.12' }), [
       'traefik:v3.6.12',
     ])
