@@ -44,11 +44,11 @@ describe('task doctor', () => {
 
   it('names the holder of an address that a service needs', async () => {
     const server = createServer()
-    await new Promise<void>(resolve => server.listen(3000, '127.77.0.4', resolve))
+    await new Promise<void>(resolve => server.listen(3000, '127.79.0.4', resolve))
     const { stdout } = await doctor(workingDocker, '--json')
     const listed = await doctor(workingDocker, '--ports')
     server.close()
-    const taken = findingsOf(stdout).find(({ check }) => check === '127.77.0.4:3000')
+    const taken = findingsOf(stdout).find(({ check }) => check === '127.79.0.4:3000')
     assert.equal(taken?.state, 'fail')
     assert.match(taken?.detail ?? '', new RegExp(`^grafana needs it; held by .+ \\(pid ${process.pid}\\)$`))
     assert.match(taken?.hint ?? '', new RegExp(`kill ${process.pid}$`))

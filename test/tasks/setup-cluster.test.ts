@@ -29,7 +29,7 @@ describe('task setup-cluster', () => {
   let folder: string
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'macula-setup-cluster-'))
-    const settings = await exampleSettings({ MACULA_LOOPBACK: '127.77.0.1', KIND_NODE_IMAGE: 'kindest/node:v1.37.0' })
+    const settings = await exampleSettings({ MACULA_LOOPBACK: '127.78.0.1', KIND_NODE_IMAGE: 'kindest/node:v1.37.0' })
     const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}`)
     await writeFile(join(folder, '.env'), lines.join('\n'))
     for (const name of ['bash', 'sh', 'cat']) {
@@ -87,14 +87,14 @@ describe('task setup-cluster', () => {
   })
 
   it('names a port that is taken, with who has it, before it makes anything', async () => {
-    const server = createServer().listen(0, '127.77.0.1')
+    const server = createServer().listen(0, '127.78.0.1')
     await new Promise(resolve => server.once('listening', resolve))
     const { port } = server.address() as AddressInfo
     const programs = { kind: kind('0.33.0'), kubectl, docker: docker(2) }
     const settings = { INGRESS_HTTP_PORT: String(port) }
     const { exitCode, stderr } = await refusal(programs, settings).finally(() => server.close())
     assert.equal(exitCode, 1)
-    assert.match(stderr, new RegExp(`127\\.77\\.0\\.1:${port}/tcp is held by .*pid ${process.pid}`))
+    assert.match(stderr, new RegExp(`127\\.78\\.0\\.1:${port}/tcp is held by .*pid ${process.pid}`))
     assert.match(stderr, /INGRESS_HTTP_PORT/)
   })
 
