@@ -14,7 +14,7 @@ const refusingDocker = `
 describe('task doctor', () => {
   let tasks: StubbedTasks
   before(async () => {
-    tasks = await stubbedTasks({ CLUSTER: 'kind' })
+    tasks = await stubbedTasks({ CLUSTER: 'kind', MACULA_LOOPBACK: '127.79.0.1' })
   })
   after(() => tasks.remove())
 
@@ -54,7 +54,7 @@ describe('task doctor', () => {
     assert.match(taken?.hint ?? '', new RegExp(`kill ${process.pid}$`))
     assert.equal(listed.status, 1)
     assert.match(listed.stdout, new RegExp(`127\\.77\\.0\\.4:3000 +grafana +taken: .+ \\(pid ${process.pid}\\)`))
-    assert.match(listed.stdout, /127\.77\.0\.5:3100 +loki +free/)
+    assert.match(listed.stdout, /127\.79\.0\.5:3100 +loki +free/)
   })
 
   it('finds all addresses free where nobody is in the way', async () => {
