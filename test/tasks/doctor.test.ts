@@ -53,7 +53,7 @@ describe('task doctor', () => {
     assert.match(taken?.detail ?? '', new RegExp(`^grafana needs it; held by .+ \\(pid ${process.pid}\\)$`))
     assert.match(taken?.hint ?? '', new RegExp(`kill ${process.pid}$`))
     assert.equal(listed.status, 1)
-    assert.match(listed.stdout, new RegExp(`127\\.77\\.0\\.4:3000 +grafana +taken: .+ \\(pid ${process.pid}\\)`))
+    assert.match(listed.stdout, new RegExp(`127\\.79\\.0\\.4:3000 +grafana +taken: .+ \\(pid ${process.pid}\\)`))
     assert.match(listed.stdout, /127\.79\.0\.5:3100 +loki +free/)
   })
 
