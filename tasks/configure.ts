@@ -24,7 +24,9 @@ export default defineTask({
     const places = placesOf(environment)
     const { values, missing } = await readEnvFile(places)
     const host = await detectHost()
-    out.say(`This machine: ${host.name} (${host.os}), services started by ${host.init}`)
+    out.say(
+      `This machine: ${host.name} (${host.os}), ${host.init === 'none' ? 'without a service manager' : `services started by ${host.init}`}`,
+    )
 
     const answers = { ...values }
     const firstTime = options.again || missing.length > 0

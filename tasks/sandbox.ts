@@ -53,11 +53,11 @@ export default defineTask({
     try {
       await out.step('Raise the sandbox', progress => sandbox.raise(progress))
       await out.step('Have the images', progress => sandbox.supply(progress))
-      await sandbox.runWorkflow(['platform', '--yes'])
-      while (sandbox.later().length > 0) {
+      let later = await sandbox.runWorkflow(['platform', '--yes'])
+      while (later.length > 0) {
         out.say(`What is up can be used already: ${commandFor(name, '--enter')}`)
-        await out.step(`Have the image of ${sandbox.later().join(' or ')}`, progress => sandbox.supplyNext(progress))
-        await sandbox.runWorkflow(['start-infrastructure', '--yes'])
+        await out.step(`Have the image of ${later.join(' or ')}`, progress => sandbox.supplyNext(later, progress))
+        later = await sandbox.runWorkflow(['start-infrastructure', '--yes'])
       }
       if (cluster) {
         await out.step('Have the images of the cluster', progress => sandbox.supplyCluster(progress))

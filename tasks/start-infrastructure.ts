@@ -64,7 +64,7 @@ export default defineTask({
 
     if (engine === 'publish') {
       await out.step('Make way on the loopback addresses', () =>
-        makeWayForPublishing(platform, machine, planned =>
+        makeWayForPublishing(platform, machine, 'compose', planned =>
           acquireRoot({
             reason: 'free the addresses that containers are to publish',
             commands: planned.map(({ command }) => command),

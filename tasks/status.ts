@@ -59,12 +59,12 @@ export default defineTask({
     const offCluster = cluster.filter(({ state }) => !good.has(state))
     if (troubled.length === 0 && offCluster.length > 0)
       return out.summary(
-        `All ${sorted.length} services are up, ${offCluster.length} of ${cluster.length} parts of the cluster are not; look closer: ${clusterHint(offCluster)}`,
+        `All ${sorted.length} services are up, ${offCluster.length} of ${cluster.length} parts of the cluster ${offCluster.length === 1 ? 'is' : 'are'} not; look closer: ${clusterHint(offCluster)}`,
       )
     out.summary(
       troubled.length === 0
         ? `All ${sorted.length} services are up. Use each of them from outside: task verify`
-        : `${troubled.length} of ${sorted.length} services are not up; look closer: ${hintFor(troubled)}`,
+        : `${troubled.length} of ${sorted.length} services ${troubled.length === 1 ? 'is' : 'are'} not up; look closer: ${hintFor(troubled)}`,
     )
   },
 })

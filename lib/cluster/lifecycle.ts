@@ -25,6 +25,8 @@ const record = 'kind-config'
 export interface EnsureOptions {
   /** Delete a cluster that does not fit any more and make it anew. */
   recreate?: boolean
+  /** Frees the addresses that the node is to publish itself; called where it is about to do so. */
+  makeWay?: () => Promise<unknown>
   /** What is happening right now. */
   report?: (phase: string) => void
 }
@@ -35,7 +37,7 @@ export interface EnsureOptions {
  */
 export async function ensureCluster(
   platform: Platform,
-  { recreate = false, report = () => {} }: EnsureOptions = {},
+  { recreate = false, makeWay, report = () => {} }: EnsureOptions = {},
 ): Promise<'unchanged' | 'created' | 'updated'> {
   const { settings } = platform
   const engine = chooseEngine(settings.ROUTING, await inspectMachine())
@@ -52,6 +54,7 @@ export async function ensureCluster(
     }
     await removeCluster(platform)
   }
+  if (engine === 'publish') await makeWay?.()
   await preflight(platform, wanted)
   await create(platform, wanted, report)
   return nodes.length > 0 ? 'updated' : 'created'

@@ -14,3 +14,8 @@ export function clusterRoutes({ settings, applications, loopback }: Platform): R
   })
   return [route(80, settings.INGRESS_HTTP_PORT), route(443, settings.INGRESS_HTTPS_PORT)]
 }
+
+/** The containers of our cluster that can publish its ways in. */
+export function nodeNames({ settings }: Platform): string[] {
+  return [`${settings.CLUSTER_NAME}-control-plane`, `${settings.CLUSTER_NAME}-external-load-balancer`]
+}

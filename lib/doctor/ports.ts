@@ -1,4 +1,4 @@
-import { clusterRoutes } from '../cluster/routing.ts'
+import { clusterRoutes, nodeNames } from '../cluster/routing.ts'
 import type { Address, Platform, Route } from '../platform.ts'
 import { describeHolder, hintToFree, holdersOf, type Listener, type Protocol, tryBind } from '../ports.ts'
 import { addressText } from '../routes/engine.ts'
@@ -111,8 +111,4 @@ function takenFinding({ ip, port, protocol, service, holder, cluster }: AddressS
     detail: `${service}${cluster ? ' of the cluster' : ''} needs it; held by ${describeHolder(holder!)}${where}`,
     hint: hintToFree(holder!),
   }
-}
-
-function nodeNames({ settings }: Platform): string[] {
-  return [`${settings.CLUSTER_NAME}-control-plane`, `${settings.CLUSTER_NAME}-external-load-balancer`]
 }

@@ -1,3 +1,4 @@
+import { clusterGroup, clusterRoutes, nodeNames } from '../cluster/routing.ts'
 import { engineTimeoutMs } from '../docker.ts'
 import { PlatformError } from '../errors.ts'
 import { ask, type Runner } from '../exec.ts'
@@ -17,7 +18,10 @@ export function publishedPorts({ services, routes }: Pick<Platform, 'services' |
   return ports
 }
 
-/** Routes that Compose publishes. Only start-infrastructure makes and unmakes them; here we look, and say so where they are not as they should be. */
+/**
+ * Routes that containers publish: those of Compose, and the cluster's node. Only the tasks that make these make and unmake such routes; here we
+ * look, and say so where they are not as they should be.
+ */
 export function publishEngine(platform: Platform, asker: Runner = ask): RouteEngine {
   async function installed(): Promise<Route[]> {
     const { exitCode, stdout } = await asker(['docker', 'ps', '--format', '{{.Names}}\t{{.Ports}}'], {
@@ -30,44 +34,47 @@ export function publishEngine(platform: Platform, asker: Runner = ask): RouteEng
     installed,
     async apply(routes) {
       const held = await installed()
-      // the way to the cluster is published by KinD's node
-      const missing = routes.filter(
-        route =>
-          platform.services.some(({ address }) => address === route.target.ip) &&
-          !held.some(other => sameRoute(route, other)),
-      )
-      if (missing.length > 0) {
-        throw new PlatformError(
-          `Docker Compose does not publish ${missing.map(({ listen }) => addressText(listen)).join(', ')}`,
-          {
-            why: 'With ROUTING=publish the containers themselves hold the addresses, and they get them when they are started',
-            hint: 'task start-infrastructure',
-          },
-        )
-      }
+      const missing = routes.filter(route => !held.some(other => sameRoute(route, other)))
+      if (missing.length > 0) throw notByUs(missing, false)
       return routes.map(route => ({ route, outcome: 'unchanged' }))
     },
     async remove(routes) {
       if (routes.length === 0) return []
       const held = (await installed()).filter(route => routes.some(other => sameListen(route, other)))
-      if (held.length > 0) {
-        throw new PlatformError(
-          `Docker Compose still publishes ${held.map(({ listen }) => addressText(listen)).join(', ')}`,
-          {
-            why: 'The containers were started with ROUTING=publish and hold these addresses until they are started anew',
-            hint: 'task start-infrastructure',
-          },
-        )
-      }
+      if (held.length > 0) throw notByUs(held, true)
       return routes.map(route => ({ route, outcome: 'unchanged' }))
     },
   }
 }
 
-/** Reads lines of `name<tab>ports`: what containers of the platform publish beyond their own catalogue entry. */
-export function routesOfContainers(text: string, { services, routes }: Pick<Platform, 'services' | 'routes'>): Route[] {
+/** The error for routes that only the makers of containers can bring into place or take away. */
+function notByUs(routes: readonly Route[], areThere: boolean): PlatformError {
+  const ofCluster = routes.every(({ group }) => group === clusterGroup)
+  const addresses = routes.map(({ listen }) => addressText(listen)).join(', ')
+  const who = ofCluster ? "The cluster's node" : 'Docker Compose'
+  const task = ofCluster ? 'task setup-cluster' : 'task start-infrastructure'
+  return areThere
+    ? new PlatformError(`${who} still publishes ${addresses}`, {
+        why: 'The containers were made with ROUTING=publish and hold these addresses until they are made anew',
+        hint: ofCluster ? `${task} -- --recreate` : task,
+      })
+    : new PlatformError(`${who} does not publish ${addresses}`, {
+        why: 'With ROUTING=publish the containers themselves hold the addresses, and they get them when they are made',
+        hint: task,
+      })
+}
+
+/** Reads lines of `name<tab>ports`: what containers of the platform publish beyond their own catalogue entry, and its cluster's ways in. */
+export function routesOfContainers(text: string, platform: Platform): Route[] {
+  const { services, routes } = platform
   return text.split('\n').flatMap(line => {
-    const [container, ports = ''] = line.split('\t')
+    const [container = '', ports = ''] = line.split('\t')
+    if (nodeNames(platform).includes(container)) {
+      const published = publishedTcp(ports)
+      return clusterRoutes(platform).filter(({ listen }) =>
+        published.some(({ ip, port }) => ip === listen.ip && port === listen.port),
+      )
+    }
     const service = services.find(service => service.container === container)
     if (service === undefined) return []
     return publishedTcp(ports).flatMap(({ ip, port, target }) => {

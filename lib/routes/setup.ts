@@ -80,16 +80,16 @@ export async function ensureForwarder(
 }
 
 /**
- * Takes away what other engines hold when Compose is about to publish the same addresses itself, and gives macOS those addresses.
- * `acquire` is asked for root only where there is something to do.
+ * Takes away what other engines hold when containers are about to publish the same addresses themselves, those of Compose or, for `cluster`,
+ * the KinD node; and gives macOS these addresses. `acquire` is asked for root only where there is something to do.
  */
 export async function makeWayForPublishing(
   platform: Platform,
   machine: RoutingMachine,
+  of: 'compose' | 'cluster',
   acquire: (planned: readonly PlannedChange[]) => Promise<Privilege>,
 ): Promise<'unchanged' | 'updated'> {
-  // the cluster's routes lead to no container of Compose
-  const owns = (group: string) => group !== clusterGroup
+  const owns = (group: string) => (group === clusterGroup) === (of === 'cluster')
   const act = async (privilege: Privilege, dryRun: boolean) => {
     const routing = openRouting(platform, { engine: 'publish', machine, privilege, dryRun })
     const { stateDir } = platform.places

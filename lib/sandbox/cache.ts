@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdir, rename, rm } from 'node:fs/promises'
+import { mkdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { PlatformError } from '../errors.ts'
@@ -63,7 +63,11 @@ export async function ensureBuilt(build: Build, { cacheDir, report = () => {} }:
     report({ what: build.name, state: 'ready', detail, seconds })
     return folder
   }
-  if (await exists(folder)) return ready('from the cache', 0)
+  if (await exists(folder)) {
+    // tells that somebody still needs it
+    await utimes(folder, new Date(), new Date())
+    return ready('from the cache', 0)
+  }
   const waiting = () => report({ what: build.name, state: 'waiting', detail: 'another process builds it' })
   return withLock(join(cacheDir, 'locks', build.name), waiting, async () => {
     if (await exists(folder)) return ready('from the cache', 0)

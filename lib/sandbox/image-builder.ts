@@ -6,10 +6,12 @@ import { ensureBuilt, folderName, isBuilt, keyOf, type SupplyOptions } from './c
 import type { DockerClient } from './docker-client.ts'
 import { compilesAtOnce, programBuild } from './programs.ts'
 import { contentsOf, type ImageCatalogue, type ImageRecipe, recipesFolder, repositoryOf } from './recipes.ts'
-import { ensureRootfs, rootfsBuild } from './rootfs.ts'
+import { ensureRootfs, rootfsBuild, rootfsRecipe } from './rootfs.ts'
 
 /** Builds the catalogue's images in one engine: each base, program and image once, however many need it. */
 export interface ImageBuilder {
+  /** The names of all images that the recipes make now, and of their bases. */
+  names(): Promise<string[]>
   /** Whether the engine has what the recipe of this repository makes now. Throws when there is no recipe. */
   has(repository: string): Promise<boolean>
   /** Whether a program of it has yet to be compiled, which takes minutes where everything else takes seconds. */
@@ -37,10 +39,7 @@ export function createImageBuilder(
       hint: 'Bring it from a machine with a network: `task images -- save FILE` there, `task images -- load FILE` here',
     })
   }
-  const rootfsOf = (base: string) => {
-    const recipe = catalogue.bases[base]
-    return recipe && { ...recipe, name: base, hooks: join(recipesFolder, recipe.hooks) }
-  }
+  const rootfsOf = (base: string) => rootfsRecipe(catalogue, base)
 
   const nameOf = (repository: string): Promise<string> =>
     once(`name ${repository}`, async () => {
@@ -60,6 +59,9 @@ export function createImageBuilder(
     if (!rootfs) return nameOf(base)
     return `macula-standin/${folderName(await rootfsBuild(rootfs)).replace(/-([^-]*)$/, ':$1')}`
   }
+
+  const names = () =>
+    Promise.all([...Object.keys(catalogue.images).map(nameOf), ...Object.keys(catalogue.bases).map(baseNameOf)])
 
   const ensureProgram = (name: string) =>
     once(`program ${name}`, () => inOrder(async () => ensureBuilt(await programBuild(name, options), options)))
@@ -114,7 +116,7 @@ export function createImageBuilder(
     await client.run(['save', '--output', file, ...images])
   }
 
-  return { has, compiles, ensure }
+  return { names, has, compiles, ensure }
 }
 
 /** Fills a build context: the recipe's folder, the programs beside its Dockerfile, and the folders that git cannot keep. */

@@ -17,6 +17,7 @@ import { type EngineOptions, engineEnvironment, enginePrograms, outsideAddress, 
 import { type LaterImages, supplyImages } from './images.ts'
 import { type Namespace, startNamespace } from './namespace.ts'
 import { bringPackages, fetchPackages } from './packages.ts'
+import { prune } from './prune.ts'
 import { supplyReport } from './report.ts'
 import { askInside, placesInside, rememberSandbox, runInside, sandboxEnvironment } from './sandbox.ts'
 import { type SandboxState, type Store, writeState } from './store.ts'
@@ -29,12 +30,15 @@ export interface Sandbox {
   supply(progress: StepProgress): Promise<string>
   /** Services whose image is still being made. */
   later(): string[]
-  /** Waits for the image of one more of these, and names those that are there now. */
-  supplyNext(progress: StepProgress): Promise<string>
+  /** Waits until one more of these services has its image, and names those that have it now. */
+  supplyNext(services: readonly string[], progress: StepProgress): Promise<string>
   /** Waits for the images of the cluster, where the sandbox has one; they are made while other steps go on. */
   supplyCluster(progress: StepProgress): Promise<string>
-  /** The ordinary workflow, inside, less the services of `later`; it speaks on stderr. Throws when it fails, after it has said why itself. */
-  runWorkflow(words: readonly string[]): Promise<void>
+  /**
+   * The ordinary workflow, inside, less the services that have no image yet: these are returned. It speaks on stderr, and throws when it
+   * fails, after it has said why itself.
+   */
+  runWorkflow(words: readonly string[]): Promise<string[]>
   isUp(): boolean
   /** Lets it live on without this process. */
   keep(): Promise<SandboxState>
@@ -110,6 +114,7 @@ export function sandboxOf({
       const { namespace, engine, state } = up()
       await runInside(state, ['node', 'lib/launch.mjs', 'configure', '--yes'])
       const inside = placesInside(state)
+      const docker = { host: outsideAddress(namespace), programs: engine.programs }
       const platform = await loadPlatform(inside, { ...environment, ...state.environment })
       const onlyPulled = cluster ? await clusterImages(platform) : []
       const supplied = await during(progress, () =>
@@ -129,13 +134,17 @@ export function sandboxOf({
       if (cluster) await writeKindFile(inside, {})
       if (supplied.lacking.length > 0) {
         await settleForStandIns(inside)
-        const docker = { host: outsideAddress(namespace), programs: engine.programs }
         ofCluster = allOf(supplied.later)
           .then(() => buildClusterStandIns({ ...supply, docker, path }))
           .then(() => 'stand-ins')
         // whoever waits for it hears of a failure; until somebody does, it must not end the process
         ofCluster.catch(() => {})
       }
+      const { builds, images: old } = await prune({ ...supply, docker, path })
+      if (builds.length + old.length > 0)
+        progress.line(
+          `removed ${counted(builds.length, 'old build')} and ${counted(old.length, 'old image')}: no recipe makes them any more`,
+        )
       const parts = [
         supplied.pulled > 0 ? `${counted(supplied.pulled, 'image')} pulled` : '',
         supplied.standIns > 0 ? `${counted(supplied.standIns, 'stand-in')}` : '',
@@ -145,10 +154,12 @@ export function sandboxOf({
       return parts.filter(Boolean).join(', ')
     },
     later,
-    async supplyNext(progress) {
-      const lacking = later()
-      await during(progress, async () => images?.next())
-      return lacking.filter(name => !later().includes(name)).join(', ')
+    async supplyNext(services, progress) {
+      const found = () => services.filter(name => !later().includes(name))
+      await during(progress, async () => {
+        while (found().length === 0) await images?.next()
+      })
+      return found().join(', ')
     },
     supplyCluster: progress =>
       during(progress, async () => {
@@ -159,9 +170,10 @@ export function sandboxOf({
     async runWorkflow(words) {
       const { state } = up()
       const command = ['bash', '-c', 'exec "$@" >&2', 'workflow', 'node', 'lib/launch.mjs', ...words]
-      const env = { MACULA_LATER: later().join(',') }
+      const leftOut = later()
+      const env = { MACULA_LATER: leftOut.join(',') }
       const { exitCode } = await askInside(state, command, { inherit: true, env })
-      if (exitCode === 0) return
+      if (exitCode === 0) return leftOut
       throw new PlatformError(`\`${words.join(' ')}\` failed inside the sandbox`, {
         hint: 'npm run sandbox -- --keep   # leaves it up to look at',
         exitCode: exitCode ?? 1,

@@ -41,12 +41,14 @@ export async function imageCatalogue(): Promise<ImageCatalogue> {
   return catalogue.parse(parse(await readFile(join(recipesFolder, 'images.yaml'), 'utf8')))
 }
 
-/** The recipe of this name in `test/images/programs.yaml`. */
+/** What `test/images/programs.yaml` says. */
+export async function programRecipes(): Promise<Record<string, ProgramRecipe>> {
+  return z.record(z.string(), program).parse(parse(await readFile(join(recipesFolder, 'programs.yaml'), 'utf8')))
+}
+
+/** The recipe of this name. Throws when there is none. */
 export async function programRecipe(name: string): Promise<ProgramRecipe> {
-  const recipes = z
-    .record(z.string(), program)
-    .parse(parse(await readFile(join(recipesFolder, 'programs.yaml'), 'utf8')))
-  const recipe = recipes[name]
+  const recipe = (await programRecipes())[name]
   if (!recipe)
     throw new PlatformError(`No recipe builds a program ${name}`, { hint: 'Recipes: test/images/programs.yaml' })
   return recipe

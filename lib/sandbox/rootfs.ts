@@ -5,7 +5,7 @@ import { hasTool } from '../exec.ts'
 import { runBoundToUs } from './bound.ts'
 import { type Build, ensureBuilt, type SupplyOptions } from './cache.ts'
 import { acquireSettings, machineArchive } from './debian.ts'
-import { contentsOf } from './recipes.ts'
+import { contentsOf, type ImageCatalogue, recipesFolder } from './recipes.ts'
 
 /** A root file system out of Debian packages. */
 export interface RootfsRecipe {
@@ -14,6 +14,12 @@ export interface RootfsRecipe {
   packages: readonly string[]
   /** Folder of scripts that mmdebstrap runs while it works. */
   hooks: string
+}
+
+/** The recipe of the catalogue's base `name`; undefined where it has none of that name. */
+export function rootfsRecipe({ bases }: ImageCatalogue, name: string): RootfsRecipe | undefined {
+  const recipe = bases[name]
+  return recipe && { ...recipe, name, hooks: join(recipesFolder, recipe.hooks) }
 }
 
 /** What nobody reads in a container. */

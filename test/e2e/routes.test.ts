@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { connect, createServer, type Server, type Socket } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -14,7 +14,9 @@ import { asRoot } from '../../lib/privilege.ts'
 import { findProcesses } from '../../lib/processes.ts'
 import { applyRoutes, planRoutes, type Routing, removeRoutes, verifyRoutes } from '../../lib/routes/apply.ts'
 import { socatCommand, socatEngine } from '../../lib/routes/socat.ts'
+import { answerOf, greeter, opened } from '../helpers/connections.ts'
 import { addBridge, addWayOut, inOwnNetwork, runInOwnNetwork, whyNoNetwork } from '../helpers/network.ts'
+import { until } from '../helpers/sockets.ts'
 
 const owns = (group: string) => group === 'observability'
 const route = (service: string, listen: string, target: string): Route => {
@@ -97,7 +99,7 @@ function socatTests() {
     // not one of its open connections, which have the same command line
     const [holder] = holdersOf(grafana.listen, await openSockets())
     await run(['kill', '-9', String(holder?.process?.pid)])
-    await eventually(async () => !(await isListenedOn(grafana.listen)))
+    await until(async () => !(await isListenedOn(grafana.listen)), 'nobody listens')
     assert.deepEqual(
       (await apply(routes)).filter(text => !text.endsWith('unchanged')),
       ['grafana:3000 updated'],
@@ -124,9 +126,9 @@ function socatTests() {
   it('serves new clients beside 500 idle ones, and lets go of them when they leave', async () => {
     const idle = await Promise.all(Array.from({ length: 500 }, () => opened(grafana.listen)))
     assert.equal(await answerOf(grafana.listen), 'hello from 172.23.0.21:3000')
-    await eventually(async () => (await processesOf(grafana)).length >= 501)
+    await until(async () => (await processesOf(grafana)).length >= 501, '500 clients are served')
     for (const socket of idle) socket.destroy()
-    await eventually(async () => (await processesOf(grafana)).length === 1)
+    await until(async () => (await processesOf(grafana)).length === 1, 'only the listener is left')
   })
 
   it('refuses quickly when the target is down', async () => {
@@ -241,48 +243,6 @@ function socatTests() {
   })
 }
 
-function greeter({ ip, port }: { ip: string; port: number }): Promise<Server> {
-  // closes when it is spoken to, so that idle clients stay
-  const server = createServer(socket =>
-    socket.on('error', () => {}).once('data', () => socket.end(`hello from ${ip}:${port}`)),
-  )
-  return new Promise(resolve => server.listen(port, ip, () => resolve(server)))
-}
-
-function opened({ ip, port }: { ip: string; port: number }): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(port, ip, () => resolve(socket)).on('error', reject)
-  })
-}
-
-function answerOf(
-  { ip, port }: { ip: string; port: number },
-  speak = (socket: Socket) => void socket.write('hi'),
-): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let answer = ''
-    const socket = connect({ host: ip, port, allowHalfOpen: true }, () => speak(socket))
-    socket.setTimeout(5000, () => socket.destroy(new Error('silent for 5 s')))
-    socket.on('data', chunk => {
-      answer += chunk
-    })
-    socket.on('end', () => {
-      socket.destroy()
-      resolve(answer)
-    })
-    socket.on('error', (error: NodeJS.ErrnoException) =>
-      error.code === 'ECONNRESET' ? resolve(answer) : reject(error),
-    )
-  })
-}
-
 function processesOf(wanted: Route) {
   return findProcesses(command => command.join() === socatCommand(wanted).join())
-}
-
-async function eventually(condition: () => Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 5000; Date.now() < deadline; await pause(50)) {
-    if (await condition()) return
-  }
-  assert.fail('it did not come true within 5 s')
 }

@@ -72,7 +72,7 @@ export async function startSandbox({
   try {
     await sandbox.raise(silent)
     await sandbox.supply(silent)
-    while (sandbox.later().length > 0) await sandbox.supplyNext(silent)
+    while (sandbox.later().length > 0) await sandbox.supplyNext(sandbox.later(), silent)
     if (workflow) await sandbox.runWorkflow(workflow)
     if (cluster) await sandbox.supplyCluster(silent)
     if (cluster && workflow) await sandbox.runWorkflow(['cluster', '--yes'])
