@@ -97,7 +97,7 @@ export function readCompose(
   if (document.errors.length > 0) {
     const problems = document.errors.map(error => ({
       where: at(error.pos[0]),
-      what: error.message.split('\n')[0] ?? error.code,
+      what: error.message.split(/ at line|\n/)[0] ?? error.code,
     }))
     return { compose: { file: source.file, content: {}, locate }, problems }
   }

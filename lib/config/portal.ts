@@ -4,8 +4,8 @@ import { portalNames, probedServices } from './gateway.ts'
 
 /** The portal (one page, a tile per service) and the two pages for names that lead nowhere. */
 export async function portalFiles(platform: Platform): Promise<RenderedFile[]> {
-  const [index, group, tile, state, unknown, down] = await Promise.all(
-    ['index', 'group', 'tile', 'state', 'pages/unknown', 'pages/down'].map(name => readTemplate(`portal/${name}.html`)),
+  const [index, group, tile, state, page, unknown, down] = await Promise.all(
+    ['index', 'group', 'tile', 'state', 'page', 'unknown', 'down'].map(name => readTemplate(`portal/${name}.html`)),
   )
   const fill = (name: string, template: string | undefined, values: Record<string, string>) =>
     fillTemplate(template ?? '', values, `portal/${name}.html`)
@@ -32,11 +32,14 @@ export async function portalFiles(platform: Platform): Promise<RenderedFile[]> {
   const names = [...new Set(services.flatMap(({ hosts }) => hosts.map(({ name }) => name)))]
   const files = {
     'index.html': fill('index', index, { domain, groups: groups.join('') }),
-    'pages/unknown.html': fill('pages/unknown', unknown, {
-      home,
-      names: names.map(name => `<li>${linkTo(`http://${name}/`)}</li>`).join('\n      '),
+    'pages/unknown.html': fill('page', page, {
+      title: 'Nothing here',
+      body: fill('unknown', unknown, {
+        home,
+        names: names.map(name => `<li>${linkTo(`http://${name}/`)}</li>`).join('\n      '),
+      }),
     }),
-    'pages/down.html': fill('pages/down', down, { home }),
+    'pages/down.html': fill('page', page, { title: 'No answer', body: fill('down', down, { home }) }),
   }
   return Object.entries(files).map(([file, content]) => ({ path: `config/portal/${file}`, content }))
 }
