@@ -24,6 +24,8 @@ export async function machineArchive(): Promise<Archive> {
   const { stdout } = await run([
     'apt-get',
     'indextargets',
+    // without it, archives count only once `apt-get update` has read them, which a fresh machine never did
+    '--no-release-info',
     '--format',
     '$(REPO_URI) $(COMPONENT)',
     'Created-By: Packages',
