@@ -43,8 +43,9 @@ export async function rootfsBuild(
     inputs: { suite, packages, hooks: await contentsOf(hooks), leftOut },
     async build(folder, note) {
       if (!(await hasTool('mmdebstrap'))) {
-        throw new PlatformError('mmdebstrap is not installed; it makes the file systems of stand-in images', {
-          hint: 'apt-get install mmdebstrap',
+        throw new PlatformError('mmdebstrap is not installed', {
+          why: 'No registry has the images, and it makes the file systems of those that are built here instead',
+          hint: 'apt-get update && apt-get install mmdebstrap',
         })
       }
       const { uri, keyring } = await machineArchive()
