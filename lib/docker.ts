@@ -61,17 +61,19 @@ export async function engineVersion(asker: Runner = ask): Promise<string> {
 export interface EngineFacts {
   /** The folder in which the engine keeps all it has. */
   folder: string | undefined
+  version: string | undefined
   /** Version of the plugin `docker compose`. */
   compose: string | undefined
 }
 
 export async function engineFacts(asker: Runner = ask): Promise<EngineFacts> {
-  const format = '{{.DockerRootDir}}{{range .ClientInfo.Plugins}} {{.Name}}={{.Version}}{{end}}'
+  const format =
+    '{{.DockerRootDir}} engine={{.ServerVersion}}{{range .ClientInfo.Plugins}} {{.Name}}={{.Version}}{{end}}'
   const { stdout } = await asker(['docker', 'info', '--format', format], { timeoutMs: engineTimeoutMs }).catch(() => ({
     stdout: '',
   }))
-  const compose = / compose=(\S+)/.exec(stdout)?.[1]
-  return { folder: /^\/\S*/.exec(stdout)?.[0], compose }
+  const versionOf = (what: string) => new RegExp(` ${what}=(\\S+)`).exec(stdout)?.[1]
+  return { folder: /^\/\S*/.exec(stdout)?.[0], version: versionOf('engine'), compose: versionOf('compose') }
 }
 
 /** The last lines a container has written, both streams; empty for a container that is gone. */

@@ -19,7 +19,7 @@ import { diskCheck, inotifyCheck, memoryCheck } from './resources.ts'
 /** What start-infrastructure cannot do without. */
 export function stackChecks(platform: Platform, machine: RoutingMachine, facts?: Promise<EngineFacts>): Check[] {
   return [
-    engineCheck(ask, hasTool),
+    engineCheck(ask, hasTool, facts),
     composeCheck(ask, hasTool, facts),
     portsCheck(() => examineAddresses(platform, machine)),
     subnetCheck(platform, ask),

@@ -10,14 +10,19 @@ const enginePages = 'https://docs.docker.com/engine/install/'
 const composePages = 'https://docs.docker.com/compose/install/'
 
 /** The Docker engine: there, running, ours to use, new enough. */
-export function engineCheck(asker: Runner = ask, hasTool: (name: string) => Promise<boolean>): Check {
+export function engineCheck(
+  asker: Runner = ask,
+  hasTool: (name: string) => Promise<boolean>,
+  facts?: Promise<EngineFacts>,
+): Check {
   const check = 'Docker engine'
   return {
     name: check,
     async look() {
       if (!(await hasTool('docker')))
         return [{ check, state: 'fail', detail: 'docker is not installed', hint: `Install Docker: ${enginePages}` }]
-      const version = await engineVersion(asker)
+      // asked by itself, it says why there is none
+      const version = (await facts)?.version ?? (await engineVersion(asker))
       if (isOlder(version, oldestEngine)) {
         const detail = `${version} is too old: the platform needs ${oldestEngine.join('.')} or newer`
         return [{ check, state: 'fail', detail, hint: `Update Docker: ${enginePages}` }]

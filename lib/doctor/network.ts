@@ -26,7 +26,7 @@ export function subnetCheck(
     name: check,
     async look(): Promise<Finding[]> {
       const wanted = settings.MACULA_SUBNET
-      const { networks, ownBridge } = await dockerNetworks(asker)
+      const { networks, ownBridge } = await dockerNetworks(wanted, asker)
       const used = [...networks, ...parseRoutes(await readFile(routeTable, 'utf8').catch(() => ''), ownBridge)]
       const clash = used.find(({ subnet }) => overlap(subnet, wanted))
       if (clash === undefined) return [{ check, state: 'ok', detail: wanted }]
@@ -44,20 +44,33 @@ export function subnetCheck(
   }
 }
 
+interface Networks {
+  networks: UsedNetwork[]
+  ownSubnet?: string | undefined
+  ownBridge: string | undefined
+}
+
 // Bridges of Docker appear as routes, too. Ours is known by its name once it exists.
-async function dockerNetworks(asker: Runner): Promise<{ networks: UsedNetwork[]; ownBridge: string | undefined }> {
+async function dockerNetworks(wanted: string, asker: Runner): Promise<Networks> {
+  const inspect = (names: readonly string[]) =>
+    asker(['docker', 'network', 'inspect', ...names], { timeoutMs: engineTimeoutMs })
+  const own = await inspect([ownNetwork]).then(
+    ({ stdout }) => parseNetworks(stdout),
+    () => undefined,
+  )
+  // no two networks of Docker overlap: where ours has the subnet, no other has
+  if (own?.ownSubnet === wanted) return own
   const listed = await asker(['docker', 'network', 'ls', '--quiet', '--filter', 'driver=bridge'], {
     timeoutMs: engineTimeoutMs,
   }).catch(() => undefined)
   const ids = listed?.exitCode === 0 ? listed.stdout.split('\n').filter(Boolean) : []
   // The engine itself is another check's business. Its bridges outlive it, and nobody tells then which of them is ours.
   if (ids.length === 0) return { networks: [], ownBridge: 'br-' }
-  const { stdout } = await asker(['docker', 'network', 'inspect', ...ids], { timeoutMs: engineTimeoutMs })
-  return parseNetworks(stdout)
+  return parseNetworks((await inspect(ids)).stdout)
 }
 
 /** Reads what `docker network inspect` prints: networks of others, and the bridge of our own. */
-export function parseNetworks(json: string): { networks: UsedNetwork[]; ownBridge: string | undefined } {
+export function parseNetworks(json: string): Networks {
   const inspected = JSON.parse(json || '[]') as {
     Name: string
     Id: string
@@ -73,6 +86,7 @@ export function parseNetworks(json: string): { networks: UsedNetwork[]; ownBridg
           Subnet && !Subnet.includes(':') ? [{ subnet: Subnet, by: `Docker network "${Name}"` }] : [],
         ),
       ),
+    ownSubnet: own?.IPAM?.Config?.[0]?.Subnet,
     ownBridge: own && (own.Options?.['com.docker.network.bridge.name'] ?? `br-${own.Id.slice(0, 12)}`),
   }
 }
