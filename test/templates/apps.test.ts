@@ -3,10 +3,10 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { applicationObjects, withImages } from '../../lib/cluster/apps.ts'
+import { applicationObjects, leftovers, withImages } from '../../lib/cluster/apps.ts'
 import { applicationNames } from '../../lib/cluster/cluster.ts'
 import { imagesIn, ingressImage, ingressObjects } from '../../lib/cluster/ingress.ts'
-import type { KubeObject } from '../../lib/cluster/kubectl.ts'
+import { identityOf, type KubeObject } from '../../lib/cluster/kubectl.ts'
 import { applicationTargets } from '../../lib/cluster/scrape.ts'
 import type { Settings } from '../../lib/env.ts'
 import { hasTool } from '../../lib/exec.ts'
@@ -39,6 +39,21 @@ describe('the applications', { skip }, () => {
     }))
     return withImages(await applicationObjects(platform), images)
   }
+
+  it('leave over what the catalogue does not name any more, and nothing that is not of the platform', async () => {
+    const live = await build()
+    const platform = await platformWith()
+    const names = platform.applications.names.filter(name => !name.startsWith('peer2.'))
+    const wanted = await applicationObjects({ ...platform, applications: { ...platform.applications, names } })
+    const foreign = { ...(live.find(({ kind }) => kind === 'Deployment') as KubeObject), metadata: { name: 'own' } }
+    assert.deepEqual(
+      leftovers(wanted, [...live, foreign])
+        .map(identityOf)
+        .sort(),
+      ['Deployment macula/peer2', 'Ingress macula/peer2', 'Service macula/peer2'],
+    )
+    assert.deepEqual(leftovers(live, live), [])
+  })
 
   it('are scraped by Prometheus at their own names', async () => {
     const targets = applicationTargets(await build({ MACULA_DOMAIN: 'dev.test' }), 'dev.test')
