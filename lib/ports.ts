@@ -40,7 +40,7 @@ export async function isListenedOn(
   { ip, port }: { ip: string; port: number },
   platform = process.platform,
 ): Promise<boolean> {
-  const sockets = await boundSockets(platform)
+  const sockets = platform === 'linux' ? kernelSockets(['tcp']) : await boundSockets(platform)
   return sockets.some(socket => socket.protocol === 'tcp' && socket.ip === ip && socket.port === port)
 }
 
@@ -103,8 +103,9 @@ export function tryBind({ ip, port }: { ip: string; port: number }): Promise<'fr
   })
 }
 
-function kernelSockets(): KernelSocket[] {
-  return (['tcp', 'tcp6', 'udp', 'udp6'] as const).flatMap(name =>
+// the kernel takes some milliseconds for each of these tables, however short they are
+function kernelSockets(tables: readonly string[] = ['tcp', 'tcp6', 'udp', 'udp6']): KernelSocket[] {
+  return tables.flatMap(name =>
     parseProcNet(quietly(() => readFileSync(`/proc/self/net/${name}`, 'utf8')) ?? '', name.slice(0, 3) as Protocol),
   )
 }

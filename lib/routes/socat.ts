@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { PlatformError } from '../errors.ts'
 import type { Route } from '../platform.ts'
-import { describeHolder, holdersOf, isListenedOn, type Listener, openSockets } from '../ports.ts'
+import { boundSockets, describeHolder, holdersOf, isListenedOn, type Listener, openSockets } from '../ports.ts'
 import type { Privilege } from '../privilege.ts'
 import { endProcess, findProcesses, type ProcessIdentity } from '../processes.ts'
 import {
@@ -63,8 +63,8 @@ export function socatEngine(openJournal: OpenJournal, privilege: Privilege, dryR
     return { route, outcome: own.length > 0 || ended === 'removed' ? 'removed' : 'unchanged' }
   }
 
-  async function ensure(route: Route, held: readonly Forwarder[]): Promise<RouteChange> {
-    if (held.some(other => isCurrent(other.process, route)) && (await isListenedOn(route.listen)))
+  async function ensure(route: Route, held: readonly Forwarder[], bound: readonly Listener[]): Promise<RouteChange> {
+    if (held.some(other => isCurrent(other.process, route)) && holdersOf(route.listen, bound).length > 0)
       return { route, outcome: 'unchanged' }
     const others = held.filter(other => sameListen(other.route, route) && !sameRoute(other.route, route))
     if (others.length > 0) await remove(route, others)
@@ -84,8 +84,8 @@ export function socatEngine(openJournal: OpenJournal, privilege: Privilege, dryR
       return [...new Map(routes).values()]
     },
     async apply(routes) {
-      const held = await forwarders()
-      const changes = await inTurn(routes, route => ensure(route, held))
+      const [held, bound] = await Promise.all([forwarders(), boundSockets()])
+      const changes = await inTurn(routes, route => ensure(route, held, bound))
       const done = changes.filter(({ outcome }) => !dryRun || outcome === 'unchanged')
       requireOwn(
         done.map(({ route }) => route),

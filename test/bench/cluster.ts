@@ -58,6 +58,13 @@ rollOutOurs()
 const again = ['bash', '-c', 'node lib/launch.mjs build-and-push && node lib/launch.mjs deploy-apps']
 const idle = median([seconds(again), seconds(again), seconds(again)])
 
+// at once: what follows takes minutes
+const rollOutRows = [
+  ratioRow('edit to new version at its URL', rollOut, 1.1),
+  timeRow('build and deploy with no change', idle, 2),
+]
+process.stdout.write(`${table(header, rollOutRows)}\n`)
+
 const config = join(stateDir, 'cluster', 'kind.yaml')
 const create = await compare(
   3,
@@ -80,9 +87,4 @@ const create = await compare(
 )
 await rm(join(source, '..'), { recursive: true })
 
-const rows = [
-  ratioRow('create to Ready (setup-cluster)', create, 1.1),
-  ratioRow('edit to new version at its URL', rollOut, 1.1),
-  timeRow('build and deploy with no change', idle, 2),
-]
-process.stdout.write(`${table(header, rows)}\n`)
+process.stdout.write(`${table(header, [ratioRow('create to Ready (setup-cluster)', create, 1.1)])}\n`)
