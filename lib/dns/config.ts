@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import type { Address, Platform } from '../platform.ts'
 import { fillTemplate, readTemplate } from '../render.ts'
 
@@ -18,16 +17,11 @@ export interface DnsmasqSettings {
   user: string | undefined
 }
 
-/** The name whose TXT record tells which configuration the running dnsmasq has read. */
-export function versionName(domain: string): string {
-  return `_config.${domain}`
-}
-
-/** The same for the configuration that is in place, whose domain may be another; undefined where there is none. */
-export async function installedVersionName(): Promise<string | undefined> {
-  const text = await readFile(configPath, 'utf8').catch(() => '')
-  return /^txt-record=([^,]+),/m.exec(text)?.[1]
-}
+/**
+ * The name whose TXT record tells that a server is our dnsmasq, and which configuration it has read. The same for every domain, because a running
+ * server may know another one than the settings.
+ */
+export const versionName = '_config.macula.invalid'
 
 /** The text of our dnsmasq.conf, and the version that the server which read it answers with. */
 export async function dnsmasqConfig(
@@ -46,6 +40,7 @@ export async function dnsmasqConfig(
         upstream: upstream.kind === 'none' ? 'no-resolv' : `resolv-file=${upstream.path}\nstrict-order`,
         wildcard,
         names: names.map(({ name, ip }) => `address=/${name}/${ip}`).join('\n'),
+        versionName,
         version,
       },
       'templates/dnsmasq/dnsmasq.conf',

@@ -58,7 +58,7 @@ export async function ensureRunning(
   journal: Journal,
 ): Promise<Outcome> {
   const { version } = await dnsmasqConfig(platform, settings)
-  const isCurrent = () => answersWith(settings.listen, platform.domain, version)
+  const isCurrent = () => answersWith(settings.listen, version)
   const program = (await programPath('dnsmasq')) ?? '/usr/sbin/dnsmasq'
   if (host.init === 'systemd') return ensureUnit(program, platform.domain, isCurrent, journal)
   if (host.init === 'launchd') return ensureLaunchDaemon(program, isCurrent, journal)
@@ -67,8 +67,8 @@ export async function ensureRunning(
 }
 
 /** Whether the dnsmasq at an address runs with this version of its configuration. */
-export async function answersWith(listen: Address, domain: string, version: string): Promise<boolean> {
-  const answer = await query(listen, versionName(domain), 'TXT')
+export async function answersWith(listen: Address, version: string): Promise<boolean> {
+  const answer = await query(listen, versionName, 'TXT')
   return answer.kind === 'records' && answer.records.includes(version)
 }
 

@@ -4,7 +4,7 @@ import { type Journal, type Outcome, openJournal, type PlannedChange, type Undon
 import type { Address, Platform } from '../platform.ts'
 import { boundSockets, listeners } from '../ports.ts'
 import { asRoot, type Privilege } from '../privilege.ts'
-import { type DnsmasqSettings, installedVersionName, upstreamPath } from './config.ts'
+import { type DnsmasqSettings, upstreamPath, versionName } from './config.ts'
 import { daemonUser, ensureConfig, ensureDnsmasq, ensureRunning } from './daemon.ts'
 import { type ResolverFacts, resolverFacts } from './facts.ts'
 import { query } from './query.ts'
@@ -53,9 +53,7 @@ export interface DnsStep {
 export async function planDns(platform: Platform, host: Host): Promise<DnsPlan> {
   const facts = await resolverFacts(host, platform.domain)
   const adapter = chooseResolver(platform.settings.RESOLVER, facts)
-  const name = await installedVersionName()
-  const isOurs = async (address: Address) =>
-    name !== undefined && (await query(address, name, 'TXT', 500)).kind === 'records'
+  const isOurs = async (address: Address) => (await query(address, versionName, 'TXT', 500)).kind === 'records'
   const candidates = adapter.listens(platform.loopback)
   // who is in the way is worth asking only where somebody is
   const listen = await chooseListen(candidates, await boundSockets(), isOurs).catch(async () =>

@@ -8,6 +8,7 @@ import {
   type Lab,
   openLabs,
   type Setup,
+  taskCommand,
   tearDownInPieces,
   type Way,
 } from '../helpers/break-off.ts'
@@ -22,6 +23,17 @@ import { loadPlatform } from './lib/platform.ts'
 import { writeStackFiles } from './lib/stack.ts'
 await writeStackFiles(await loadPlatform(placesOf(), process.env), {})`
 
+// what `deploy-ingress --trust` does after its work in a cluster
+const trustScript = `
+import { detectHost } from './lib/host.ts'
+import { placesOf } from './lib/env.ts'
+import { openJournal } from './lib/journal.ts'
+import { asRoot } from './lib/privilege.ts'
+import { trustCa, trustStoreOf } from './lib/cluster/trust.ts'
+import { readFile } from 'node:fs/promises'
+const journal = openJournal({ stateDir: placesOf().stateDir, privilege: asRoot, scope: 'trust' })
+await trustCa(await trustStoreOf(await detectHost('auto')), await readFile('/var/tmp/ca.pem', 'utf8'), journal)`
+
 /** Routes to the cluster with a forwarder that runs, as after a first connection. */
 async function usedRoutes(machine: Machine): Promise<void> {
   await succeeds(machine, 'setup-kind-routing')
@@ -31,12 +43,12 @@ async function usedRoutes(machine: Machine): Promise<void> {
   done`)
 }
 
-const dnsmasq: Setup = { title: 'setup-dnsmasq', task: 'setup-dnsmasq', atLeast: 14 }
-const kindRouting: Setup = { title: 'setup-kind-routing', task: 'setup-kind-routing', atLeast: 11 }
+const dnsmasq: Setup = { title: 'setup-dnsmasq', command: taskCommand('setup-dnsmasq'), atLeast: 12 }
+const kindRouting: Setup = { title: 'setup-kind-routing', command: taskCommand('setup-kind-routing'), atLeast: 11 }
 const dataRouting: Setup = {
   title: 'setup-data-routing, with the unit that starts the containers',
   isUniform: true,
-  task: 'setup-data-routing',
+  command: taskCommand('setup-data-routing'),
   before: async machine => void (await machine.sh('mkdir -p .macula && cp -a /var/tmp/state/. .macula')),
   atLeast: 18,
 }
@@ -45,16 +57,16 @@ const setups: Setup[] = [
   {
     title: 'setup-dnsmasq for another domain',
     isUniform: true,
-    task: 'setup-dnsmasq',
+    command: taskCommand('setup-dnsmasq'),
     env: { MACULA_DOMAIN: 'other.test' },
     before: async machine => void (await succeeds(machine, 'setup-dnsmasq')),
     atLeast: 7,
   },
-  { title: 'setup-hosts', task: 'setup-hosts', atLeast: 1 },
+  { title: 'setup-hosts', command: taskCommand('setup-hosts'), atLeast: 1 },
   kindRouting,
   {
     title: 'setup-kind-routing to other targets, while forwarders run',
-    task: 'setup-kind-routing',
+    command: taskCommand('setup-kind-routing'),
     env: { INGRESS_HTTP_PORT: '8081', INGRESS_HTTPS_PORT: '8444' },
     before: usedRoutes,
     atLeast: 7,
@@ -62,7 +74,7 @@ const setups: Setup[] = [
   {
     title: 'setup-kind-routing on another loopback address',
     isUniform: true,
-    task: 'setup-kind-routing',
+    command: taskCommand('setup-kind-routing'),
     env: { MACULA_LOOPBACK: '127.0.1.1' },
     before: usedRoutes,
     atLeast: 7,
@@ -71,24 +83,30 @@ const setups: Setup[] = [
   {
     title: 'setup-observability-routing',
     isUniform: true,
-    task: 'setup-observability-routing',
+    command: taskCommand('setup-observability-routing'),
     atLeast: 33,
+  },
+  {
+    title: 'the trust in the local CA',
+    command: ['node', '--import', 'tsx', '--input-type=module', '-e', trustScript],
+    atLeast: 3,
   },
   {
     title: 'setup-dnsmasq where NetworkManager is to be told',
     isUniform: true,
-    task: 'setup-dnsmasq',
+    command: taskCommand('setup-dnsmasq'),
     kind: 'networkmanager',
     only: /nmcli|NetworkManager|resolv\.conf/,
-    atLeast: 12,
+    atLeast: 10,
   },
 ]
 
 describe('a machine whose setup is broken off', { skip: await noMachines(), concurrency: 2 }, () => {
   let labs: Awaited<ReturnType<typeof openLabs>>
   before(async () => {
-    labs = await openLabs(['workstation', 'workstation', 'networkmanager'], line => console.error(line))
-    const render = `node --import tsx --input-type=module -e "$1" && mv .macula /var/tmp/state`
+    labs = await openLabs(['networkmanager', 'workstation', 'workstation'], line => console.error(line))
+    const render = `node --import tsx --input-type=module -e "$1" && mv .macula /var/tmp/state
+      openssl req -x509 -newkey rsa:2048 -nodes -keyout /dev/null -out /var/tmp/ca.pem -subj /CN=Test -days 30 2>/dev/null`
     for (const _ of [1, 2])
       await labs.use('workstation', async ({ machine }) => void (await machine.sh(render, renderScript)))
   })

@@ -10,7 +10,7 @@ export type Way = 'SIGKILL' | 'SIGINT' | 'torn' | 'late'
 /** A task that changes the machine. */
 export interface Setup {
   title: string
-  task: string
+  command: readonly string[]
   /** Its changes are of the same few kinds as those of another setup: signals take turns from moment to moment, where else each moment has both. */
   isUniform?: boolean
   /** Settings other than those of the machine. */
@@ -40,6 +40,9 @@ export interface Lab {
 }
 
 const preload = { NODE_OPTIONS: `--import ${checkout}/test/helpers/crash.mjs` }
+const launcher = 'lib/launch.mjs'
+/** The command that runs a task. */
+export const taskCommand = (task: string) => ['node', launcher, task]
 const log = '/tmp/moments'
 
 /** Machines of these kinds, each for one test at a time. */
@@ -102,18 +105,16 @@ export async function courseOf(lab: Lab, setup: Setup): Promise<Course> {
 export async function breakOff({ machine }: Lab, setup: Setup, moment: number, by: Way): Promise<void> {
   await setup.before?.(machine)
   const env = { ...setup.env, ...preload, CRASH_AT: String(moment), CRASH_BY: by }
-  const { exitCode, stderr } = await machine.ask(['node', 'lib/launch.mjs', setup.task], { env })
+  const { exitCode, stderr } = await machine.ask(setup.command, { env })
   const expected = by === 'SIGINT' ? 130 : 137
-  assert.equal(exitCode, expected, `${setup.task} should have been broken off at moment ${moment}\n${stderr}`)
-  if (by === 'SIGINT') assert.match(stderr, /✗ Interrupted\n {2}→ .*\n$/)
+  assert.equal(exitCode, expected, `${setup.title} should have been broken off at moment ${moment}\n${stderr}`)
+  if (by === 'SIGINT' && setup.command.includes(launcher)) assert.match(stderr, /✗ Interrupted\n {2}→ .*\n$/)
 }
 
 /** Runs a setup to its end. */
-export async function finish({ machine }: Lab, { task, env = {} }: Setup, others = {}): Promise<void> {
-  const { exitCode, stdout, stderr } = await machine.ask(['node', 'lib/launch.mjs', task], {
-    env: { ...env, ...others },
-  })
-  assert.equal(exitCode, 0, `${task}\n${stdout}${stderr}`)
+export async function finish({ machine }: Lab, { title, command, env = {} }: Setup, others = {}): Promise<void> {
+  const { exitCode, stdout, stderr } = await machine.ask(command, { env: { ...env, ...others } })
+  assert.equal(exitCode, 0, `${title}\n${stdout}${stderr}`)
 }
 
 /**

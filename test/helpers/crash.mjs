@@ -50,7 +50,7 @@ promises.appendFile = async (path, text, options) => {
 
 childProcess.spawn = (command, ...rest) => {
   const telling =
-    /systemctl (daemon-reload|restart|try-restart|stop|reset-failed).*|nmcli general reload.*|resolvconf -u/.exec(
+    /systemctl (daemon-reload|restart|try-restart|stop|reset-failed).*|nmcli general reload.*|resolvconf -u|update-ca-certificates/.exec(
       command,
     )
   if (telling && isTime(`command ${telling[0].split('\n')[0]}`)) end()
