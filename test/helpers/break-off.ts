@@ -61,7 +61,7 @@ export async function openLabs(kinds: readonly MachineKind[], report: (line: str
         const lab = [...free].find(({ machine, isUsable }) => machine.kind === kind && isUsable)
         if (lab === undefined) {
           assert.ok(
-            labs.some(({ machine, isUsable }) => machine.kind === kind && isUsable),
+            labs.some(other => other.machine.kind === kind && !free.has(other)),
             `an earlier test left no machine of kind ${kind} as it was`,
           )
           await new Promise<void>(resume => waiting.push(resume))

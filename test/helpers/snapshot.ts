@@ -26,9 +26,9 @@ paths ! -type f -printf 'path /%p\t%y %m %U:%G %l\n'
 paths -type f -printf 'path /%p\tf %m %U:%G\n'
 paths -type f -exec sha256sum {} + | awk '{ sum = $1; sub(/^[^ ]+ +/, ""); print "content /" $0 "\t" sum }'
 systemctl list-unit-files --no-legend --no-pager --plain | awk '{ print "unit file " $1 "\t" $2 }'
-# the dispatcher comes when a connection changes, and goes by itself
+# the dispatcher comes when a connection changes, hostnamed when it is asked, and both go by themselves
 systemctl list-units --no-legend --no-pager --plain --state=active,failed,activating,auto-restart \
-  --type=service,socket,target,timer,path | grep -v ^NetworkManager-dispatcher | awk '{ print "unit " $1 "\t" $3 " " $4 }'
+  --type=service,socket,target,timer,path | grep -v -E '^(NetworkManager-dispatcher|systemd-hostnamed)' | awk '{ print "unit " $1 "\t" $3 " " $4 }'
 # daemons go on as they were started until they are told
 ps -ewwo args= | awk '$1 ~ /\/(systemd-socket-proxyd|dnsmasq)$/ { count[$0]++ } END { for (args in count) print "runs " args "\t" count[args] }'
 ! command -v nmcli >/dev/null || busctl get-property org.freedesktop.NetworkManager \
