@@ -23,7 +23,7 @@ export const trustedCas = `
 
 /** Waits with the answer until the question is there, at most two minutes. */
 const terminalScript = `
-  unset CI
+  unset CI; trap '' PIPE
   folder=$(mktemp -d) && mkfifo $folder/keys
   script --quiet --return --flush --command "stty rows 40 cols 200; $TASK" $folder/said <$folder/keys >/dev/null & task=$!
   exec 3>$folder/keys
