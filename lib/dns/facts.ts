@@ -39,6 +39,8 @@ export interface ResolvedFacts {
   fallback: string[]
   /** Whether it insists on TLS. */
   strictTls: boolean
+  /** Domains that it sends to the global servers, as it has read them: `~macula.local`. */
+  domains: string[]
   /** Domains without `~` that links have answered by servers of their own. */
   routed: { domain: string; link: string }[]
   /** Whether it checks signatures. */
@@ -114,6 +116,7 @@ export function parseResolvectl(text: string): Omit<ResolvedFacts, 'unsigned'> {
     links: links.flatMap(link => listOf(link, 'DNS Servers')),
     strictTls: /Protocols:.*\+DNSOverTLS/.test(global),
     dnssec: /Protocols:.*\bDNSSEC=(?:yes|allow-downgrade)\b/.test(global),
+    domains: listOf(global, 'DNS Domain'),
     routed: links.flatMap(section => {
       const link = /^Link \d+ \((.*)\)/.exec(section)?.[1] ?? ''
       return listOf(section, 'DNS Domain').map(domain => ({ domain: domain.replace(/^~/, ''), link }))

@@ -57,11 +57,14 @@ export const systemdResolved: ResolverAdapter = {
   },
   changes: [dropIn],
   refresh: [allowRestart, restart],
-  async apply({ domain, listen, journal }) {
+  async apply({ facts, domain, listen, journal }) {
     await journal.afterUndo(['sh', '-c', restartAgain, 'restart', unit])
     const outcome = await journal.writeFile(dropIn, renderDropIn(domain, addressOf(listen)))
-    if (outcome !== 'unchanged') for (const command of [allowRestart, restart]) await journal.command(command)
-    return outcome
+    const isRead = facts.resolved?.domains.includes(`~${domain}`) && facts.resolved.global.includes(addressOf(listen))
+    if (outcome === 'unchanged' && isRead) return outcome
+    // also what an earlier run wrote and did not come to tell it of: a name may be answered all the same, in the old way
+    for (const command of [allowRestart, restart]) await journal.command(command)
+    return outcome === 'unchanged' ? 'updated' : outcome
   },
 }
 

@@ -30,6 +30,7 @@ const resolved: ResolvedFacts = {
   strictTls: false,
   dnssec: false,
   unsigned: ['local', 'test'],
+  domains: [],
   routed: [],
 }
 const networkManager = (dns: string, resolvConf?: string): NetworkManagerFacts => ({ dns, resolvConf })
@@ -351,6 +352,7 @@ Link 3 (tun0)
       links: ['192.0.2.1', '192.0.2.2', '198.51.100.1'],
       strictTls: true,
       dnssec: false,
+      domains: [],
       routed: [
         { domain: 'example.test', link: 'eth0' },
         { domain: 'corp.example', link: 'tun0' },
