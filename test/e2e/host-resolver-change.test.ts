@@ -41,7 +41,7 @@ describe('a machine whose resolver becomes another one after setup-dnsmasq', { s
 })
 
 describe('a machine whose NetworkManager gives up its dnsmasq after setup-dnsmasq', { skip }, () => {
-  const { machine, isAs, isRight } = useMachine('networkmanager-dnsmasq')
+  const { machine, isAs, isRight, refuses } = useMachine('networkmanager-dnsmasq')
   const restart = 'systemctl restart NetworkManager; nm-online --quiet --timeout 30'
 
   test('is pointed at dnsmasq through NetworkManager itself, then back; teardown leaves the machine as it was', async () => {
@@ -53,6 +53,10 @@ describe('a machine whose NetworkManager gives up its dnsmasq after setup-dnsmas
     assert.match(await succeeds(machine(), 'setup-dnsmasq'), /owner of \/etc\/resolv\.conf/)
     await isRight()
     assert.equal(await machine().sh('ls -A /etc/NetworkManager/dnsmasq.d'), '')
+    await machine().sh('cp .env /root/env; sed -i "s/^RESOLVER=.*/RESOLVER=resolv-conf/" .env')
+    await refuses(/is kept by NetworkManager/)
+    await isRight()
+    await machine().sh('mv /root/env .env')
     await machine().sh(`mv /root/plugin.conf "$(cat /root/where)"; rm /root/where; ${restart}`)
     assert.match(await succeeds(machine(), 'setup-dnsmasq'), /dnsmasq plugin/)
     await isRight()

@@ -13,7 +13,9 @@ export const plain: ResolverAdapter = {
   title: 'plain /etc/resolv.conf',
   detect: ({ resolvConf: { state, content } }) =>
     content?.keeper === undefined && (state.kind === 'file' || state.kind === 'absent' || isOwnLink(state, content)),
-  check({ resolvConf: { content }, resolved }) {
+  check(facts) {
+    const { resolvConf, resolved } = facts
+    const { content } = resolvConf
     if (resolved && content?.nameservers.includes('127.0.0.53'))
       throw new PlatformError(
         `${path} leads to systemd-resolved, which would ask our dnsmasq what our dnsmasq asks it`,
@@ -21,8 +23,9 @@ export const plain: ResolverAdapter = {
           hint: 'RESOLVER=auto in .env',
         },
       )
-    if (content?.keeper === undefined) return
-    throw new PlatformError(`${path} is kept by ${content.keeper}, which would write over any change`, {
+    const keeper = keeperOf(facts)
+    if (keeper === undefined) return
+    throw new PlatformError(`${path} is kept by ${keeper}, which would write over any change`, {
       hint: 'Choose another RESOLVER in .env, or use `task setup-hosts`',
     })
   },
@@ -50,6 +53,12 @@ export function formerServers(facts: ResolverFacts, ours: string): string[] {
   const isOurs = content?.writtenFor !== undefined
   const servers = isOurs && facts.keptUpstream.length > 0 ? facts.keptUpstream : present
   return servers.filter(server => server !== ours)
+}
+
+// What another adapter of ours wrote goes back to whom it took it from first.
+function keeperOf({ resolvConf: { content }, networkManager, host }: ResolverFacts): string | undefined {
+  if (content?.writtenFor === 'networkmanager' && networkManager?.dns === 'default') return 'NetworkManager'
+  return content?.writtenFor === 'wsl' && host.wsl ? 'WSL' : content?.keeper
 }
 
 function formerOf(facts: ResolverFacts, ours: string): ResolvConf {

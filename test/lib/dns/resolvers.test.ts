@@ -173,6 +173,10 @@ describe('the resolver of a machine', () => {
     for (const kind of ['networkmanager', 'networkmanager-dnsmasq', 'resolvconf', 'macos', 'wsl'])
       assert.throws(() => chooseResolver(kind, facts), PlatformError, kind)
     assert.throws(() => chooseResolver('systemd-resolved', machine(plainText, file)), /does not run/)
+    const ours = renderResolvConf('networkmanager', '127.0.0.1', parseResolvConf(plainText))
+    const running = { networkManager: networkManager('default') }
+    assert.throws(() => chooseResolver('resolv-conf', machine(ours, file, running)), /is kept by NetworkManager/)
+    assert.equal(chooseResolver('resolv-conf', machine(ours, file)).kind, 'resolv-conf')
   })
 
   it('is refused where systemd-resolved insists on TLS', () => {
