@@ -141,7 +141,9 @@ describe('units of systemd', () => {
   })
 
   const verify = spawnSync('systemd-analyze', ['--version'], { encoding: 'utf8' })
-  it('are clean for systemd itself', { skip: verify.status !== 0 && 'systemd-analyze is not installed' }, async () => {
+  it('are clean for systemd itself, and locked in', {
+    skip: verify.status !== 0 && 'systemd-analyze is not installed',
+  }, async () => {
     const folder = await mkdtemp(join(tmpdir(), 'macula-units-'))
     const units = [
       ...Object.values(await routeUnits(route('timescaledb', 5432), '/bin/true')),
@@ -159,7 +161,14 @@ describe('units of systemd', () => {
     })
     // what it says of other units of this machine is not about ours
     const ours = (stdout + stderr).split('\n').filter(line => units.some(({ name }) => line.includes(name)))
+    const services = files.filter(file => /\/macula-[^/]+\.service$/.test(file))
+    const rated = spawnSync('systemd-analyze', ['security', '--offline=true', '--threshold=25', ...services], {
+      encoding: 'utf8',
+    })
     await rm(folder, { recursive: true })
+    assert.equal(services.length, 4)
+    // before version 250 it can only rate units of a running system
+    if (rated.stdout !== '') assert.equal(rated.status, 0, `exposed more than 2.5 of 10:\n${rated.stdout}`)
     assert.deepEqual(ours, [])
     assert.equal(status, 0, stderr)
   })
