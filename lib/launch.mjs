@@ -2,11 +2,12 @@
 // it installs the npm packages where they are missing or outdated, then hands over to tasks/TASK.ts, or, for a task that
 // only names others in Taskfile.yml, to these one after the other.
 // The only place that touches the process: streams, exit code, signals.
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { ensurePackages, requireNode, root } from './bootstrap.mjs'
 import { bundleFolder } from './bundle.mjs'
+import { endChildren, statOf } from './children.mjs'
 
 const [name, ...words] = process.argv.slice(2)
 /** What the running task wants done when it is interrupted. */
@@ -105,45 +106,6 @@ function endWithOurChildren() {
   }
 }
 
-/**
- * Passes a signal on to all processes below us, also those that are only just starting, and waits until they are gone: what we leave
- * running would go on behind the back of the next command. A package manager is not shot in the middle of its work; it gets the time to finish.
- */
-async function endChildren(signal) {
-  const { ps } = await import('zx/core')
-  const signalled = new Set()
-  const started = Date.now()
-  let isTold = false
-  for (;;) {
-    const tree = await ps.tree({ pid: process.pid, recursive: true })
-    // without the look itself, `sh -c 'ps -lx'`
-    const children = tree.filter(child => !/\bps -\w+$/.test([child.command, ...child.arguments].join(' ')))
-    const busy = children.filter(child => managesPackages(child, children))
-    if (busy.length > 0 && !isTold) {
-      isTold = true
-      process.stderr.write('  the package manager finishes first, so that nothing is half installed\n')
-    }
-    if (children.length === 0 || Date.now() - started > (busy.length > 0 ? 300_000 : 10_000)) return
-    for (const { pid } of children) {
-      if (signalled.has(pid) || busy.some(child => child.pid === pid)) continue
-      signalled.add(pid)
-      try {
-        process.kill(Number(pid), signal)
-      } catch {
-        // it has ended meanwhile, which is what we want
-      }
-    }
-    await new Promise(resume => setTimeout(resume, 100))
-  }
-}
-
-/** Whether a process is a package manager, or was started by one. */
-function managesPackages(child, all) {
-  const isManager = /\b(apt-get|dpkg|dnf|rpm|pacman|zypper|apk)\b/.test([child.command, ...child.arguments].join(' '))
-  const parent = all.find(({ pid }) => pid === child.ppid)
-  return isManager || (parent !== undefined && managesPackages(parent, all))
-}
-
 // A signal that cannot be caught ends npm or go-task alone: then nobody waits for us any more, and we end as if it had reached us.
 function endWithOurStarter() {
   const shell = process.ppid
@@ -154,14 +116,4 @@ function endWithOurStarter() {
   setInterval(() => {
     if (process.ppid !== shell || (viaNpm && statOf(shell)?.parent !== npm)) process.kill(process.pid, 'SIGTERM')
   }, 1000).unref()
-}
-
-/** A process's name and parent as Linux shows them; undefined elsewhere, and for a process that is gone. */
-function statOf(pid) {
-  try {
-    const [, name, parent] = /\((.*)\) \S+ (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? []
-    return { name, parent }
-  } catch {
-    return undefined
-  }
 }
