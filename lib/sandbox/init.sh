@@ -75,15 +75,28 @@ all_are_gone() {
   ((${#processes[@]} == 1))
 }
 
+# a frozen process, of a container that is paused or just being made, dies of nothing
+thaw() {
+  local file
+  while read -r file; do
+    case $file in
+      *freezer.state) echo THAWED >"$file" ;;
+      *) echo 0 >"$file" ;;
+    esac
+  done < <(find "$@" '(' -name freezer.state -o -name cgroup.freeze ')' 2>/dev/null) 2>/dev/null || true
+}
+
 end_all() {
   trap '' TERM INT HUP
   local cgroups=("/sys/fs/cgroup/$cgroup" /sys/fs/cgroup/*/"$cgroup") engine
   if engine=$(cat /run/docker.pid 2>/dev/null) && kill -TERM "$engine" 2>/dev/null; then
     # its containers are about to be removed and need no time to end well; the engine, told before, does not start them again
     find "${cgroups[@]}" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u | xargs -r kill -KILL 2>/dev/null || true
+    thaw "${cgroups[@]}"
     wait_until engine_is_gone || true
   fi
   kill -TERM -1 2>/dev/null || true
+  thaw "${cgroups[@]}"
   wait_until all_are_gone || kill -KILL -1 2>/dev/null || true
   wait_until all_are_gone || true
   find "${cgroups[@]}" -depth -type d -delete 2>/dev/null || true

@@ -88,6 +88,20 @@ describe('the end of a sandbox', { skip }, () => {
     assert.equal(await livingSandbox(store), undefined)
   })
 
+  it('leaves nothing of a process that is frozen, as in a container that is paused', async () => {
+    const runner = await startRunner()
+    const freeze = `set -eu
+      parent=/sys/fs/cgroup/freezer/$0 && [ -d "$parent" ] || parent=/sys/fs/cgroup/$0
+      mkdir "$parent/frozen"
+      sleep 300 </dev/null >/dev/null 2>&1 &
+      echo $! >"$parent/frozen/cgroup.procs"
+      if [ -e "$parent/frozen/freezer.state" ]; then echo FROZEN >"$parent/frozen/freezer.state"; else echo 1 >"$parent/frozen/cgroup.freeze"; fi`
+    await run(commandInside(runner.state.init, ['bash', '-c', freeze, store.cgroup]))
+    runner.child.kill('SIGTERM')
+    assert.equal(await runner.exitCode, 0)
+    assert.deepEqual(await leftovers(runner.footprint, store.cgroup, store.folder), [])
+  })
+
   it('leaves nothing when its runner is killed', async () => {
     const runner = await startRunner()
     runner.child.kill('SIGKILL')
