@@ -1,7 +1,7 @@
 // For a Node that does not run TypeScript itself: all tasks with everything they import as one bundle, made anew when anything in it has changed.
 // Compiling and loading hundreds of modules one by one costs each start 0.4 s; looking whether the bundle is current costs 5 ms.
 import { createHash } from 'node:crypto'
-import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -17,7 +17,7 @@ export async function bundleFolder() {
   const sources = [...sourcesBelow('tasks'), ...sourcesBelow('lib')]
   const cache = join(root, 'node_modules', '.cache', 'macula')
   const folder = join(cache, fingerprintOf([...sources, 'node_modules/.package-lock.json']))
-  if (existsSync(folder)) return folder
+  if (existsSync(join(folder, 'lib', 'task.js'))) return folder
   try {
     await mkdir(cache, { recursive: true })
     for (const name of readdirSync(cache)) {
@@ -26,6 +26,8 @@ export async function bundleFolder() {
     }
     const unfinished = mkdtempSync(join(cache, 'unfinished-'))
     await bundle([...sourcesBelow('tasks'), ...own], unfinished)
+    // whoever may read the sources
+    chmodSync(unfinished, 0o755)
     try {
       renameSync(unfinished, folder)
     } catch {

@@ -9,6 +9,7 @@ import type { Certificate } from './certs.ts'
 import { applicationsNamespace, clusterOf, ingressNamespace, tlsSecret } from './cluster.ts'
 import { applyManifests, getObject, getObjects, type KubeObject, kubectl, manifestText, outcomeOf } from './kubectl.ts'
 import { buildOverlay, type Overlay, onDomain } from './kustomize.ts'
+import { marked } from './marked.ts'
 import { askUntilGood, isGoodReply, type Question, replyText } from './probe.ts'
 import { waitForRollout } from './rollout.ts'
 
@@ -78,13 +79,24 @@ export function tlsObject(namespace: string, { certificate, key }: Certificate):
   }
 }
 
-/** Deploys the controller with its certificate, and waits until its pods are the new ones. */
+/**
+ * Deploys the controller with its certificate, and waits until its pods are the new ones. Applications that have a certificate get this one, too:
+ * of several for the same names the controller serves any, and an old one may be of a CA that is gone.
+ */
 export async function ensureIngress(
   platform: Platform,
   certificate: Certificate,
 ): Promise<'unchanged' | 'created' | 'updated'> {
   const cluster = clusterOf(platform)
-  const objects = [...(await ingressObjects(platform)), tlsObject(ingressNamespace, certificate)]
+  const [controller, inUse] = await Promise.all([
+    ingressObjects(platform),
+    getObject(cluster, applicationsNamespace, 'secret', tlsSecret),
+  ])
+  const objects = [
+    ...controller,
+    tlsObject(ingressNamespace, certificate),
+    ...(inUse === undefined ? [] : [marked(tlsObject(applicationsNamespace, certificate))]),
+  ]
   const outcome = outcomeOf(await applyManifests(cluster, manifestText(objects)))
   await waitForRollout(cluster, ingressNamespace, ['ingress-controller'])
   return outcome
