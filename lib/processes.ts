@@ -57,7 +57,8 @@ export async function findProcesses(accepts: (command: readonly string[]) => boo
     return command !== undefined && accepts(command) && (networkOf(pid) ?? network) === network
   })
   const found = await Promise.all(accepted.map(identityOf))
-  return found.filter(identity => identity !== undefined)
+  // a process that ends, or starts another program, between the two looks has another command line by now
+  return found.filter(identity => identity !== undefined && accepts(identity.command)) as RunningProcess[]
 }
 
 // setsid takes it out of our session, so that Ctrl-C and the end of the terminal do not reach it

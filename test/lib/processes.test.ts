@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { ask, run } from '../../lib/exec.ts'
-import { endProcess, identityOf, isSame, processesRunning, startDetached } from '../../lib/processes.ts'
+import { endProcess, findProcesses, identityOf, isSame, processesRunning, startDetached } from '../../lib/processes.ts'
 
 // the tests need no root: they only touch what they started
 const ourselves = { run, ask }
@@ -48,6 +48,17 @@ describe('detached processes', { skip: process.platform !== 'linux' && 'reads /p
     assert.deepEqual(await processesRunning([...command, '1']), [])
     await endProcess(identity, ourselves)
     assert.deepEqual(await processesRunning(command), [])
+  })
+
+  it('is not found by a command line that it has no more when it is identified', async () => {
+    let looks = 0
+    const found = await findProcesses(command => {
+      if (command[0] !== process.execPath) return false
+      looks += 1
+      return looks === 1
+    })
+    assert.ok(looks >= 2)
+    assert.deepEqual(found, [])
   })
 
   it('is ended together with the children of its group', async () => {
