@@ -1,5 +1,5 @@
 // The one test runner: `npm test` runs everything that needs neither root nor Docker, `npm run test:e2e` the rest,
-// `npm run test:crash` breaks setups and teardowns off at each of their changes (about half an hour), and `npm test -- FILE…` runs just those. Installs the npm packages where they are missing.
+// `npm run test:crash` breaks setups and teardowns off at each of their changes (the better part of an hour), and `npm test -- FILE…` runs just those. Installs the npm packages where they are missing.
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'

@@ -47,7 +47,6 @@ const dnsmasq: Setup = { title: 'setup-dnsmasq', command: taskCommand('setup-dns
 const kindRouting: Setup = { title: 'setup-kind-routing', command: taskCommand('setup-kind-routing'), atLeast: 11 }
 const dataRouting: Setup = {
   title: 'setup-data-routing, with the unit that starts the containers',
-  isUniform: true,
   command: taskCommand('setup-data-routing'),
   before: async machine => void (await machine.sh('mkdir -p .macula && cp -a /var/tmp/state/. .macula')),
   atLeast: 18,
@@ -56,7 +55,6 @@ const setups: Setup[] = [
   dnsmasq,
   {
     title: 'setup-dnsmasq for another domain',
-    isUniform: true,
     command: taskCommand('setup-dnsmasq'),
     env: { MACULA_DOMAIN: 'other.test' },
     before: async machine => void (await succeeds(machine, 'setup-dnsmasq')),
@@ -73,7 +71,6 @@ const setups: Setup[] = [
   },
   {
     title: 'setup-kind-routing on another loopback address',
-    isUniform: true,
     command: taskCommand('setup-kind-routing'),
     env: { MACULA_LOOPBACK: '127.0.1.1' },
     before: usedRoutes,
@@ -82,7 +79,6 @@ const setups: Setup[] = [
   dataRouting,
   {
     title: 'setup-observability-routing',
-    isUniform: true,
     command: taskCommand('setup-observability-routing'),
     atLeast: 33,
   },
@@ -93,7 +89,6 @@ const setups: Setup[] = [
   },
   {
     title: 'setup-dnsmasq where NetworkManager is to be told',
-    isUniform: true,
     command: taskCommand('setup-dnsmasq'),
     kind: 'networkmanager',
     only: /nmcli|NetworkManager|resolv\.conf/,
@@ -140,10 +135,9 @@ describe('a machine whose setup is broken off', { skip: await noMachines(), conc
 
   const signals = ['SIGKILL', 'SIGINT'] as const
   for (const setup of setups) {
-    const turns = setup.isUniform ? 1 : 2
-    for (let turn = 0; turn < turns; turn += 1)
+    for (const turn of [0, 1])
       for (const [offset, then] of (['again', 'teardown'] as const).entries())
-        test(`${setup.title}: broken off at every moment, then ${then} (${turn + 1} of ${turns})`, t =>
+        test(`${setup.title}: broken off at every moment, then ${then} (${turn + 1} of 2)`, t =>
           labs.use(setup.kind ?? 'workstation', lab =>
             tryMoments(t, lab, setup, index => [signals[(index + offset + turn) % 2]!, then]),
           ))

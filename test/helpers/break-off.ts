@@ -11,8 +11,6 @@ export type Way = 'SIGKILL' | 'SIGINT' | 'torn' | 'late'
 export interface Setup {
   title: string
   command: readonly string[]
-  /** Its changes are of the same few kinds as those of another setup: signals take turns from moment to moment, where else each moment has both. */
-  isUniform?: boolean
   /** Settings other than those of the machine. */
   env?: Record<string, string>
   /** What has to be there before it; the machine is as it was when this begins. */
