@@ -86,7 +86,9 @@ async function start(command: readonly string[], options: RunOptions): Promise<P
   const child = $({
     nothrow: true,
     // `$.env` is what this process was started with
-    env: { ...$.env, ...options.env },
+    // a bash whose input is a socket, as Node's pipes are, takes itself for the remote end of a login unless another shell started it, and would
+    // read the user's .bashrc before each command
+    env: { SHLVL: '1', ...$.env, ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     ...(options.input === undefined ? {} : { input: options.input }),
     ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs }),
