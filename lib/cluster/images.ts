@@ -4,6 +4,7 @@ import { buildEnvironment } from '../compose.ts'
 import { root, type Settings } from '../env.ts'
 import { badInput, PlatformError, type Problem } from '../errors.ts'
 import { ask, lastLines, type Result, run } from '../exec.ts'
+import { exists } from '../files.ts'
 import type { Platform } from '../platform.ts'
 import { hashOf, writeIfChanged } from '../render.ts'
 import { applicationNames, clusterFolder, clusterOf } from './cluster.ts'
@@ -38,20 +39,19 @@ const bundled = join(root, 'templates', 'applications', 'placeholder')
 
 /** Source folder of every application: from the settings, else the bundled placeholder. Throws where one is not there, naming all. */
 export async function sourcesOf(platform: Platform): Promise<{ application: string; folder: string }[]> {
+  const sources: { application: string; folder: string }[] = []
   const problems: Problem[] = []
-  const sources = await Promise.all(
-    applicationNames(platform).map(async application => {
-      const setting = `${application.toUpperCase().replaceAll('-', '_')}_SOURCE`
-      const value = platform.settings[setting as keyof Settings]
-      const folder = value ? resolve(root, value) : bundled
-      const dockerfile = await stat(join(folder, 'Dockerfile')).catch(() => undefined)
-      if (!dockerfile) {
-        const folderThere = await stat(folder).catch(() => undefined)
-        problems.push({ where: setting, what: `${folder} ${folderThere ? 'has no Dockerfile' : 'does not exist'}` })
-      }
-      return { application, folder }
-    }),
-  )
+  for (const application of applicationNames(platform)) {
+    const setting = `${application.toUpperCase().replaceAll('-', '_')}_SOURCE`
+    const value = platform.settings[setting as keyof Settings]
+    const folder = value ? resolve(root, value) : bundled
+    if (!(await exists(join(folder, 'Dockerfile'))))
+      problems.push({
+        where: setting,
+        what: `${folder} ${(await exists(folder)) ? 'has no Dockerfile' : 'does not exist'}`,
+      })
+    sources.push({ application, folder })
+  }
   if (problems.length > 0)
     throw badInput(
       'Not every application has a source to build from',
