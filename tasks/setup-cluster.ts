@@ -11,8 +11,6 @@ import { waitUntilSettled } from '../lib/cluster/settled.ts'
 import { ensureTools } from '../lib/cluster/tools.ts'
 import { placesOf } from '../lib/env.ts'
 import { loadPlatform } from '../lib/platform.ts'
-import { acquireRoot } from '../lib/privilege.ts'
-import { inspectMachine } from '../lib/routes/choose.ts'
 import { makeWayForPublishing } from '../lib/routes/setup.ts'
 import { defineTask } from '../lib/task.ts'
 
@@ -59,18 +57,12 @@ export default defineTask({
       !(await out.confirm('Delete the cluster where it does not fit, with all that runs in it?'))
     )
       return
-    const machine = await inspectMachine()
-    const makeWay = () =>
-      makeWayForPublishing(platform, machine, 'cluster', planned =>
-        acquireRoot({
-          reason: 'free the addresses that the cluster is to publish',
-          commands: planned.map(({ command }) => command),
-          interactive: out.interactive,
-          say: out.say,
-        }),
-      )
     await out.step(`Create the nodes from ${platform.settings.KIND_NODE_IMAGE.split('@')[0]}`, progress =>
-      ensureCluster(platform, { recreate, makeWay, report: progress.update }),
+      ensureCluster(platform, {
+        recreate,
+        makeWay: machine => makeWayForPublishing(platform, machine, 'cluster', out),
+        report: progress.update,
+      }),
     )
     const nodes = await existingNodes(platform)
     await out.step('Connect the nodes to the services', () =>

@@ -6,7 +6,6 @@ import { ensureGrafanaPassword } from '../lib/grafana.ts'
 import { missingImages, pullImages } from '../lib/images.ts'
 import { bytes, counted } from '../lib/output.ts'
 import { loadPlatform } from '../lib/platform.ts'
-import { acquireRoot } from '../lib/privilege.ts'
 import { chooseEngine, inspectMachine } from '../lib/routes/choose.ts'
 import { publishedPorts } from '../lib/routes/publish.ts'
 import { makeWayForPublishing } from '../lib/routes/setup.ts'
@@ -64,14 +63,7 @@ export default defineTask({
 
     if (engine === 'publish') {
       await out.step('Make way on the loopback addresses', () =>
-        makeWayForPublishing(platform, machine, 'compose', planned =>
-          acquireRoot({
-            reason: 'free the addresses that containers are to publish',
-            commands: planned.map(({ command }) => command),
-            interactive: out.interactive,
-            say: out.say,
-          }),
-        ),
+        makeWayForPublishing(platform, machine, 'compose', out),
       )
     }
 

@@ -1,5 +1,5 @@
 import { parseAllDocuments } from 'yaml'
-import { defaultSettings } from '../env.ts'
+import { defaultSettings, type Settings } from '../env.ts'
 import { PlatformError } from '../errors.ts'
 import { lastLines } from '../exec.ts'
 import { mirrored } from '../images.ts'
@@ -30,9 +30,7 @@ const startDeadlineMs = 60_000
 
 /** The overlay for these settings; an image of the user's own in the place of the pinned one. */
 export function ingressOverlay({ settings }: Platform): Overlay {
-  const controller = settings.INGRESS_CONTROLLER as keyof typeof controllers
-  const { image } = controllers[controller]
-  const wanted = settings.INGRESS_IMAGE || mirrored(image, settings.IMAGE_MIRROR)
+  const { controller, image, wanted } = controllerOf(settings)
   if (wanted === image) return { base: `ingress/${controller}` }
   const [, newName = wanted, newTag, digest] = /^(.+?)(?::([\w.-]+))?(?:@(sha256:[0-9a-f]{64}))?$/.exec(wanted) ?? []
   // a tag of its own takes the place of the pinned tag and digest; a mirror keeps both
@@ -50,12 +48,17 @@ export async function ingressObjects(platform: Platform): Promise<KubeObject[]> 
 
 /** The controller's image as it is applied, known without kustomize: the pinned one, through the mirror that is set, or one of the user's own. */
 export async function ingressImage({ settings }: Platform): Promise<string> {
-  const controller = settings.INGRESS_CONTROLLER as keyof typeof controllers
+  const { controller, image, wanted } = controllerOf(settings)
   const documents = parseAllDocuments(await readTemplate(`ingress/${controller}/controller.yaml`))
   const [pinned = ''] = imagesIn(documents.map(document => document.toJS() as KubeObject))
-  const { image } = controllers[controller]
-  const wanted = settings.INGRESS_IMAGE || mirrored(image, settings.IMAGE_MIRROR)
   return /[:@][^/]*$/.test(wanted) ? wanted : pinned.replace(image, wanted)
+}
+
+/** The controller of these settings: its image as its template names it, and the name that is wanted in its place. */
+function controllerOf(settings: Settings) {
+  const controller = settings.INGRESS_CONTROLLER as keyof typeof controllers
+  const { image } = controllers[controller]
+  return { controller, image, wanted: settings.INGRESS_IMAGE || mirrored(image, settings.IMAGE_MIRROR) }
 }
 
 /** Images that pods of these objects run. */

@@ -7,7 +7,7 @@ import { exists } from '../files.ts'
 import type { Platform } from '../platform.ts'
 import { describeHolder, hintToFree, holdersOf, listeners } from '../ports.ts'
 import { writeIfChanged } from '../render.ts'
-import { chooseEngine, inspectMachine } from '../routes/choose.ts'
+import { chooseEngine, inspectMachine, type RoutingMachine } from '../routes/choose.ts'
 import { clusterFolder, clusterOf, platformNamespace } from './cluster.ts'
 import { configText, desiredConfig, differences, type KindConfig, phaseOf } from './kind.ts'
 import { applyManifests, askKubectl, getObject, kubectl, kubectlHint, manifestText } from './kubectl.ts'
@@ -26,7 +26,7 @@ export interface EnsureOptions {
   /** Delete a cluster that does not fit any more and make it anew. */
   recreate?: boolean
   /** Frees the addresses that the node is to publish itself; called where it is about to do so. */
-  makeWay?: () => Promise<unknown>
+  makeWay?: (machine: RoutingMachine) => Promise<unknown>
   /** What is happening right now. */
   report?: (phase: string) => void
 }
@@ -40,7 +40,8 @@ export async function ensureCluster(
   { recreate = false, makeWay, report = () => {} }: EnsureOptions = {},
 ): Promise<'unchanged' | 'created' | 'updated'> {
   const { settings } = platform
-  const engine = chooseEngine(settings.ROUTING, await inspectMachine())
+  const machine = await inspectMachine()
+  const engine = chooseEngine(settings.ROUTING, machine)
   const wanted = await desiredConfig(platform, engine === 'publish')
   const nodes = await nodesOf(settings.CLUSTER_NAME)
   if (nodes.length > 0) {
@@ -54,7 +55,7 @@ export async function ensureCluster(
     }
     await removeCluster(platform)
   }
-  if (engine === 'publish') await makeWay?.()
+  if (engine === 'publish') await makeWay?.(machine)
   await preflight(platform, wanted)
   await create(platform, wanted, report)
   return nodes.length > 0 ? 'updated' : 'created'

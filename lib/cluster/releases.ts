@@ -23,20 +23,21 @@ interface Release {
   answer: RegExp
 }
 
+const kindVersion = '0.33.0'
 const kubectlVersion = '1.35.8'
 
 /** The programs we install: kind as new as the newest node image, kubectl of the default node image. */
 export const releases: Readonly<Record<ToolName, Release>> = {
   kind: {
-    version: '0.33.0',
-    url: (os, architecture) => `https://kind.sigs.k8s.io/dl/v0.33.0/kind-${os}-${architecture}`,
+    version: kindVersion,
+    url: (os, architecture) => `https://kind.sigs.k8s.io/dl/v${kindVersion}/kind-${os}-${architecture}`,
     sha256: {
       'linux-amd64': 'aee6151561422756b764a4ae28e7f44cda5af5a9eead3cc9985112b1de8d8e0d',
       'linux-arm64': '20022bee6cfcd5086cb7234d218e3454e6090022f2a8f55d1fa7fcf42c3867a2',
       'darwin-amd64': '5a99f26f57246dc9319dd294803313197a0f34d33c525b3ea8b655db5916ece0',
       'darwin-arm64': '0c8c7dbe5e23594a198b786c4bc13dacc101fa6196b0cb0b23a1ca44e61f4b4f',
     },
-    recipe: { module: 'sigs.k8s.io/kind', version: 'v0.33.0', programs: { kind: 'sigs.k8s.io/kind' } },
+    recipe: { module: 'sigs.k8s.io/kind', version: `v${kindVersion}`, programs: { kind: 'sigs.k8s.io/kind' } },
     asked: ['version', '--quiet'],
     answer: /^v?(\S+)/,
   },

@@ -148,7 +148,6 @@ function imageOf(deployment: KubeObject): string {
   return template.spec.containers[0]?.image ?? ''
 }
 
-/** Since when its newest pods are there. */
 /** When a deployment's newest version was through, or all of it came back after a start of the nodes. */
 function startOf({ status }: KubeObject): Date | undefined {
   const { conditions = [] } = (status ?? {}) as {

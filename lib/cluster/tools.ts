@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { type Places, toolsFolder } from '../env.ts'
 import { messageOf, PlatformError } from '../errors.ts'
 import { ask } from '../exec.ts'
+import { exists } from '../files.ts'
 import type { Platform } from '../platform.ts'
 import { type InstallOptions, releases, supplyRelease, type ToolName } from './releases.ts'
 import { requireKindProgram, requireKubectl } from './versions.ts'
@@ -79,7 +80,7 @@ async function versionOf(name: ToolName, file: string): Promise<string | undefin
 
 async function removeTools(places: Places): Promise<'unchanged' | 'removed'> {
   const folder = toolsFolder(places)
-  if ((await stat(folder).catch(() => undefined)) === undefined) return 'unchanged'
+  if (!(await exists(folder))) return 'unchanged'
   await rm(folder, { recursive: true })
   return 'removed'
 }

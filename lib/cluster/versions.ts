@@ -1,5 +1,6 @@
 import { PlatformError } from '../errors.ts'
 import { ask, failure, type Runner } from '../exec.ts'
+import { releases } from './releases.ts'
 
 /** kind that installs nothing by itself and leaves containerd's registry settings to `certs.d`, as the registry wiring needs it. */
 const oldestKind = [0, 27] as const
@@ -13,7 +14,7 @@ const kindOfMinor: readonly (readonly [minor: number, kind: readonly [number, nu
 const oldestKubectlMinor = 27
 
 const installHints = {
-  kind: 'CLUSTER_TOOLS=install in .env   # then task setup-cluster; or by hand:\nbrew install kind · pacman -S kind · apk add kind · go install sigs.k8s.io/kind@v0.33.0 · https://kind.sigs.k8s.io/docs/user/quick-start/#installation',
+  kind: `CLUSTER_TOOLS=install in .env   # then task setup-cluster; or by hand:\nbrew install kind · pacman -S kind · apk add kind · go install sigs.k8s.io/kind@v${releases.kind.version} · https://kind.sigs.k8s.io/docs/user/quick-start/#installation`,
   kubectl:
     'CLUSTER_TOOLS=install in .env   # then task setup-cluster; or by hand:\nbrew install kubectl · pacman -S kubectl · apk add kubectl · dnf install kubernetes-client · apt install kubernetes-client · https://kubernetes.io/docs/tasks/tools/',
 } as const

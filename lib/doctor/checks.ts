@@ -40,7 +40,7 @@ export function allChecks(platform: Platform, machine: RoutingMachine, host: Hos
     routingCheck(platform, machine),
     logFilesCheck(platform.settings.DOCKER_DATA_ROOT, facts),
     dnsCheck(platform, host),
-    firewallCheck(platform, host),
+    firewallCheck(platform, host, facts),
     diskCheck(platform.places.stateDir, facts),
     memoryCheck(),
     inotifyCheck(),

@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { engineVersion } from '../docker.ts'
-import { ask, type Runner } from '../exec.ts'
+import type { EngineFacts } from '../docker.ts'
 import type { Host } from '../host.ts'
 import type { Platform } from '../platform.ts'
 import { unitState } from '../systemd.ts'
@@ -10,7 +9,11 @@ import type { Check, Finding } from './finding.ts'
 const check = 'Firewall'
 
 /** Firewalls that could come between this machine and its containers. They leave loopback addresses alone. */
-export function firewallCheck({ settings }: Pick<Platform, 'settings'>, host: Host, asker: Runner = ask): Check {
+export function firewallCheck(
+  { settings }: Pick<Platform, 'settings'>,
+  host: Host,
+  facts: Promise<EngineFacts>,
+): Check {
   return {
     name: check,
     async look() {
@@ -18,7 +21,7 @@ export function firewallCheck({ settings }: Pick<Platform, 'settings'>, host: Ho
       const text = (path: string) => readFile(path, 'utf8').catch(() => '')
       const ufw = ufwFindings(await text('/etc/ufw/ufw.conf'), await text('/etc/default/ufw'), settings.MACULA_SUBNET)
       const firewalld = host.init === 'systemd' && (await unitState('firewalld.service')).active
-      return firewalld ? [...ufw, firewalldFinding(await engineVersion(asker).catch(() => undefined))] : ufw
+      return firewalld ? [...ufw, firewalldFinding((await facts).version)] : ufw
     },
   }
 }

@@ -6,7 +6,7 @@ import { hasTool } from '../exec.ts'
 import { detectHost, packageManagerOf } from '../host.ts'
 import { type Journal, openJournal, type PlannedChange } from '../journal.ts'
 import type { Platform, Route } from '../platform.ts'
-import { asRoot, isRoot, type Privilege } from '../privilege.ts'
+import { acquireRoot, asRoot, isRoot, type Privilege, type PrivilegeNeed } from '../privilege.ts'
 import { type Routing, retireOtherEngines } from './apply.ts'
 import type { RoutingMachine } from './choose.ts'
 import { type EngineName, type RouteChange, type RouteEngine, scopeOf } from './engine.ts'
@@ -81,13 +81,13 @@ export async function ensureForwarder(
 
 /**
  * Takes away what other engines hold when containers are about to publish the same addresses themselves, those of Compose or, for `cluster`,
- * the KinD node; and gives macOS these addresses. `acquire` is asked for root only where there is something to do.
+ * the KinD node; and gives macOS these addresses. Becomes root, asking through `person`, only where there is something to do.
  */
 export async function makeWayForPublishing(
   platform: Platform,
   machine: RoutingMachine,
   of: 'compose' | 'cluster',
-  acquire: (planned: readonly PlannedChange[]) => Promise<Privilege>,
+  person: Pick<PrivilegeNeed, 'interactive' | 'say'>,
 ): Promise<'unchanged' | 'updated'> {
   const owns = (group: string) => (group === clusterGroup) === (of === 'cluster')
   const act = async (privilege: Privilege, dryRun: boolean) => {
@@ -103,7 +103,13 @@ export async function makeWayForPublishing(
   }
   const { isNeeded, planned } = await act(asRoot, true)
   if (!isNeeded) return 'unchanged'
-  await act(await acquire(planned), false)
+  const privilege = await acquireRoot({
+    reason: `free the addresses that ${of === 'cluster' ? 'the cluster is' : 'containers are'} to publish`,
+    commands: planned.map(({ command }) => command),
+    interactive: person.interactive,
+    say: person.say,
+  })
+  await act(privilege, false)
   return 'updated'
 }
 

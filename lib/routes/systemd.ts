@@ -8,13 +8,20 @@ import type { Route } from '../platform.ts'
 import { isListenedOn } from '../ports.ts'
 import { lookAtUnits, type RunningUnit, runsOtherwise } from '../systemd.ts'
 import { type OpenJournal, type RouteChange, type RouteEngine, sameListen, sameRoute, scopeOf } from './engine.ts'
-import { type BootUnits, bootUnits, routeOfUnit, routeUnits, type Unit, unitFolder, unitName } from './units.ts'
+import {
+  type BootUnits,
+  bootUnits,
+  networkProtocol,
+  routeOfUnit,
+  routeUnits,
+  type Unit,
+  unitFolder,
+  unitName,
+} from './units.ts'
 
 /** Journal scope of what all routes share. */
 const bootScope = 'routes/boot'
 const reload = ['systemctl', 'daemon-reload']
-/** How the kernel knows routes of macula-network.service from all others. */
-const networkProtocol = '77'
 
 /** A route with its units as they should be, and what writing them changed. */
 interface MadeRoute extends RouteChange {

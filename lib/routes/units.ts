@@ -62,6 +62,9 @@ export function routeOfUnit(text: string): Route | undefined {
   return routeOfWords(/^Route=(\S+) (\S+) ([\d.]+):(\d+) ([\d.]+):(\d+)$/m.exec(text)?.slice(1) ?? [])
 }
 
+/** How the kernel knows routes of macula-network.service from all others: a number that no program of its lists has. */
+export const networkProtocol = '77'
+
 /** What the boot units need to know of this checkout. */
 export interface BootUnits {
   /** The network of the containers: `172.23.0.0/16`. */
@@ -89,7 +92,11 @@ export async function bootUnits(
       state: stateDir.replaceAll('%', '%%'),
       environment: lines.join('\n'),
     }),
-    network: await render('macula-network.service', 'macula-network.service', { ip, network }),
+    network: await render('macula-network.service', 'macula-network.service', {
+      ip,
+      network,
+      protocol: networkProtocol,
+    }),
   }
 }
 
