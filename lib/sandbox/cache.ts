@@ -22,6 +22,7 @@ export interface SupplyOptions {
   /** Folder outside the clone that keeps what was built; created when missing. */
   cacheDir: string
   report?: (event: SupplyEvent) => void
+  /** Ends builds that run and keeps others from starting. */
   signal?: AbortSignal
 }
 
@@ -57,7 +58,10 @@ export function isBuilt(build: Pick<Build, 'name' | 'inputs'>, { cacheDir }: Sup
  * The folder with what `build` makes: found in the cache, or built now and moved there in one step, so that a folder which is there is complete.
  * Two processes that want the same build it once; the second waits for the first.
  */
-export async function ensureBuilt(build: Build, { cacheDir, report = () => {} }: SupplyOptions): Promise<string> {
+export async function ensureBuilt(
+  build: Build,
+  { cacheDir, report = () => {}, signal }: SupplyOptions,
+): Promise<string> {
   const folder = builtFolder(cacheDir, build)
   const ready = (detail: string, seconds: number) => {
     report({ what: build.name, state: 'ready', detail, seconds })
@@ -71,6 +75,7 @@ export async function ensureBuilt(build: Build, { cacheDir, report = () => {} }:
   const waiting = () => report({ what: build.name, state: 'waiting', detail: 'another process builds it' })
   return withLock(join(cacheDir, 'locks', build.name), waiting, async () => {
     if (await exists(folder)) return ready('from the cache', 0)
+    signal?.throwIfAborted()
     const started = Date.now()
     const unfinished = `${folder}.unfinished`
     // left over from a builder that was killed: we hold the lock, so nobody is writing there

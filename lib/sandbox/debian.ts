@@ -1,8 +1,9 @@
-import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PlatformError } from '../errors.ts'
 import { run } from '../exec.ts'
+import { firstThatExists } from '../files.ts'
 
 /** A package of one Debian release, as `apt-get download` takes it. */
 export interface DebianPackage {
@@ -30,7 +31,7 @@ export async function machineArchive(): Promise<Archive> {
     '$(REPO_URI) $(COMPONENT)',
     'Created-By: Packages',
   ])
-  const keyring = await firstExisting(keyrings)
+  const keyring = await firstThatExists(keyrings)
   const uri = archiveIn(stdout)
   if (uri && keyring) return { uri, keyring }
   throw new PlatformError(
@@ -41,6 +42,16 @@ export async function machineArchive(): Promise<Archive> {
         : 'Add a Debian archive with component main to /etc/apt/sources.list.d',
     },
   )
+}
+
+/** The release this machine runs, as the archive calls it: `bookworm`. Throws when this is not a Debian machine. */
+export async function machineSuite(): Promise<string> {
+  const release = await readFile('/etc/os-release', 'utf8').catch(() => '')
+  const suite = /^VERSION_CODENAME=(\w+)$/m.exec(release)?.[1]
+  if (suite !== undefined && /^ID=debian$/m.test(release)) return suite
+  throw new PlatformError('This is not a Debian machine', {
+    hint: 'On others, bring the images: `task images -- save FILE` on a machine with a network, `task images -- load FILE` here',
+  })
 }
 
 /** The archive in lines of `URI COMPONENT`: the one that is called debian, not its security or third-party neighbours. */
@@ -110,11 +121,4 @@ async function privateApt(work: string, suites: readonly string[]): Promise<stri
   const file = join(work, 'apt.conf')
   await writeFile(file, `${settings.join('\n')}\n`, { mode: 0o600 })
   return file
-}
-
-async function firstExisting(paths: readonly string[]): Promise<string | undefined> {
-  for (const path of paths) {
-    if (await stat(path).catch(() => undefined)) return path
-  }
-  return undefined
 }

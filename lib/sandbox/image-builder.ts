@@ -57,7 +57,7 @@ export function createImageBuilder(
   const baseNameOf = async (base: string): Promise<string> => {
     const rootfs = rootfsOf(base)
     if (!rootfs) return nameOf(base)
-    return `macula-standin/${folderName(await rootfsBuild(rootfs)).replace(/-([^-]*)$/, ':$1')}`
+    return `macula-standin/${folderName(await rootfsBuild(rootfs, options)).replace(/-([^-]*)$/, ':$1')}`
   }
 
   const names = () =>

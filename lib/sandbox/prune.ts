@@ -52,7 +52,7 @@ export async function pruneBuilds(cacheDir: string, needed: ReadonlySet<string>,
 async function neededBuilds(catalogue: ImageCatalogue, options: StandInOptions): Promise<Set<string>> {
   const builds = await Promise.all([
     ...Object.keys(await programRecipes()).map(name => programBuild(name, options)),
-    ...Object.keys(catalogue.bases).map(async name => rootfsBuild(rootfsRecipe(catalogue, name)!)),
+    ...Object.keys(catalogue.bases).map(async name => rootfsBuild(rootfsRecipe(catalogue, name)!, options)),
   ])
   return new Set(builds.map(folderName))
 }

@@ -73,7 +73,9 @@ export function sandboxOf({
 }: SandboxOptions): Sandbox {
   const path = environment.PATH ?? ''
   const { report, during } = supplyReport()
-  const supply: SupplyOptions = { cacheDir, report }
+  // nobody waits for what is still being built when the sandbox ends
+  const builds = new AbortController()
+  const supply: SupplyOptions = { cacheDir, report, signal: builds.signal }
   let raised: { namespace: Namespace; engine: EngineOptions; state: SandboxState } | undefined
   /** The images of services, and those of the cluster after them, on their way. */
   let services: Service[] = []
@@ -140,10 +142,10 @@ export function sandboxOf({
         // whoever waits for it hears of a failure; until somebody does, it must not end the process
         ofCluster.catch(() => {})
       }
-      const { builds, images: old } = await prune({ ...supply, docker, path })
-      if (builds.length + old.length > 0)
+      const { builds: oldBuilds, images: oldImages } = await prune({ ...supply, docker, path })
+      if (oldBuilds.length + oldImages.length > 0)
         progress.line(
-          `removed ${counted(builds.length, 'old build')} and ${counted(old.length, 'old image')}: no recipe makes them any more`,
+          `removed ${counted(oldBuilds.length, 'old build')} and ${counted(oldImages.length, 'old image')}: no recipe makes them any more`,
         )
       const parts = [
         supplied.pulled > 0 ? `${counted(supplied.pulled, 'image')} pulled` : '',
@@ -188,6 +190,7 @@ export function sandboxOf({
       return kept
     },
     async end() {
+      builds.abort()
       await raised?.namespace.end()
       raised = undefined
     },

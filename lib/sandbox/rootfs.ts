@@ -1,10 +1,8 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PlatformError } from '../errors.ts'
-import { hasTool } from '../exec.ts'
-import { runBoundToUs } from './bound.ts'
 import { type Build, ensureBuilt, type SupplyOptions } from './cache.ts'
 import { acquireSettings, machineArchive } from './debian.ts'
+import { mmdebstrap, withoutManuals } from './mmdebstrap.ts'
 import { contentsOf, type ImageCatalogue, recipesFolder } from './recipes.ts'
 
 /** A root file system out of Debian packages. */
@@ -22,9 +20,6 @@ export function rootfsRecipe({ bases }: ImageCatalogue, name: string): RootfsRec
   return recipe && { ...recipe, name, hooks: join(recipesFolder, recipe.hooks) }
 }
 
-/** What nobody reads in a container. */
-const leftOut = ['/usr/share/man/*', '/usr/share/doc/*', '/usr/share/info/*', '/usr/share/locale/*']
-
 /**
  * A tar file with the recipe's file system, made now if no run before has done it (half a minute to two). Needs root or user namespaces.
  * The packages are those of the day it is made: Debian's newest release has no other versions than the newest.
@@ -36,30 +31,23 @@ export async function ensureRootfs(recipe: RootfsRecipe, options: SupplyOptions)
 /** How the file system is built, and what decides what comes out. */
 export async function rootfsBuild(
   { name, suite, packages, hooks }: RootfsRecipe,
-  { signal }: Pick<SupplyOptions, 'signal'> = {},
+  options: SupplyOptions,
 ): Promise<Build> {
   return {
     name: `rootfs-${name}`,
-    inputs: { suite, packages, hooks: await contentsOf(hooks), leftOut },
+    inputs: { suite, packages, hooks: await contentsOf(hooks), withoutManuals },
     async build(folder, note) {
-      if (!(await hasTool('mmdebstrap'))) {
-        throw new PlatformError('mmdebstrap is not installed', {
-          why: 'No registry has the images, and it makes the file systems of those that are built here instead',
-          hint: 'apt-get update && apt-get install mmdebstrap',
-        })
-      }
       const { uri, keyring } = await machineArchive()
       const settings = join(folder, 'apt.conf')
       await writeFile(settings, `${(await acquireSettings()).join('\n')}\n`, { mode: 0o600 })
       note(`installing ${packages.length} Debian packages of ${suite}`)
-      const command = [
-        'mmdebstrap',
+      const words = [
         ...['--variant=minbase', '--format=tar', '--quiet', `--hook-dir=${hooks}`, `--aptopt=${settings}`],
-        ...leftOut.map(path => `--dpkgopt=path-exclude=${path}`),
+        `--customize-hook=${withoutManuals}`,
         `--include=${packages.join(',')}`,
         ...[suite, join(folder, 'rootfs.tar'), `deb [signed-by=${keyring}] ${uri} ${suite} main`],
       ]
-      await runBoundToUs(command, signal ? { signal } : {})
+      await mmdebstrap(words, options)
       await rm(settings)
     },
   }

@@ -3,9 +3,10 @@ import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { root } from '../../lib/env.ts'
-import { type Runner, run } from '../../lib/exec.ts'
+import type { Runner } from '../../lib/exec.ts'
 import { ensureBuilt, type SupplyOptions } from '../../lib/sandbox/cache.ts'
 import { machineArchive } from '../../lib/sandbox/debian.ts'
+import { mmdebstrap, withoutManuals } from '../../lib/sandbox/mmdebstrap.ts'
 import { contentsOf } from '../../lib/sandbox/recipes.ts'
 
 /** How a machine resolves names; `workstation` is `resolved` with a Docker engine of its own. */
@@ -64,14 +65,13 @@ async function ensureBase(version: string, docker: Runner, supply: SupplyOptions
       build: async (folder, note) => {
         note('installing Debian packages into an empty folder')
         const { uri, keyring } = await machineArchive()
-        await run([
-          'mmdebstrap',
+        const words = [
           ...['--variant=minbase', '--skip=cleanup/apt/lists', `--include=${packages.base.join(',')}`],
-          ...['--dpkgopt=path-exclude=/usr/share/doc/*', '--dpkgopt=path-exclude=/usr/share/man/*'],
-          '--dpkgopt=path-exclude=/usr/share/locale/*',
+          `--customize-hook=${withoutManuals}`,
           `--customize-hook=sh ${archiveScript} "$1" ${packages.archive.map(line => `'${line}'`).join(' ')}`,
           ...[suite, join(folder, 'base.tar'), `deb [signed-by=${keyring}] ${uri} ${suite} main`],
-        ])
+        ]
+        await mmdebstrap(words, supply)
       },
     },
     supply,

@@ -1,7 +1,6 @@
 import { access, constants } from 'node:fs/promises'
 import { placesOf } from '../../lib/env.ts'
 import { messageOf } from '../../lib/errors.ts'
-import { hasTool } from '../../lib/exec.ts'
 import { requireSandboxMachine } from '../../lib/sandbox/requirements.ts'
 
 /** Why test machines cannot run on this computer; false where they can. Made for the `skip` of node:test. */
@@ -11,7 +10,6 @@ export async function noMachines(): Promise<string | false> {
   } catch (error) {
     return `no test machines here: ${messageOf(error)}`
   }
-  if (!(await hasTool('mmdebstrap'))) return 'no test machines here: mmdebstrap is not installed'
   const cgroups = await access('/sys/fs/cgroup', constants.W_OK).then(
     () => true,
     () => false,

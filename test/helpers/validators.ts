@@ -1,11 +1,11 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { placesOf } from '../../lib/env.ts'
 import { messageOf } from '../../lib/errors.ts'
 import { ask } from '../../lib/exec.ts'
 import { firstThatExists } from '../../lib/files.ts'
 import { ensureBuilt } from '../../lib/sandbox/cache.ts'
-import { type DebianPackage, unpackPackages } from '../../lib/sandbox/debian.ts'
+import { type DebianPackage, machineSuite, unpackPackages } from '../../lib/sandbox/debian.ts'
 
 /** A program that judges files, or the reason why there is none. */
 export type Validator =
@@ -52,9 +52,7 @@ function missing(skip: string): Validator {
 }
 
 async function unpacked(): Promise<string> {
-  const release = await readFile('/etc/os-release', 'utf8')
-  const suite = /^VERSION_CODENAME=(\w+)$/m.exec(release)?.[1]
-  if (suite === undefined || !/^ID=debian$/m.test(release)) throw new Error('this is not Debian')
+  const suite = await machineSuite()
   const wanted: DebianPackage[] = packages.map(name => ({ name, suite }))
   return ensureBuilt(
     { name: 'validators', inputs: wanted, build: (folder, note) => unpackPackages(wanted, folder, note) },

@@ -5,6 +5,6 @@ root=$1
 # the healthchecks of several official images use busybox's wget
 ln -s busybox "$root/usr/bin/wget"
 rm -rf "$root"/etc/nginx/sites-* "$root"/etc/nginx/modules-enabled/* "$root"/etc/powerdns/* "$root"/etc/prometheus/*
-rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/* "$root"/var/log/* "$root"/usr/share/doc/* "$root"/usr/share/locale/*
+rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/* "$root"/var/log/*
 rm -f "$root/usr/sbin/policy-rc.d" "$root/etc/hostname" "$root/etc/resolv.conf"
 mkdir -p "$root/var/log/nginx" "$root/var/lib/nginx" "$root/etc/powerdns/pdns.d" "$root/etc/nginx/conf.d" "$root/docker-entrypoint-initdb.d"

@@ -1,0 +1,35 @@
+import { join } from 'node:path'
+import { PlatformError } from '../errors.ts'
+import { ask, hasTool } from '../exec.ts'
+import { runBoundToUs } from './bound.ts'
+import { ensureBuilt, type SupplyOptions } from './cache.ts'
+import { machineSuite, unpackPackages } from './debian.ts'
+
+/**
+ * Runs mmdebstrap, which makes root file systems out of Debian packages: the machine's own, else that of its release, unpacked into the
+ * cache. Needs Debian's apt, and root or user namespaces. Throws with mmdebstrap's last lines.
+ */
+export async function mmdebstrap(words: readonly string[], options: SupplyOptions): Promise<void> {
+  const { signal } = options
+  await runBoundToUs([await programFor(options), ...words], signal ? { signal } : {})
+}
+
+/** Shell command for mmdebstrap's hook after all packages are in: takes away what nobody reads in a container. */
+export const withoutManuals = `rm -rf ${['doc', 'info', 'locale', 'man'].map(name => `"$1"/usr/share/${name}/*`).join(' ')}`
+
+async function programFor(options: SupplyOptions): Promise<string> {
+  if (await hasTool('mmdebstrap')) return 'mmdebstrap'
+  const packages = [{ name: 'mmdebstrap', suite: await machineSuite() }]
+  const folder = await ensureBuilt(
+    { name: 'mmdebstrap', inputs: packages, build: (folder, note) => unpackPackages(packages, folder, note) },
+    options,
+  )
+  const program = join(folder, 'usr/bin/mmdebstrap')
+  const { exitCode, stderr } = await ask([program, '--version'])
+  if (exitCode === 0) return program
+  // one Perl script, which needs more than the Perl that is part of every Debian
+  throw new PlatformError("Debian's mmdebstrap does not run here as it is; it makes the images that no registry has", {
+    why: stderr.trim(),
+    hint: 'apt-get update && apt-get install mmdebstrap',
+  })
+}
