@@ -49,6 +49,9 @@ export async function fetchPackages(store: Store, note: (detail: string) => void
   return { install, offer }
 }
 
+/** Where they are inside. Not in apt's own folder: Debian's container images empty that one after each installation. */
+const archivesInside = '/var/cache/macula-packages'
+
 /** Hands fetched packages to the sandbox's apt and installs those that have to be there first. */
 export async function bringPackages(
   store: Store,
@@ -58,7 +61,11 @@ export async function bringPackages(
   if (install.length + offer.length === 0) return
   const { lists, archives } = foldersOf(store)
   await run(commandInside(init, ['mount', '--bind', lists, '/var/lib/apt/lists']))
-  await run(commandInside(init, ['mount', '--bind', archives, '/var/cache/apt/archives']))
+  await run(commandInside(init, ['mkdir', archivesInside]))
+  await run(commandInside(init, ['mount', '--bind', archives, archivesInside]))
+  await run(commandInside(init, ['tee', '/etc/apt/apt.conf.d/99macula-sandbox']), {
+    input: `Dir::Cache::archives "${archivesInside}";\n`,
+  })
   if (install.length === 0) return
   const apt = ['apt-get', '-q', '-y', 'install', '--no-download', '--no-install-recommends', ...install]
   await run(commandInside(init, apt), { env: { DEBIAN_FRONTEND: 'noninteractive' } })
