@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { addressShift, settleAddresses } from './addresses.ts'
-import { type ApplicationsBlock, type ReadCompose, readCompose } from './catalogue.ts'
+import { type ApplicationsBlock, type ComposeSource, type ReadCompose, readCompose } from './catalogue.ts'
 import { defaultSettings, loadSettings, type Places, root, type Settings, secretNames } from './env.ts'
 import { badInput, type Problem } from './errors.ts'
 import { describeService, type Service } from './services.ts'
@@ -51,19 +51,7 @@ export const webServer = 'nginx'
 /** Loads settings and compose files. Throws one error (exit code 2) with all problems of either. */
 export async function loadPlatform(places: Places, environment?: NodeJS.ProcessEnv): Promise<Platform> {
   const settings = await loadSettings(places, environment)
-  const sources = [
-    {
-      file: 'templates/docker-compose.yml',
-      text: await readFile(join(root, 'templates', 'docker-compose.yml'), 'utf8'),
-    },
-  ]
-  const local = await readFile(places.localComposeFile, 'utf8').catch(error => {
-    if (error.code === 'ENOENT') return undefined
-    throw badInput(`${places.localComposeFile} cannot be read`, [
-      { where: places.localComposeFile, what: error.message },
-    ])
-  })
-  if (local !== undefined) sources.push({ file: basename(places.localComposeFile), text: local })
+  const sources = await composeSources(places)
   const { platform, problems } = buildPlatform(sources, settings, await defaultSettings(), places)
   if (problems.length > 0)
     throw badInput(
@@ -72,6 +60,28 @@ export async function loadPlatform(places: Places, environment?: NodeJS.ProcessE
       'Correct these places; nothing has been changed',
     )
   return platform
+}
+
+/** Throws (exit code 2) where a group of `groups` is none of the compose files; `where` is how the user named them. Needs no settings. */
+export async function requireGroups(places: Places, groups: readonly string[], where: string): Promise<void> {
+  const files = (await composeSources(places)).map(source => readCompose(source, {}).compose)
+  const problems = unknownGroups(groups, groupsByService(files), where)
+  if (problems.length > 0)
+    throw badInput('There is no such group of services', problems, 'Correct it; nothing has been changed')
+}
+
+/** Ours, then the user's own if there is one. */
+async function composeSources(places: Places): Promise<ComposeSource[]> {
+  const ours = await readFile(join(root, 'templates', 'docker-compose.yml'), 'utf8')
+  const sources = [{ file: 'templates/docker-compose.yml', text: ours }]
+  const local = await readFile(places.localComposeFile, 'utf8').catch(error => {
+    if (error.code === 'ENOENT') return undefined
+    throw badInput(`${places.localComposeFile} cannot be read`, [
+      { where: places.localComposeFile, what: error.message },
+    ])
+  })
+  if (local !== undefined) sources.push({ file: basename(places.localComposeFile), text: local })
+  return sources
 }
 
 /** The pure half of loadPlatform: what the sources describe, and everything that is wrong with them. */
@@ -148,23 +158,31 @@ export function serviceNamed(platform: Platform, name: string): Service {
 
 /** Takes away the services of all other groups; infrastructure stays, because the others are reached through it. */
 function keepGroups(files: readonly ReadCompose[], groups: readonly string[]): Problem[] {
-  const groupOf = new Map<string, string>()
-  for (const { content } of files) {
-    for (const [name, service] of Object.entries(content.services ?? {})) {
-      const { group } = (service['x-macula'] ?? {}) as { group?: string }
-      if (group !== undefined) groupOf.set(name, group)
-    }
-  }
+  const groupOf = groupsByService(files)
   for (const { content } of files) {
     const kept = Object.entries(content.services ?? {}).filter(([name]) =>
       ['infrastructure', ...groups].includes(groupOf.get(name) ?? 'other'),
     )
     content.services = Object.fromEntries(kept)
   }
+  return unknownGroups(groups, groupOf, 'MACULA_ONLY')
+}
+
+function groupsByService(files: readonly ReadCompose[]): Map<string, string> {
+  const described = files.flatMap(({ content }) => Object.entries(content.services ?? {}))
+  return new Map(
+    described.flatMap(([name, service]) => {
+      const { group } = (service['x-macula'] ?? {}) as { group?: string }
+      return group === undefined ? [] : [[name, group] as const]
+    }),
+  )
+}
+
+function unknownGroups(groups: readonly string[], groupOf: ReadonlyMap<string, string>, where: string): Problem[] {
   const known = [...new Set(groupOf.values())]
   return groups
     .filter(group => !known.includes(group))
-    .map(group => ({ where: 'MACULA_ONLY', what: `there is no group ${group}; known: ${known.join(', ')}` }))
+    .map(group => ({ where, what: `there is no group ${group}; known: ${known.join(', ')}` }))
 }
 
 /** Services behind a Compose profile are not started with the others, so they are no part of the platform. */

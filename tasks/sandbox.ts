@@ -1,4 +1,5 @@
 import { placesOf } from '../lib/env.ts'
+import { requireGroups } from '../lib/platform.ts'
 import { endSandbox, inUse } from '../lib/sandbox/namespace.ts'
 import { sandboxOf } from '../lib/sandbox/raise.ts'
 import { requireSandboxMachine } from '../lib/sandbox/requirements.ts'
@@ -29,7 +30,8 @@ export default defineTask({
   },
   async run({ options, out, environment, onInterrupt }): Promise<number> {
     const { exec, only, name = defaultName } = options
-    const { cacheDir } = placesOf(environment)
+    const places = placesOf(environment)
+    const { cacheDir } = places
     const store = storeOf(cacheDir, name)
     if (options.end) {
       const state = await requireSandbox(store)
@@ -45,6 +47,7 @@ export default defineTask({
     }
 
     await requireSandboxMachine(cacheDir)
+    if (only !== undefined) await requireGroups(places, only.split(','), '--only')
     if (await livingSandbox(store)) throw await inUse(store)
     out.title(`Sandbox ${name}: a private copy of this machine, gone when it ends`)
     const cluster = !options['no-cluster']

@@ -72,6 +72,13 @@ describe('the task sandbox', { skip: await noSandbox() }, () => {
     assert.equal(exitCode, 2)
     assert.match(stderr, /should be lower case letters, digits and -/)
   })
+
+  it('refuses a group that nobody knows, names those that there are, and nothing is made', async () => {
+    const { exitCode, stderr } = await task('--only', 'data,metrics')
+    assert.equal(exitCode, 2)
+    assert.match(stderr, /^ {2}--only: there is no group metrics; known: infrastructure, observability, data$/m)
+    assert.doesNotMatch(stderr, /Raise the sandbox/)
+  })
 })
 
 function firstOutput(child: ChildProcessByStdio<null, Readable, null>): Promise<void> {
