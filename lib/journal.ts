@@ -17,7 +17,7 @@ import {
 } from './packages.ts'
 import type { Privilege } from './privilege.ts'
 import { endProcess as endRunning, identityOf, isSame, processesRunning, startDetached } from './processes.ts'
-import { type UnitState, unitState } from './systemd.ts'
+import { lookAtUnits } from './systemd.ts'
 
 export type { Undone } from './journal/undo.ts'
 
@@ -70,7 +70,7 @@ export interface PlannedChange {
  *     await journal.afterUndo(['systemctl', 'daemon-reload'])        // before the files whose undo it has to follow
  *     await journal.writeFile('/etc/systemd/system/macula-x.socket', text)
  *     await journal.command(['systemctl', 'daemon-reload'])
- *     await journal.enableUnit('macula-x.socket')
+ *     await journal.enableUnits([{ unit: 'macula-x.socket' }])
  *     await journal.startProcess({ name: 'route-grafana-3000', command: ['socat', …], ready: () => accepts(address) })
  *     const undone = await journal.undo()                            // this scope; teardown uses scope ''
  */
@@ -83,8 +83,11 @@ export interface Journal {
   removeFile(path: string): Promise<'unchanged' | 'removed'>
   /** Installs packages; those that are there already are not recorded and survive undo. */
   installPackages(manager: PackageManagerName, names: readonly string[]): Promise<Outcome>
-  /** `systemctl enable --now`; undo puts both states back. */
-  enableUnit(unit: string): Promise<Outcome>
+  /**
+   * `systemctl enable --now` for those that are not so already, in one command: each costs systemd a look at all units. Undo puts both states
+   * of each back; a unit may have a scope of its own below this journal's. Outcomes come in the order of `units`.
+   */
+  enableUnits(units: readonly { unit: string; scope?: string }[]): Promise<Outcome[]>
   /** Starts a daemon where systemd does not, or finds it running with the same command line. Throws with its last log lines. */
   startProcess(daemon: Daemon): Promise<Outcome>
   /** Ends the daemon(s) recorded under a name, so that another command line can take its place. */
@@ -108,9 +111,12 @@ export function openJournal({ stateDir, privilege, scope, dryRun = false }: Jour
     if (!planned.some(({ command }) => command === plan.command)) planned.push(plan)
   }
 
+  const record = (change: Change, of = scope) =>
+    file.append({ id: randomUUID(), scope: of, at: new Date().toISOString(), ...change })
+
   async function perform(change: Change, plan: PlannedChange, action: () => Promise<unknown>): Promise<void> {
     if (dryRun) return note(plan)
-    await file.append({ id: randomUUID(), scope, at: new Date().toISOString(), ...change })
+    await record(change)
     await action()
   }
 
@@ -178,16 +184,23 @@ export function openJournal({ stateDir, privilege, scope, dryRun = false }: Jour
       )
       return 'created'
     },
-    async enableUnit(unit) {
-      const before: UnitState = await unitState(unit)
-      if (before.enabled && before.active) return 'unchanged'
-      const enable = ['systemctl', 'enable', '--now', unit]
-      await perform(
-        { kind: 'unit', unit, ...before },
-        { what: `enable and start ${unit}`, command: shown(enable) },
-        () => privilege.run(enable),
+    async enableUnits(units) {
+      const looks = await lookAtUnits(units.map(({ unit }) => unit))
+      const states = units.map((each, index) => {
+        const { enabled, active } = looks[index]!
+        return { ...each, enabled, active }
+      })
+      const wanted = states.filter(({ enabled, active }) => !(enabled && active))
+      const names = wanted.map(({ unit }) => unit)
+      const enable = ['systemctl', 'enable', '--now', ...names]
+      if (dryRun && names.length > 0) note({ what: `enable and start ${names.join(', ')}`, command: shown(enable) })
+      else if (names.length > 0) {
+        for (const { scope: own, ...state } of wanted) await record({ kind: 'unit', ...state }, own)
+        await privilege.run(enable)
+      }
+      return states.map(({ enabled, active }) =>
+        enabled && active ? 'unchanged' : enabled || active ? 'updated' : 'created',
       )
-      return before.enabled || before.active ? 'updated' : 'created'
     },
     async startProcess({ name, command, ready, readyWithinMs = 5000 }) {
       const running = await processesRunning(command)
@@ -204,8 +217,7 @@ export function openJournal({ stateDir, privilege, scope, dryRun = false }: Jour
           const identity = await identityOf(pid)
           if (identity) {
             const { startTime } = identity
-            const started = { kind: 'started', name, identity: { pid, startTime } } as const
-            await file.append({ id: randomUUID(), scope, at: new Date().toISOString(), ...started })
+            await record({ kind: 'started', name, identity: { pid, startTime } })
           }
           await waitUntilReady(name, log, ready, readyWithinMs, async () => identity !== undefined && isSame(identity))
         },

@@ -102,7 +102,7 @@ async function ensureUnit(
   // also what an earlier run wrote and did not come to tell systemd of
   const before = await lookAtUnit(unitName)
   if (written !== 'unchanged' || before.isOutdated) await journal.command(['systemctl', 'daemon-reload'])
-  const enabled = await journal.enableUnit(unitName)
+  const [enabled] = await journal.enableUnits([{ unit: unitName }])
   const isRight = written === 'unchanged' && enabled === 'unchanged' && !runsOtherwise(before, unit)
   if (isRight && (await isCurrent())) return 'unchanged'
   if (enabled !== 'created') await journal.command(['systemctl', 'restart', unitName])

@@ -76,35 +76,39 @@ export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): Rou
     const looks = new Map((await lookAtUnits(names)).map((look, index) => [names[index]!, look]))
     // what an earlier run wrote and did not come to tell systemd of counts as well
     if (changed || [...looks.values()].some(({ isOutdated }) => isOutdated)) await systemctl('daemon-reload')
-    for (const { name } of shared) await openJournal(bootScope).enableUnit(name)
+    await openJournal(bootScope).enableUnits(shared.map(({ name }) => ({ unit: name })))
     // its start takes away what it did for a network that the settings do not name any more
     if (ip && looks.get(network.name)?.active && !(await isGuarded(ip, boot.network)))
       await systemctl('restart', network.name)
-    const changes: RouteChange[] = []
-    for (const each of made) {
-      const activated = await activate(each, looks.get(each.socket.name)!, looks.get(each.service.name)!)
-      changes.push({ route: each.route, outcome: each.outcome === 'unchanged' ? activated : each.outcome })
-    }
-    return changes
+    const refreshed: Outcome[] = []
+    for (const each of made)
+      refreshed.push(await refresh(each, looks.get(each.socket.name)!, looks.get(each.service.name)!))
+    const enabled = await openJournal('routes').enableUnits(
+      made.map(({ route, socket }) => ({ unit: socket.name, scope: scopeOf(route.group, route) })),
+    )
+    return made.map(({ route, outcome }, index) => ({
+      route,
+      outcome: [outcome, refreshed[index]!, enabled[index]!].find(each => each !== 'unchanged') ?? 'unchanged',
+    }))
   }
 
-  async function activate(
+  /** Has systemd go by the units as they are now, where it still goes by what they were. */
+  async function refresh(
     { route, socket, service }: MadeRoute,
     listening: RunningUnit,
     forwarding: RunningUnit,
   ): Promise<Outcome> {
-    let outcome: Outcome = 'unchanged'
     if (listening.active && !(await isListenedOn(route.listen))) {
       // systemd holds the address of before, or none since it has read of another one
       await systemctl('stop', socket.name, service.name)
-      outcome = 'updated'
-    } else if (runsOtherwise(forwarding, service.content)) {
+      return 'updated'
+    }
+    if (runsOtherwise(forwarding, service.content)) {
       // a running forwarder knows its old target until it is started anew; its socket goes on listening meanwhile
       await systemctl('try-restart', service.name)
-      outcome = 'updated'
+      return 'updated'
     }
-    const enabled = await openJournal(scopeOf(route.group, route)).enableUnit(socket.name)
-    return outcome === 'unchanged' ? enabled : outcome
+    return 'unchanged'
   }
 
   async function remove(routes: readonly Route[]): Promise<RouteChange[]> {
