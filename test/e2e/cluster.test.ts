@@ -5,34 +5,19 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { root } from '../../lib/env.ts'
 import { shown } from '../../lib/exec.ts'
-import {
-  identities,
-  kubectl,
-  restartEngine,
-  speakingTo,
-  trustedCas,
-  underLoad,
-  usersConfig,
-} from '../helpers/cluster.ts'
+import { applications, identities, kubectl, restartEngine, speakingTo, underLoad } from '../helpers/cluster.ts'
 import { noSandbox, startSandbox, type TestSandbox } from '../helpers/sandbox.ts'
 
 const reason = await noSandbox()
-const applications = ['console', 'bootstrap', 'peer1', 'peer2']
-const workers = { CLUSTER_WORKERS: '1' }
 
 describe('the cluster in a sandbox', { skip: reason }, () => {
   let sandbox: TestSandbox
   let folder: string
-  let casBefore: string
-  const { task, succeeds, fails, text, atTerminal } = speakingTo(() => sandbox)
-  const digestOf = (application: string) =>
-    text(`${kubectl} -n macula get deployment ${application} -o jsonpath='{.spec.template.spec.containers[0].image}'`)
+  const { task, succeeds, fails, text, atTerminal, imageOf } = speakingTo(() => sandbox)
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'macula-console-'))
-    sandbox = await startSandbox({ cluster: true, env: { KUBECONFIG: '/run/macula/users-kubeconfig' } })
-    await writeFile(sandbox.path('/run/macula/users-kubeconfig'), usersConfig, { mode: 0o600 })
-    casBefore = await text(trustedCas)
+    sandbox = await startSandbox({ cluster: true })
   })
   after(async () => {
     await sandbox?.end()
@@ -128,7 +113,7 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
     await cp(join(root, 'templates/applications/placeholder'), folder, { recursive: true })
     const program = join(folder, 'server.mjs')
     await writeFile(program, (await readFile(program, 'utf8')).replace("VERSION || '1'", "VERSION || '2'"))
-    const [console, bootstrap] = [await digestOf('console'), await digestOf('bootstrap')]
+    const [console, bootstrap] = [await imageOf('console'), await imageOf('bootstrap')]
     let said = ''
     const load = await underLoad(sandbox, 'http://console.macula.local', async () => {
       said = await succeeds('build-and-push', { CONSOLE_SOURCE: folder })
@@ -139,8 +124,8 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
     assert.deepEqual(load.versions, ['1', '2'])
     assert.match(said, /console .* sha256:\w+ → sha256:\w+ {2}updated/)
     for (const other of ['bootstrap', 'peer1', 'peer2']) assert.match(said, new RegExp(`${other} .* unchanged`))
-    assert.notEqual(await digestOf('console'), console)
-    assert.equal(await digestOf('bootstrap'), bootstrap)
+    assert.notEqual(await imageOf('console'), console)
+    assert.equal(await imageOf('bootstrap'), bootstrap)
   })
 
   it('an image that is not in the registry is named, with the registry; the next build heals it', async () => {
@@ -183,28 +168,22 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
     await text(`umount ${manifest}`)
   })
 
-  it('an existing cluster is deployed to under its context, in the namespace of the applications only', async () => {
-    await text(
-      `cp $MACULA_STATE_DIR/kubeconfig /run/macula/big; kubectl --kubeconfig /run/macula/big config rename-context kind-macula big`,
+  it('what an application that is gone left is removed only where somebody says so', async () => {
+    const left = `${kubectl} -n macula get deployments,services,ingresses -l app.kubernetes.io/name=shop -o name`
+    await sandbox.exec(
+      `sed 's/bootstrap/shop/g' templates/apps/bootstrap/application.yaml | ${kubectl} -n macula apply -f -
+       ${kubectl} -n macula label deployments,services,ingresses -l app.kubernetes.io/name=shop app.kubernetes.io/part-of=macula`,
     )
-    const elsewhere = {
-      KUBECONFIG: '/run/macula/big',
-      CLUSTER: 'existing',
-      CLUSTER_CONTEXT: 'big',
-      REGISTRY: 'localhost:5001/elsewhere',
-    }
-    const others = `${kubectl} get all,configmaps,secrets,ingresses -A -o jsonpath='{range .items[*]}{.metadata.namespace}/{.kind}/{.metadata.name} {.metadata.generation} {.metadata.uid}{"\\n"}{end}' | grep -v ^macula/ | sort`
-    const before = await text(others)
-    await succeeds('setup-cluster', elsewhere)
-    await succeeds('build-and-push', elsewhere)
-    const refused = await fails('deploy-apps', elsewhere)
-    assert.match(refused.stderr, /context\s+big/)
-    assert.match(refused.stderr, /needs a yes/)
-    await succeeds('deploy-apps --yes', elsewhere)
-    assert.match(await digestOf('peer1'), /^localhost:5001\/elsewhere\/peer1@sha256:/)
-    assert.equal(await text(others), before)
-    await succeeds('build-and-push')
-    await succeeds('deploy-apps')
+    const objects = ['deployment.apps/shop', 'service/shop', 'ingress.networking.k8s.io/shop']
+    assert.deepEqual((await text(left)).split('\n'), objects)
+    const said = await succeeds('deploy-apps')
+    assert.match(said, /Left over from applications that are gone: .*shop.*task deploy-apps -- --yes/)
+    await atTerminal('deploy-apps', 'Remove what the catalogue does not name', 'n')
+    assert.deepEqual((await text(left)).split('\n'), objects)
+    const asked = await atTerminal('deploy-apps', 'Remove what the catalogue does not name', 'y')
+    assert.match(asked, /Remove .*shop/)
+    assert.equal(await text(left), '')
+    for (const application of applications) await text(`curl -fsS http://${application}.macula.local`)
   })
 
   it('after a restart of the engine everything answers again with no command but start', async () => {
@@ -223,57 +202,5 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
     assert.equal(cluster[0].state, 'stopped')
     await succeeds('start-cluster')
     await text('curl -fsS http://console.macula.local')
-  })
-
-  it('a broken-off setup is finished by the next, with one node more', async () => {
-    await succeeds('delete-cluster --yes')
-    await sandbox.exec(
-      'timeout --signal KILL 6 node lib/launch.mjs setup-cluster; sleep 1; kill -9 $(pgrep --exact kind)',
-    )
-    await succeeds('cluster --yes', workers)
-  })
-
-  it('every node, the added one too, pulls under both names of the registry, and its pods know the names of the platform', async () => {
-    const nodes = await text(`${kubectl} get nodes -o jsonpath='{range .items[*]}{.metadata.name} {end}'`)
-    assert.equal(nodes, 'macula-control-plane macula-worker')
-    const images = [await digestOf('console'), 'registry.macula.local/macula/console:dev']
-    const pods = nodes
-      .split(' ')
-      .flatMap(node => images.map((image, index) => ({ pod: `on-${node}-${index}`, node, image })))
-    for (const { pod, node, image } of pods)
-      await text(`${kubectl} -n macula run ${pod} --image=${image} --restart=Never \\
-        --overrides='{"spec":{"nodeName":"${node}"}}' --command -- \\
-        node -e 'fetch("http://registry.macula.local/v2/").then(({ status }) => console.log(status))'`)
-    for (const { pod } of pods) {
-      await text(`${kubectl} -n macula wait pod/${pod} --for=jsonpath='{.status.phase}'=Succeeded --timeout=120s`)
-      assert.equal(await text(`${kubectl} -n macula logs ${pod}`), '200')
-    }
-    await text(`${kubectl} -n macula delete pod ${pods.map(({ pod }) => pod).join(' ')} --now`)
-  })
-
-  it('the local CA is believed in by the whole machine where somebody says so, until teardown', async () => {
-    await text('rm -r $MACULA_STATE_DIR/tls')
-    const offered = await atTerminal('deploy-ingress', 'Let this machine believe in the CA', 'n', workers)
-    assert.match(offered, /Believe in it: task deploy-ingress -- --trust/)
-    await succeeds('deploy-apps --yes', workers)
-    assert.notEqual((await sandbox.exec('curl -sS https://console.macula.local')).exitCode, 0)
-    assert.match(await succeeds('deploy-ingress --trust', workers), /✓ Believe in .*tls\/ca\.crt {2}created/)
-    await text('curl -fsS https://console.macula.local')
-    assert.match(await succeeds('deploy-ingress --trust', workers), /Believe in .* {2}unchanged/)
-  })
-
-  it("the user's own kubeconfig is byte for byte what it was, and only lent a context where they ask for it", async () => {
-    const file = sandbox.path('/run/macula/users-kubeconfig')
-    assert.equal(await readFile(file, 'utf8'), usersConfig)
-    const another = '/run/macula/another-kubeconfig'
-    await text(`cp $KUBECONFIG ${another}`)
-    await succeeds('setup-cluster --merge-kubeconfig', { ...workers, KUBECONFIG: another })
-    assert.equal(await text(`kubectl --kubeconfig ${another} config current-context`), 'work')
-    await text(`kubectl --kubeconfig ${another} --context kind-macula get nodes`)
-    await succeeds('teardown --yes')
-    assert.equal(await readFile(file, 'utf8'), usersConfig)
-    assert.equal(await text(`kubectl --kubeconfig ${another} config get-contexts -o name`), 'work')
-    assert.equal(await text(trustedCas), casBefore)
-    assert.equal(await text(`docker ps --all --quiet; docker network ls --filter name='^kind$' --quiet`), '')
   })
 })

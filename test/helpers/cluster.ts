@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import type { Result } from '../../lib/exec.ts'
 import type { TestSandbox } from './sandbox.ts'
 
+/** The applications of the catalogue. */
+export const applications = ['console', 'bootstrap', 'peer1', 'peer2']
 /** A kubeconfig of the user's own, with something in it that must not be touched. */
 export const usersConfig = `apiVersion: v1
 kind: Config
@@ -41,8 +43,20 @@ const terminalScript = `
 export function speakingTo(sandbox: () => TestSandbox) {
   const task = (words: string, env: Record<string, string> = {}): Promise<Result> =>
     sandbox().exec(`node lib/launch.mjs ${words}`, { env: { CI: '1', ...env } })
+  /** What a script printed that has to succeed. */
+  const text = async (script: string): Promise<string> => {
+    const { exitCode, stdout, stderr } = await sandbox().exec(`set -o pipefail; ${script}`)
+    assert.equal(exitCode, 0, stderr || stdout)
+    return stdout.trim()
+  }
   return {
     task,
+    text,
+    /** The image that a deployment of our own cluster names. */
+    imageOf: (application: string) =>
+      text(
+        `${kubectl} -n macula get deployment ${application} -o jsonpath='{.spec.template.spec.containers[0].image}'`,
+      ),
     /** What a task said that has to succeed. */
     async succeeds(words: string, env: Record<string, string> = {}): Promise<string> {
       const { exitCode, stdout, stderr } = await task(words, env)
@@ -63,12 +77,6 @@ export function speakingTo(sandbox: () => TestSandbox) {
       })
       assert.equal(exitCode, 0, stdout)
       return stdout
-    },
-    /** What a script printed that has to succeed. */
-    async text(script: string): Promise<string> {
-      const { exitCode, stdout, stderr } = await sandbox().exec(`set -o pipefail; ${script}`)
-      assert.equal(exitCode, 0, stderr || stdout)
-      return stdout.trim()
     },
   }
 }
