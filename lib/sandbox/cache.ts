@@ -67,9 +67,10 @@ export async function ensureBuilt(
     report({ what: build.name, state: 'ready', detail, seconds })
     return folder
   }
+  // tells that somebody still needs it, whatever time an unpacked package gave its folder
+  const touch = (path: string) => utimes(path, new Date(), new Date())
   if (await exists(folder)) {
-    // tells that somebody still needs it
-    await utimes(folder, new Date(), new Date())
+    await touch(folder)
     return ready('from the cache', 0)
   }
   const waiting = () => report({ what: build.name, state: 'waiting', detail: 'another process builds it' })
@@ -87,6 +88,7 @@ export async function ensureBuilt(
       await rm(unfinished, { recursive: true, force: true })
       throw error
     }
+    await touch(unfinished)
     await rename(unfinished, folder)
     return ready('built', (Date.now() - started) / 1000)
   })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { access, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { access, mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -69,6 +69,13 @@ describe('the build cache', () => {
     assert.deepEqual(await readdir(join(cacheDir, 'built')), [])
     const place = await ensureBuilt(noteOf('one'), { cacheDir })
     assert.deepEqual(await readdir(place), ['note'])
+  })
+
+  it('counts a build as new whatever time its folder was given, so that it is not taken for one that nobody needs', async () => {
+    const cacheDir = await cache('old')
+    const unpacked: Build = { ...noteOf('one'), build: into => utimes(into, new Date(0), new Date(0)) }
+    const { mtime } = await stat(await ensureBuilt(unpacked, { cacheDir }))
+    assert.ok(Date.now() - mtime.getTime() < 60_000, String(mtime))
   })
 
   it('throws away what a killed builder left', async () => {
