@@ -1,6 +1,6 @@
 import { buildEnvironment } from '../compose.ts'
 import { messageOf, PlatformError } from '../errors.ts'
-import { ask } from '../exec.ts'
+import { ask, run } from '../exec.ts'
 import type { Platform } from '../platform.ts'
 import { deadline, type HttpAnswer, http } from '../probe.ts'
 import { registryHost } from './cluster.ts'
@@ -30,26 +30,57 @@ export async function requireRegistry(platform: Platform): Promise<void> {
 
 /** Digest of an image in its registry; undefined where the registry does not have it. */
 export async function digestOf(platform: Platform, repository: string, tag: string): Promise<string | undefined> {
-  const own = registryHost(platform.settings)
-  if (!repository.startsWith(`${own}/`)) {
-    // somebody else's registry may want a login, which Docker knows and we do not
+  const path = ownPath(platform, repository)
+  if (path === undefined) {
     const format = '{{.Manifest.Digest}}'
     const command = ['docker', 'buildx', 'imagetools', 'inspect', '--format', format, `${repository}:${tag}`]
     const { exitCode, stdout } = await ask(command, { env: buildEnvironment(platform.places) })
     return exitCode === 0 ? stdout.trim() : undefined
   }
-  const path = repository.slice(own.length + 1)
   const { status, headers } = await askRegistry(platform, 'HEAD', `/v2/${path}/manifests/${tag}`)
   const digest = headers['docker-content-digest']
   return status === 200 && typeof digest === 'string' ? digest : undefined
 }
 
-async function askRegistry(platform: Platform, method: string, path: string): Promise<HttpAnswer> {
+/** Gives an image that is in its registry a second tag there; nothing of it is sent again. */
+export async function tagInRegistry(platform: Platform, repository: string, tag: string, added: string): Promise<void> {
+  const path = ownPath(platform, repository)
+  if (path === undefined) {
+    await run(['docker', 'buildx', 'imagetools', 'create', '--tag', `${repository}:${added}`, `${repository}:${tag}`], {
+      env: buildEnvironment(platform.places),
+    })
+    return
+  }
+  const manifest = await askRegistry(platform, 'GET', `/v2/${path}/manifests/${tag}`)
+  const { status, body } = await askRegistry(platform, 'PUT', `/v2/${path}/manifests/${added}`, {
+    type: manifest.headers['content-type'] ?? '',
+    body: manifest.body,
+  })
+  if (status !== 201)
+    throw new PlatformError(`The registry does not take the tag ${added} of ${repository}: status ${status}`, {
+      why: body.trim(),
+      hint: 'task logs -- registry',
+    })
+}
+
+/** Path of a repository in the registry of our own; undefined for one of somebody else's, which may want a login that Docker knows and we do not. */
+function ownPath({ settings }: Platform, repository: string): string | undefined {
+  const own = `${registryHost(settings)}/`
+  return repository.startsWith(own) ? repository.slice(own.length) : undefined
+}
+
+async function askRegistry(
+  platform: Platform,
+  method: string,
+  path: string,
+  content?: { type: string; body: string },
+): Promise<HttpAnswer> {
   const { signal, done } = deadline(10_000)
   try {
     return await http(`${ownUrl(platform)}${path}`, platform.loopback, signal, {
       method,
-      headers: { accept: manifestTypes },
+      headers: { accept: manifestTypes, ...(content ? { 'content-type': content.type } : {}) },
+      ...(content ? { body: content.body } : {}),
     })
   } catch (error) {
     throw new PlatformError(`The registry does not answer at ${ownUrl(platform)}`, {

@@ -3,12 +3,12 @@ import { join, resolve } from 'node:path'
 import { buildEnvironment } from '../compose.ts'
 import { root, type Settings } from '../env.ts'
 import { badInput, PlatformError, type Problem } from '../errors.ts'
-import { ask, lastLines, type Result, run } from '../exec.ts'
+import { ask, lastLines, type Result } from '../exec.ts'
 import { exists } from '../files.ts'
 import type { Platform } from '../platform.ts'
 import { hashOf, writeIfChanged } from '../render.ts'
 import { applicationNames, clusterFolder, clusterOf } from './cluster.ts'
-import { digestOf } from './images-registry.ts'
+import { digestOf, tagInRegistry } from './images-registry.ts'
 
 /** The image of one application, as it was built and pushed last. */
 export interface BuiltImage {
@@ -103,15 +103,13 @@ export async function buildAndPush(
   report('building')
   const id = await build(platform, application, folder, `${repository}:dev`)
   const tag = id.replace(/^sha256:/, '').slice(0, 16)
-  const tagged = run(['docker', 'tag', id, `${repository}:${tag}`])
-  tagged.catch(() => {}) // told about where it is waited for
   let digest = await digestOf(platform, repository, tag)
   if (digest === undefined || digest !== (await digestOf(platform, repository, 'dev'))) {
     report('pushing')
-    await Promise.all([tagged.then(() => push(`${repository}:${tag}`)), push(`${repository}:dev`)])
+    await push(`${repository}:dev`)
+    await tagInRegistry(platform, repository, 'dev', tag)
     digest = await digestOf(platform, repository, tag)
   }
-  await tagged
   if (digest === undefined)
     throw new PlatformError(`${repository}:${tag} was pushed, but the registry does not have it`, {
       hint: 'task logs -- registry',

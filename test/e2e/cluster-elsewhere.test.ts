@@ -11,7 +11,7 @@ apiVersion: kind.x-k8s.io/v1alpha4
 featureGates: { KubeletInUserNamespace: true }
 END
   docker network connect macula-infra big-control-plane
-  docker exec -i big-control-plane sh -c 'cd /etc/containerd/certs.d && mkdir localhost:5001 && cat >localhost:5001/hosts.toml' <<'END'
+  docker exec -i big-control-plane sh -c 'cd /etc/containerd/certs.d && mkdir 127.0.0.1:5001 && cat >127.0.0.1:5001/hosts.toml' <<'END'
 [host."http://macula-registry:5000"]
 END
   kubectl config rename-context kind-big big
@@ -21,8 +21,9 @@ END
 describe('a cluster that is not ours', { skip: await noSandbox() }, () => {
   let sandbox: TestSandbox
   const { task, succeeds, fails, text } = speakingTo(() => sandbox)
-  const elsewhere = { CLUSTER: 'existing', CLUSTER_CONTEXT: 'big', REGISTRY: 'localhost:5001/elsewhere' }
-  const others = `kubectl --context big get deployments,services,configmaps,secrets,ingresses,ingressclasses -A -o jsonpath='{range .items[*]}{.metadata.namespace}/{.kind}/{.metadata.name} {.metadata.resourceVersion}{"\\n"}{end}' | grep -v ^macula/ | sort`
+  // a name that is not the platform's own for its registry: it is asked through Docker, as any other
+  const elsewhere = { CLUSTER: 'existing', CLUSTER_CONTEXT: 'big', REGISTRY: '127.0.0.1:5001/elsewhere' }
+  const others = `kubectl --context big get deployments,services,configmaps,secrets,ingresses,ingressclasses -A -o jsonpath='{range .items[*]}{.metadata.namespace}/{.kind}/{.metadata.name} {.metadata.uid} {.metadata.generation} {.data}{"\\n"}{end}' | grep -v ^macula/ | sort`
   let untouched: { objects: string; kubeconfig: string }
 
   before(async () => {
@@ -58,7 +59,7 @@ describe('a cluster that is not ours', { skip: await noSandbox() }, () => {
       const get = `kubectl --context big -n macula get deployment ${application} -o jsonpath=`
       assert.match(
         await text(`${get}'{.spec.template.spec.containers[0].image}'`),
-        new RegExp(`^localhost:5001/elsewhere/${application}@sha256:`),
+        new RegExp(`^127.0.0.1:5001/elsewhere/${application}@sha256:`),
       )
       assert.equal(await text(`${get}'{.status.availableReplicas}'`), '1')
     }

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { clusterOf } from '../../lib/cluster/cluster.ts'
 import { fingerprintOf, sourcesOf } from '../../lib/cluster/images.ts'
-import { digestOf, requireRegistry } from '../../lib/cluster/images-registry.ts'
+import { digestOf, requireRegistry, tagInRegistry } from '../../lib/cluster/images-registry.ts'
 import { nodeName } from '../../lib/cluster/node-images.ts'
 import type { PlatformError } from '../../lib/errors.ts'
 import { goodPlatform } from '../helpers/platform.ts'
@@ -57,12 +57,23 @@ describe('the registry', () => {
   let server: Server
   let port = ''
   const digest = `sha256:${'a'.repeat(64)}`
+  const tagged: unknown[] = []
   before(async () => {
     server = createServer((request, response) => {
       if (request.url === '/v2/') return response.end('{}')
+      if (request.method === 'PUT') {
+        let body = ''
+        request.on('data', data => (body += data))
+        return request.on('end', () => {
+          const { url, headers } = request
+          tagged.push([url, headers['content-type'], body])
+          response.writeHead(url?.endsWith('/full') ? 500 : 201).end('no room')
+        })
+      }
       const known =
         request.url === '/v2/macula/console/manifests/dev' && request.headers.accept?.includes('oci.image.index')
-      response.writeHead(known ? 200 : 404, known ? { 'docker-content-digest': digest } : {}).end()
+      const described = { 'docker-content-digest': digest, 'content-type': 'application/vnd.oci.image.index.v1+json' }
+      response.writeHead(known ? 200 : 404, known ? described : {}).end(known ? '{"manifests":[]}' : '')
     })
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
     port = String((server.address() as AddressInfo).port)
@@ -76,6 +87,20 @@ describe('the registry', () => {
     assert.equal(await digestOf(platform, `${imagePrefix}/console`, 'dev'), digest)
     assert.equal(await digestOf(platform, `${imagePrefix}/console`, 'other'), undefined)
     await requireRegistry(platform)
+  })
+
+  it('gives an image a second tag without having it sent again', async () => {
+    const platform = await goodPlatform({ settings: { REGISTRY_PORT: port } })
+    const repository = `${clusterOf(platform).imagePrefix}/console`
+    await tagInRegistry(platform, repository, 'dev', '0123')
+    assert.deepEqual(tagged, [
+      ['/v2/macula/console/manifests/0123', 'application/vnd.oci.image.index.v1+json', '{"manifests":[]}'],
+    ])
+    await assert.rejects(
+      tagInRegistry(platform, repository, 'dev', 'full'),
+      (error: PlatformError) =>
+        /does not take the tag full .*: status 500$/.test(error.message) && error.why === 'no room',
+    )
   })
 
   it('is missed with its address and what starts it', async () => {
