@@ -8,7 +8,7 @@ export type Outcome = 'unchanged' | 'created' | 'updated' | 'removed' | 'skipped
 
 /** What a running step can say. */
 export interface StepProgress {
-  /** Replaces the text beside the spinner; invisible where there is no terminal. */
+  /** Replaces the text beside the spinner; where there is none, it is said once in a while as a line, so that a long step is no silence. */
   update(text: string): void
   /** A line that stays, below the step's title. */
   line(text: string): void
@@ -51,6 +51,9 @@ export interface OutputOptions {
   /** A spinner moves only where a person watches; elsewhere the same words come as plain lines. */
   spinner: boolean
 }
+
+/** How often a long step says what it does where no spinner shows it. */
+const wordsEveryMs = 30_000
 
 type Style = Parameters<typeof styleText>[0]
 
@@ -98,15 +101,20 @@ export function createOutput(options: OutputOptions): Output {
       const spinner = animated
         ? ora({ text: title, stream: stderr as NodeJS.WriteStream, discardStdin: false }).start()
         : undefined
+      const elapsed = () => paint('dim', `${((performance.now() - started) / 1000).toFixed(1)} s`)
+      let latest = ''
+      const words = spinner ? undefined : setInterval(() => latest && say(`    ${latest}  ${elapsed()}`), wordsEveryMs)
+      words?.unref()
       const end = (mark: string, outcome: string) => {
         spinner?.stop()
+        clearInterval(words)
         running.delete(end)
-        const elapsed = paint('dim', `${((performance.now() - started) / 1000).toFixed(1)} s`)
-        say([`${mark} ${title}`, outcome, elapsed].filter(Boolean).join('  '))
+        say([`${mark} ${title}`, outcome, elapsed()].filter(Boolean).join('  '))
       }
       running.add(end)
       const progress: StepProgress = {
         update(text) {
+          latest = text
           if (spinner) spinner.text = `${title}  ${paint('dim', text)}`
         },
         line(text) {

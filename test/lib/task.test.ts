@@ -55,6 +55,25 @@ describe('an interrupted step', () => {
   })
 })
 
+describe('a long step without a spinner', () => {
+  it('says every half minute what it does, until it ends', async context => {
+    context.mock.timers.enable({ apis: ['setInterval'] })
+    const { stream, text } = collector()
+    const out = createOutput({ stdout: stream, stderr: stream, interactive: false, color: false, spinner: false })
+    let finish = (_: string) => {}
+    const step = out.step('Build', ({ update }) => {
+      update('compiling one')
+      update('compiling two')
+      return new Promise<string>(resolve => (finish = resolve))
+    })
+    context.mock.timers.tick(30_000)
+    finish('created')
+    await step
+    context.mock.timers.tick(30_000)
+    assert.match(text(), /^ {4}compiling two {2}\d\.\d s\n✓ Build {2}created {2}\d\.\d s\n$/)
+  })
+})
+
 describe('a task', () => {
   it('explains itself: options, what it leaves, what undoes it', async () => {
     const { exitCode, stdout } = await runWith(
