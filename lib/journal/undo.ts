@@ -152,10 +152,10 @@ export async function undo({ file, privilege, records, dryRun, report = () => {}
   async function undoUnit(before: { unit: string; enabled: boolean; active: boolean }): Promise<Undone['outcome']> {
     const now = await unitState(before.unit)
     if (now.enabled === before.enabled && now.active === before.active) return 'was so already'
-    if (!dryRun) {
-      if (now.enabled && !before.enabled) await privilege.run(['systemctl', 'disable', before.unit])
-      if (now.active && !before.active) await privilege.run(['systemctl', 'stop', before.unit])
-    }
+    const [disable, stop] = [now.enabled && !before.enabled, now.active && !before.active]
+    // one command where both are wanted: each costs systemd a look at all units
+    const words = disable ? ['disable', ...(stop ? ['--now'] : [])] : stop ? ['stop'] : []
+    if (!dryRun && words.length > 0) await privilege.run(['systemctl', ...words, before.unit])
     return 'restored'
   }
 
