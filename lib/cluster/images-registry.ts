@@ -32,23 +32,24 @@ export async function requireRegistry(platform: Platform): Promise<void> {
 export async function digestOf(platform: Platform, repository: string, tag: string): Promise<string | undefined> {
   const path = ownPath(platform, repository)
   if (path === undefined) {
-    const format = '{{.Manifest.Digest}}'
-    const command = ['docker', 'buildx', 'imagetools', 'inspect', '--format', format, `${repository}:${tag}`]
-    const { exitCode, stdout } = await ask(command, { env: buildEnvironment(platform.places) })
-    return exitCode === 0 ? stdout.trim() : undefined
+    // as JSON: any other template that begins with .Manifest is answered with a page for people
+    const command = ['docker', 'buildx', 'imagetools', 'inspect', '--format', '{{json .Manifest}}']
+    const { exitCode, stdout } = await ask([...command, `${repository}:${tag}`], {
+      env: buildEnvironment(platform.places),
+    })
+    return exitCode === 0 ? (JSON.parse(stdout) as { digest: string }).digest : undefined
   }
   const { status, headers } = await askRegistry(platform, 'HEAD', `/v2/${path}/manifests/${tag}`)
   const digest = headers['docker-content-digest']
   return status === 200 && typeof digest === 'string' ? digest : undefined
 }
 
-/** Gives an image that is in its registry a second tag there; nothing of it is sent again. */
+/** Gives an image that was just pushed a second tag in its registry; no layer of it is sent again. */
 export async function tagInRegistry(platform: Platform, repository: string, tag: string, added: string): Promise<void> {
   const path = ownPath(platform, repository)
   if (path === undefined) {
-    await run(['docker', 'buildx', 'imagetools', 'create', '--tag', `${repository}:${added}`, `${repository}:${tag}`], {
-      env: buildEnvironment(platform.places),
-    })
+    await run(['docker', 'tag', `${repository}:${tag}`, `${repository}:${added}`])
+    await run(['docker', 'push', '--quiet', `${repository}:${added}`])
     return
   }
   const manifest = await askRegistry(platform, 'GET', `/v2/${path}/manifests/${tag}`)
