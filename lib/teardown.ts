@@ -62,11 +62,6 @@ function intended(outcome: Undone['outcome']): string {
   return outcome === 'our part removed' ? 'our part to be removed' : `to be ${outcome}`
 }
 
-/** Removes the nodes of the cluster with their own volumes. */
-export async function removeNodes(nodes: readonly string[]): Promise<void> {
-  await run(['docker', 'rm', '--force', '--volumes', ...nodes])
-}
-
 /**
  * Stops and removes containers and networks, and with `volumes` the data. Gives what could not be removed, in the engine's words: a network
  * that somebody else's container uses must not keep the rest of the machine from going back.

@@ -1,10 +1,11 @@
 import { removeFromUsers } from '../lib/cluster/merge-kubeconfig.ts'
 import { removeNetwork } from '../lib/cluster/network.ts'
+import { removeNodes } from '../lib/cluster/nodes.ts'
 import { placesOf } from '../lib/env.ts'
 import { badInput, ExitCode } from '../lib/errors.ts'
 import { acquireRoot, asRoot } from '../lib/privilege.ts'
 import { defineTask } from '../lib/task.ts'
-import { describeLeftovers, leftovers, removeContainers, removeNodes, removeState, takeBack } from '../lib/teardown.ts'
+import { describeLeftovers, leftovers, removeContainers, removeState, takeBack } from '../lib/teardown.ts'
 
 export default defineTask({
   name: 'teardown',

@@ -12,7 +12,7 @@ import { clusterFolder, clusterOf, platformNamespace } from './cluster.ts'
 import { configText, desiredConfig, differences, type KindConfig, phaseOf } from './kind.ts'
 import { applyManifests, askKubectl, getObject, kubectl, kubectlHint, manifestText } from './kubectl.ts'
 import { rememberNetwork } from './network.ts'
-import { type ClusterNode, ensureRestart, nodesOf, startNodes } from './nodes.ts'
+import { type ClusterNode, ensureRestart, nodesOf, removeNodes, startNodes } from './nodes.ts'
 import { forgetScraped } from './scrape.ts'
 import { waitUntilSettled } from './settled.ts'
 import { requireCgroupFor } from './versions.ts'
@@ -202,12 +202,12 @@ export async function existingNodes({ settings }: Platform): Promise<ClusterNode
 /** Deletes the cluster and what is remembered of it; quiet where there is none. */
 export async function removeCluster(platform: Platform): Promise<'unchanged' | 'removed'> {
   const { name, kubeconfig } = clusterOf(platform)
-  const there = (await nodesOf(name)).length > 0
-  if (there) await run(['kind', 'delete', 'cluster', '--name', name, '--kubeconfig', kubeconfig ?? ''])
+  const nodes = await nodesOf(name)
+  if (nodes.length > 0) await removeNodes(nodes.map(node => node.name))
   if (kubeconfig !== undefined) await rm(kubeconfig, { force: true })
   await forgetScraped(platform.places)
   await rm(unfinishedMark(platform), { force: true })
-  return there ? 'removed' : 'unchanged'
+  return nodes.length > 0 ? 'removed' : 'unchanged'
 }
 
 function unfinishedMark(platform: Platform): string {

@@ -1,5 +1,6 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { PlatformError } from '../errors.ts'
-import { ask, run } from '../exec.ts'
+import { ask, failure, type Runner, run } from '../exec.ts'
 import type { Platform } from '../platform.ts'
 import { notOurs } from './cluster.ts'
 
@@ -131,6 +132,23 @@ export async function stopNodes(nodes: readonly ClusterNode[]): Promise<'unchang
   // workers first, so that the control plane sees them go
   if (running.length > 0) await run(['docker', 'stop', ...running.reverse()])
   return running.length > 0 ? 'updated' : 'unchanged'
+}
+
+/** Some hundred processes end with a node; on a busy machine that takes longer than the 10 s which the engine waits for it. */
+const removeDeadlineMs = 60_000
+
+/** Removes nodes with all that runs in them and their own volumes. Throws with the engine's words where it does not get rid of them. */
+export async function removeNodes(names: readonly string[], asker: Runner = ask, pauseMs = 1000): Promise<void> {
+  const command = ['docker', 'rm', '--force', '--volumes', ...names]
+  const deadline = Date.now() + removeDeadlineMs
+  for (;;) {
+    const result = await asker(command)
+    if (result.exitCode === 0) return
+    // they were killed all the same; asked again, it finds those that have ended meanwhile
+    const isEnding = /did not receive an exit event|removal of container \S+ is already in progress/.test(result.stderr)
+    if (!isEnding || Date.now() > deadline) throw failure(command, result)
+    await pause(pauseMs)
+  }
 }
 
 /** Writes a file on a node where it differs. Through standard input: an engine in a namespace of its own cannot copy from our file system. */

@@ -68,7 +68,7 @@ process.stdout.write(`${table(header, rollOutRows)}\n`)
 const config = join(stateDir, 'cluster', 'kind.yaml')
 const create = await compare(
   3,
-  () => seconds(['kind', 'delete', 'cluster', '--name', name, '--kubeconfig', kubeconfig]),
+  () => taskSeconds('delete-cluster', '--yes'),
   () => taskSeconds('setup-cluster'),
   () =>
     seconds([
