@@ -2,6 +2,7 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { badInput } from '../errors.ts'
 import { isSame, type ProcessIdentity } from '../processes.ts'
+import { keyOf } from './cache.ts'
 
 /** What a sandbox of one name keeps between runs, and how it is found again. */
 export interface Store {
@@ -48,7 +49,8 @@ export function storeOf(cacheDir: string, name: string): Store {
     engineLog: join(folder, 'engine.log'),
     lockFile: join(folder, 'lock'),
     stateFile: join(folder, 'state.json'),
-    cgroup: `macula-sandbox-${name}`,
+    // of the same name in another cache, there may be one beside it
+    cgroup: `macula-sandbox-${name}-${keyOf(folder).slice(0, 8)}`,
   }
 }
 
