@@ -1,6 +1,7 @@
 // The one test runner: `npm test` runs everything that needs neither root nor Docker, `npm run test:e2e` the rest,
 // `npm run test:crash` breaks setups and teardowns off at each of their changes (the better part of an hour), and `npm test -- FILE…` runs just those. Installs the npm packages where they are missing.
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { ensurePackages, requireNode, root, typescriptArguments } from '../lib/bootstrap.mjs'
@@ -9,13 +10,18 @@ requireNode()
 ensurePackages()
 const [kind = 'unit', ...named] = process.argv.slice(2)
 const files = named.length > 0 ? named : testFiles(kind === 'unit' ? ['lib', 'tasks', 'templates'] : [kind])
-// one after the other where files share an engine and its ports
+// One after the other where files share an engine and its ports, in the order of their paths: e2e/host needs nothing compiled, e2e/sandbox
+// the programs of the services, e2e/workflow those of a cluster, too.
 const concurrency = kind === 'unit' ? [] : ['--test-concurrency=1']
-const { status } = spawnSync(process.execPath, [...typescriptArguments, '--test', ...concurrency, ...files], {
-  cwd: root,
-  stdio: 'inherit',
-})
-process.exit(status ?? 1)
+const supply =
+  kind === 'e2e' && named.length === 0 ? start(['test/supply.ts'], ['pipe', 'ignore', 'inherit']) : undefined
+const [status] = await once(start(['--test', ...concurrency, ...files], 'inherit'), 'exit')
+supply?.kill()
+process.exitCode = status ?? 1
+
+function start(words, stdio) {
+  return spawn(process.execPath, [...typescriptArguments, ...words], { cwd: root, stdio })
+}
 
 function testFiles(folders) {
   return folders.flatMap(folder =>

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { addressText } from '../../lib/routes/engine.ts'
-import { unitName } from '../../lib/routes/units.ts'
-import { type Machine, startMachine } from '../helpers/machine.ts'
-import { goodPlatform } from '../helpers/platform.ts'
-import { noMachines } from '../helpers/requirements.ts'
-import { succeeds } from '../helpers/resolver-tests.ts'
-import { differences, type Snapshot, snapshotOf } from '../helpers/snapshot.ts'
-import { installTargets, requestBesideIdle, requestFrom, streamRequests, targetsUnit } from '../helpers/targets.ts'
+import { addressText } from '../../../lib/routes/engine.ts'
+import { unitName } from '../../../lib/routes/units.ts'
+import { type Machine, startMachine } from '../../helpers/machine.ts'
+import { goodPlatform } from '../../helpers/platform.ts'
+import { noMachines } from '../../helpers/requirements.ts'
+import { succeeds } from '../../helpers/resolver-tests.ts'
+import { differences, type Snapshot, snapshotOf } from '../../helpers/snapshot.ts'
+import { installTargets, requestBesideIdle, requestFrom, streamRequests, targetsUnit } from '../../helpers/targets.ts'
 
 const platform = await goodPlatform()
 const routes = platform.routes.filter(({ group }) => group === 'observability' || group === 'data')

@@ -3,11 +3,11 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
-import { placesOf, root } from '../../lib/env.ts'
-import { ask } from '../../lib/exec.ts'
-import { livingSandbox, storeOf } from '../../lib/sandbox/store.ts'
-import { footprintOf, leftovers } from '../helpers/leftovers.ts'
-import { lockSandboxTests, noSandbox, testStoreName } from '../helpers/sandbox.ts'
+import { placesOf, root } from '../../../lib/env.ts'
+import { ask } from '../../../lib/exec.ts'
+import { livingSandbox, storeOf } from '../../../lib/sandbox/store.ts'
+import { footprintOf, leftovers } from '../../helpers/leftovers.ts'
+import { lockSandboxTests, noSandbox, testStoreName } from '../../helpers/sandbox.ts'
 
 const store = storeOf(placesOf().cacheDir, testStoreName)
 const launcher = ['node', 'lib/launch.mjs', 'sandbox', '--name', store.name]

@@ -6,20 +6,20 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { placesOf } from '../../lib/env.ts'
-import { ask, type Result, run } from '../../lib/exec.ts'
+import { placesOf } from '../../../lib/env.ts'
+import { ask, type Result, run } from '../../../lib/exec.ts'
 import {
   type EngineOptions,
   engineEnvironment,
   enginePrograms,
   startEngine,
   withMachineNetwork,
-} from '../../lib/sandbox/engine.ts'
-import { supplyImages } from '../../lib/sandbox/images.ts'
-import { commandInside, type Namespace, startNamespace } from '../../lib/sandbox/namespace.ts'
-import { ensureProgram } from '../../lib/sandbox/programs.ts'
-import { storeOf } from '../../lib/sandbox/store.ts'
-import { noSandbox } from '../helpers/sandbox.ts'
+} from '../../../lib/sandbox/engine.ts'
+import { supplyImages } from '../../../lib/sandbox/images.ts'
+import { commandInside, type Namespace, startNamespace } from '../../../lib/sandbox/namespace.ts'
+import { ensureProgram } from '../../../lib/sandbox/programs.ts'
+import { storeOf } from '../../../lib/sandbox/store.ts'
+import { noSandbox } from '../../helpers/sandbox.ts'
 
 const { cacheDir } = placesOf()
 const store = storeOf(cacheDir, 'bare-tests')

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { type Machine, startMachine } from '../helpers/machine.ts'
-import { noMachines } from '../helpers/requirements.ts'
-import { differences, type Snapshot, snapshotOf } from '../helpers/snapshot.ts'
+import { type Machine, startMachine } from '../../helpers/machine.ts'
+import { noMachines } from '../../helpers/requirements.ts'
+import { differences, type Snapshot, snapshotOf } from '../../helpers/snapshot.ts'
 
 const steps = ['setup-dnsmasq', 'setup-observability-routing', 'setup-data-routing']
 

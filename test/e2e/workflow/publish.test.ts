@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { goodPlatform } from '../helpers/platform.ts'
-import { noSandbox, startSandbox, type TestSandbox } from '../helpers/sandbox.ts'
+import { goodPlatform } from '../../helpers/platform.ts'
+import { noSandbox, startSandbox, type TestSandbox } from '../../helpers/sandbox.ts'
 
 const skip = await noSandbox()
 

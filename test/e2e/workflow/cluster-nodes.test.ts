@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
 import { after, before, describe, it } from 'node:test'
-import { kubectl, speakingTo, trustedCas, usersConfig } from '../helpers/cluster.ts'
-import { noSandbox, startSandbox, type TestSandbox } from '../helpers/sandbox.ts'
+import { kubectl, speakingTo, trustedCas, usersConfig } from '../../helpers/cluster.ts'
+import { noSandbox, startSandbox, type TestSandbox } from '../../helpers/sandbox.ts'
 
 const workers = { CLUSTER_WORKERS: '1' }
 

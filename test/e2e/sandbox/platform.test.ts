@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
-import type { Result } from '../../lib/exec.ts'
-import { documentedAddresses, goodPlatform } from '../helpers/platform.ts'
-import { noSandbox, startSandbox, type TestSandbox } from '../helpers/sandbox.ts'
+import type { Result } from '../../../lib/exec.ts'
+import { documentedAddresses, goodPlatform } from '../../helpers/platform.ts'
+import { noSandbox, startSandbox, type TestSandbox } from '../../helpers/sandbox.ts'
 
 const reason = await noSandbox()
 

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { readdir } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { before, describe, it } from 'node:test'
-import { placesOf, root } from '../../lib/env.ts'
-import { messageOf } from '../../lib/errors.ts'
-import { ask, run } from '../../lib/exec.ts'
-import { ensureBuilt } from '../../lib/sandbox/cache.ts'
+import { placesOf, root } from '../../../lib/env.ts'
+import { messageOf } from '../../../lib/errors.ts'
+import { ask, run } from '../../../lib/exec.ts'
+import { ensureBuilt } from '../../../lib/sandbox/cache.ts'
 
 /** The line of Node that most users have by now, as npm packages carry it. */
 const release = `node-linux-${process.arch}@24.21.0`

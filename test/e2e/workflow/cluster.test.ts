@@ -3,10 +3,10 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { root } from '../../lib/env.ts'
-import { shown } from '../../lib/exec.ts'
-import { applications, identities, kubectl, restartEngine, speakingTo, underLoad } from '../helpers/cluster.ts'
-import { noSandbox, startSandbox, type TestSandbox } from '../helpers/sandbox.ts'
+import { root } from '../../../lib/env.ts'
+import { shown } from '../../../lib/exec.ts'
+import { applications, identities, kubectl, restartEngine, speakingTo, underLoad } from '../../helpers/cluster.ts'
+import { noSandbox, startSandbox, type TestSandbox } from '../../helpers/sandbox.ts'
 
 const reason = await noSandbox()
 

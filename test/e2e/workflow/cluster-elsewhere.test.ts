@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { applications, speakingTo } from '../helpers/cluster.ts'
-import { noSandbox, startSandbox, type TestSandbox } from '../helpers/sandbox.ts'
+import { applications, speakingTo } from '../../helpers/cluster.ts'
+import { noSandbox, startSandbox, type TestSandbox } from '../../helpers/sandbox.ts'
 
 /** What somebody else has set up: a cluster whose node pulls from this machine's registry. */
 const makeCluster = `

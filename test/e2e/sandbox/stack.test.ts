@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { noSandbox, startSandbox, type TestSandbox } from '../helpers/sandbox.ts'
+import { noSandbox, startSandbox, type TestSandbox } from '../../helpers/sandbox.ts'
 
 const reason = await noSandbox()
 

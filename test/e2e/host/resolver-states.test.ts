@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { goodPlatform } from '../helpers/platform.ts'
-import { noMachines } from '../helpers/requirements.ts'
-import { useMachine } from '../helpers/resolver-machine.ts'
-import { succeeds } from '../helpers/resolver-tests.ts'
-import { snapshotOf } from '../helpers/snapshot.ts'
+import { goodPlatform } from '../../helpers/platform.ts'
+import { noMachines } from '../../helpers/requirements.ts'
+import { useMachine } from '../../helpers/resolver-machine.ts'
+import { succeeds } from '../../helpers/resolver-tests.ts'
+import { snapshotOf } from '../../helpers/snapshot.ts'
 
 const platform = await goodPlatform()
 const skip = await noMachines()

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { noMachines } from '../helpers/requirements.ts'
-import { useMachine } from '../helpers/resolver-machine.ts'
-import { succeeds } from '../helpers/resolver-tests.ts'
-import { snapshotOf } from '../helpers/snapshot.ts'
+import { noMachines } from '../../helpers/requirements.ts'
+import { useMachine } from '../../helpers/resolver-machine.ts'
+import { succeeds } from '../../helpers/resolver-tests.ts'
+import { snapshotOf } from '../../helpers/snapshot.ts'
 
 const skip = await noMachines()
 

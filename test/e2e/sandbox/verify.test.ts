@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { CheckResult } from '../../lib/verify/check.ts'
-import { noSandbox, startSandbox, type TestSandbox } from '../helpers/sandbox.ts'
+import type { CheckResult } from '../../../lib/verify/check.ts'
+import { noSandbox, startSandbox, type TestSandbox } from '../../helpers/sandbox.ts'
 
 interface StatusRow {
   name: string

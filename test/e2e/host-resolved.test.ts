@@ -1,3 +1,0 @@
-import { resolverTests } from '../helpers/resolver-tests.ts'
-
-await resolverTests('resolved')

@@ -1,0 +1,3 @@
+import { resolverTests } from '../../helpers/resolver-tests.ts'
+
+await resolverTests('plain')

@@ -1,0 +1,23 @@
+// Compiles what e2e tests come to need, while those run that need nothing compiled; started by run.mjs. On an empty cache that takes half an hour
+// of two processors. A test that needs a program which is still being compiled waits for it; one that failed is tried again there, and told about.
+import { placesOf } from '../lib/env.ts'
+import { ensureProgram } from '../lib/sandbox/programs.ts'
+import { programRecipes } from '../lib/sandbox/recipes.ts'
+
+/** What services are made of, then what clusters are made of: the order in which tests ask for them. */
+const first = ['registry', 'placeholder', 'minio', 'collector', 'loki', 'kubernetes', 'traefik']
+
+// whoever started us is gone
+process.stdin.on('end', () => process.exit()).resume()
+
+const others = Object.keys(await programRecipes()).filter(name => !first.includes(name))
+for (const name of [...first, ...others]) {
+  const started = Date.now()
+  const made = await ensureProgram(name, { cacheDir: placesOf().cacheDir }).then(
+    () => true,
+    () => false,
+  )
+  const seconds = (Date.now() - started) / 1000
+  if (seconds > 1) process.stderr.write(`# ${name} ${made ? 'compiled' : 'not to be had'}, ${seconds.toFixed(0)} s\n`)
+}
+process.exit()
