@@ -70,7 +70,7 @@ describe('a user of the machine who is not root', { skip: await noMachines() }, 
     )
     assert.match(
       commands.get('setup-data-routing') ?? '',
-      /^systemctl enable --now macula-route-timescaledb-5432\.socket$/m,
+      /^systemctl enable --now macula-route-timescaledb-5432\.socket macula-route-\S+\.socket/m,
     )
   })
 

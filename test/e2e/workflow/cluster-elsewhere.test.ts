@@ -63,8 +63,10 @@ describe('a cluster that is not ours', { skip: await noSandbox() }, () => {
       )
       assert.equal(await text(`${get}'{.status.availableReplicas}'`), '1')
     }
-    const page = `kubectl --context big -n macula exec deploy/peer1 -- node -e 'fetch("http://console").then(async page => console.log(await page.text()))'`
-    assert.match(await text(page), /<title>console</)
+    const program = 'fetch("http://console").then(async page => console.log(await page.text()))'
+    const page = `kubectl --context big -n macula exec deploy/peer1 -- node -e '${program}'`
+    // a node leads to a new pod a moment after Kubernetes calls it available
+    assert.match(await text(`for i in $(seq 20); do ${page} && break; sleep 0.5; done`), /<title>console</)
   })
 
   it('has a second deployment change nothing', async () => {
