@@ -184,6 +184,7 @@ export function sandboxOf({
     isUp: () => raised !== undefined,
     async keep() {
       const { namespace, state } = up()
+      builds.abort()
       const kept = { ...state, kept: true }
       await writeState(store, kept)
       await namespace.keep()
