@@ -1,7 +1,7 @@
+import { defineTask } from '../lib/cli/task.ts'
 import { buildAll, changedIn, requireSources } from '../lib/cluster/build.ts'
-import { placesOf } from '../lib/env.ts'
-import { loadPlatform } from '../lib/platform.ts'
-import { defineTask } from '../lib/task.ts'
+import { loadPlatform } from '../lib/platform/platform.ts'
+import { placesOf } from '../lib/platform/settings.ts'
 
 export default defineTask({
   name: 'build-and-push',

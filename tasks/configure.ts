@@ -1,4 +1,4 @@
-import { releases } from '../lib/cluster/releases.ts'
+import { defineTask } from '../lib/cli/task.ts'
 import { lackingTools } from '../lib/cluster/tools.ts'
 import {
   chosenSecrets,
@@ -7,10 +7,10 @@ import {
   readEnvFile,
   secretQuestions,
   writeEnvFile,
-} from '../lib/configure.ts'
-import { defaultSettings, operatingSystems, placesOf, type SettingName } from '../lib/env.ts'
-import { detectHost } from '../lib/host.ts'
-import { defineTask } from '../lib/task.ts'
+} from '../lib/platform/env-file.ts'
+import { defaultSettings, placesOf, type SettingName } from '../lib/platform/settings.ts'
+import { releases } from '../lib/supply/releases.ts'
+import { detectHost, operatingSystems } from '../lib/system/machine.ts'
 
 export default defineTask({
   name: 'configure',

@@ -1,11 +1,11 @@
+import { defineTask } from '../lib/cli/task.ts'
 import { clusterOf, notOurs } from '../lib/cluster/cluster.ts'
 import { removeCluster } from '../lib/cluster/lifecycle.ts'
 import { removeFromUsers } from '../lib/cluster/merge-kubeconfig.ts'
 import { nodesOf } from '../lib/cluster/nodes.ts'
-import { placesOf } from '../lib/env.ts'
-import { badInput } from '../lib/errors.ts'
-import { loadPlatform } from '../lib/platform.ts'
-import { defineTask } from '../lib/task.ts'
+import { loadPlatform } from '../lib/platform/platform.ts'
+import { placesOf } from '../lib/platform/settings.ts'
+import { badInput } from '../lib/system/errors.ts'
 
 export default defineTask({
   name: 'delete-cluster',

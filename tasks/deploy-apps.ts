@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { defineTask } from '../lib/cli/task.ts'
 import {
   applicationObjects,
   applyApplications,
@@ -16,10 +17,9 @@ import { applicationNames, clusterOf } from '../lib/cluster/cluster.ts'
 import { plannedChanges } from '../lib/cluster/existing.ts'
 import { identityOf } from '../lib/cluster/kubectl.ts'
 import { ensureScraped } from '../lib/cluster/scrape.ts'
-import { placesOf } from '../lib/env.ts'
-import { badInput } from '../lib/errors.ts'
-import { loadPlatform } from '../lib/platform.ts'
-import { defineTask } from '../lib/task.ts'
+import { loadPlatform } from '../lib/platform/platform.ts'
+import { placesOf } from '../lib/platform/settings.ts'
+import { badInput } from '../lib/system/errors.ts'
 
 export default defineTask({
   name: 'deploy-apps',

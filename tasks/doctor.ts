@@ -1,15 +1,15 @@
 import { styleText } from 'node:util'
+import { defineTask } from '../lib/cli/task.ts'
 import { allChecks, examineAddresses } from '../lib/doctor/checks.ts'
 import { examine, type Finding } from '../lib/doctor/finding.ts'
 import { describeState, nameOf } from '../lib/doctor/ports.ts'
-import { placesOf } from '../lib/env.ts'
-import { ExitCode } from '../lib/errors.ts'
-import { detectHost } from '../lib/host.ts'
-import { counted, table } from '../lib/output.ts'
-import { loadPlatform } from '../lib/platform.ts'
-import { describeHolder } from '../lib/ports.ts'
+import { loadPlatform } from '../lib/platform/platform.ts'
+import { placesOf } from '../lib/platform/settings.ts'
 import { inspectMachine } from '../lib/routes/choose.ts'
-import { defineTask } from '../lib/task.ts'
+import { ExitCode } from '../lib/system/errors.ts'
+import { detectHost } from '../lib/system/machine.ts'
+import { describeHolder } from '../lib/system/ports.ts'
+import { counted, table } from '../lib/system/text.ts'
 
 export default defineTask({
   name: 'doctor',

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path'
-import { placesOf } from '../lib/env.ts'
-import { badInput } from '../lib/errors.ts'
-import { loadImages, missingImages, pullImages, saveImages } from '../lib/images.ts'
-import { counted, table } from '../lib/output.ts'
-import { loadPlatform } from '../lib/platform.ts'
-import { defineTask } from '../lib/task.ts'
+import { defineTask } from '../lib/cli/task.ts'
+import { loadPlatform } from '../lib/platform/platform.ts'
+import { placesOf } from '../lib/platform/settings.ts'
+import { loadImages, missingImages, pullImages, saveImages } from '../lib/stack/image-store.ts'
+import { badInput } from '../lib/system/errors.ts'
+import { counted, table } from '../lib/system/text.ts'
 
 export default defineTask({
   name: 'images',

@@ -1,9 +1,9 @@
+import { defineTask } from '../lib/cli/task.ts'
 import { loggedInCluster, showClusterLogs } from '../lib/cluster/logs.ts'
-import { compose, requireRenderedFiles } from '../lib/compose.ts'
-import { placesOf } from '../lib/env.ts'
-import { badInput } from '../lib/errors.ts'
-import { loadPlatform, type Platform } from '../lib/platform.ts'
-import { defineTask } from '../lib/task.ts'
+import { loadPlatform, type Platform } from '../lib/platform/platform.ts'
+import { placesOf } from '../lib/platform/settings.ts'
+import { compose, requireRenderedFiles } from '../lib/stack/compose.ts'
+import { badInput } from '../lib/system/errors.ts'
 
 export default defineTask({
   name: 'logs',

@@ -1,11 +1,11 @@
-import { placesOf } from '../lib/env.ts'
-import { requireGroups } from '../lib/platform.ts'
+import { defineTask } from '../lib/cli/task.ts'
+import { requireGroups } from '../lib/platform/platform.ts'
+import { placesOf } from '../lib/platform/settings.ts'
 import { endSandbox, inUse } from '../lib/sandbox/namespace.ts'
-import { sandboxOf } from '../lib/sandbox/raise.ts'
 import { requireSandboxMachine } from '../lib/sandbox/requirements.ts'
 import { askInside, defaultName, execute, openShell, requireSandbox } from '../lib/sandbox/sandbox.ts'
+import { sandboxOf } from '../lib/sandbox/start.ts'
 import { livingSandbox, storeOf } from '../lib/sandbox/store.ts'
-import { defineTask } from '../lib/task.ts'
 
 export default defineTask({
   name: 'sandbox',
@@ -67,9 +67,9 @@ export default defineTask({
         await sandbox.runWorkflow(['cluster', '--yes'])
       }
       if (options.json) {
-        const { stdout } = await askInside(sandbox.state, ['node', 'lib/launch.mjs', 'status', '--json'])
+        const { stdout } = await askInside(sandbox.state, ['node', 'lib/cli/launch.mjs', 'status', '--json'])
         out.json({ sandbox: sandbox.state, ...JSON.parse(stdout) })
-      } else if (exec === undefined) await execute(sandbox.state, 'node lib/launch.mjs status')
+      } else if (exec === undefined) await execute(sandbox.state, 'node lib/cli/launch.mjs status')
       const exitCode = exec !== undefined ? await execute(sandbox.state, exec) : 0
       if (options.keep) {
         await sandbox.keep()

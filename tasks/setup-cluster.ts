@@ -1,18 +1,18 @@
-import { networkName } from '../lib/addresses.ts'
+import { defineTask } from '../lib/cli/task.ts'
 import { applicationsNamespace, clusterOf } from '../lib/cluster/cluster.ts'
 import { requireContext } from '../lib/cluster/existing.ts'
 import { kubectlHint } from '../lib/cluster/kubectl.ts'
 import { ensureCluster, existingNodes, waitForNodes } from '../lib/cluster/lifecycle.ts'
 import { mergeIntoUsers } from '../lib/cluster/merge-kubeconfig.ts'
 import { ensurePodNames, nodeAddress } from '../lib/cluster/names.ts'
+import { ensureRegistryWiring } from '../lib/cluster/node-registry.ts'
 import { ensureOnNetwork } from '../lib/cluster/nodes.ts'
-import { ensureRegistryWiring } from '../lib/cluster/registry.ts'
 import { waitUntilSettled } from '../lib/cluster/settled.ts'
 import { ensureTools } from '../lib/cluster/tools.ts'
-import { placesOf } from '../lib/env.ts'
-import { loadPlatform } from '../lib/platform.ts'
+import { networkName } from '../lib/platform/addresses.ts'
+import { loadPlatform } from '../lib/platform/platform.ts'
+import { placesOf } from '../lib/platform/settings.ts'
 import { makeWayForPublishing } from '../lib/routes/setup.ts'
-import { defineTask } from '../lib/task.ts'
 
 export default defineTask({
   name: 'setup-cluster',

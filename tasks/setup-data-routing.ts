@@ -1,5 +1,5 @@
-import { clusterGroup } from '../lib/cluster/routing.ts'
-import { defineRoutingTask } from '../lib/routes/task.ts'
+import { defineRoutingTask } from '../lib/cli/routing-task.ts'
+import { clusterGroup } from '../lib/platform/ingress-routes.ts'
 
 // Leaves units or socat processes, see lib/routes/task.ts; --remove and `task teardown` take them away.
 export default defineRoutingTask({

@@ -1,3 +1,4 @@
+import { defineTask } from '../lib/cli/task.ts'
 import { logCommand } from '../lib/dns/daemon.ts'
 import {
   dnsSteps,
@@ -8,11 +9,10 @@ import {
   undoOtherResolvers,
 } from '../lib/dns/setup.ts'
 import { checkServer, checkThroughResolver, namesToCheck, verifyNames } from '../lib/dns/verify.ts'
-import { placesOf } from '../lib/env.ts'
-import { detectHost } from '../lib/host.ts'
-import { loadPlatform } from '../lib/platform.ts'
-import { acquireRoot, asRoot } from '../lib/privilege.ts'
-import { defineTask } from '../lib/task.ts'
+import { loadPlatform } from '../lib/platform/platform.ts'
+import { placesOf } from '../lib/platform/settings.ts'
+import { detectHost } from '../lib/system/machine.ts'
+import { acquireRoot, asRoot } from '../lib/system/privilege.ts'
 
 export default defineTask({
   name: 'setup-dnsmasq',

@@ -1,12 +1,12 @@
 import { stat } from 'node:fs/promises'
+import { defineTask } from '../lib/cli/task.ts'
+import { ensureHosts, hostsPath } from '../lib/dns/hosts.ts'
 import { checkThroughResolver, verifyNames } from '../lib/dns/verify.ts'
-import { placesOf } from '../lib/env.ts'
-import { requireWritable } from '../lib/files.ts'
-import { ensureHosts, hostsPath } from '../lib/hosts.ts'
-import { openJournal } from '../lib/journal.ts'
-import { loadPlatform } from '../lib/platform.ts'
-import { acquireRoot, asRoot, type Privilege } from '../lib/privilege.ts'
-import { defineTask } from '../lib/task.ts'
+import { openJournal } from '../lib/journal/journal.ts'
+import { loadPlatform } from '../lib/platform/platform.ts'
+import { placesOf } from '../lib/platform/settings.ts'
+import { requireWritable } from '../lib/system/files.ts'
+import { acquireRoot, asRoot, type Privilege } from '../lib/system/privilege.ts'
 
 export default defineTask({
   name: 'setup-hosts',

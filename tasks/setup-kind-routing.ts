@@ -1,5 +1,5 @@
-import { clusterGroup, clusterRoutes } from '../lib/cluster/routing.ts'
-import { defineRoutingTask } from '../lib/routes/task.ts'
+import { defineRoutingTask } from '../lib/cli/routing-task.ts'
+import { clusterGroup, clusterRoutes } from '../lib/platform/ingress-routes.ts'
 
 // Leaves units or socat processes, see lib/routes/task.ts; --remove and `task teardown` take them away.
 // 4433/udp needs no route: KinD itself listens on the applications' loopback address.

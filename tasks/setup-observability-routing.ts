@@ -1,4 +1,4 @@
-import { defineRoutingTask } from '../lib/routes/task.ts'
+import { defineRoutingTask } from '../lib/cli/routing-task.ts'
 
 // Leaves units or socat processes, see lib/routes/task.ts; --remove and `task teardown` take them away.
 export default defineRoutingTask({

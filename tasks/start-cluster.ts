@@ -1,11 +1,11 @@
-import { networkName } from '../lib/addresses.ts'
+import { defineTask } from '../lib/cli/task.ts'
 import { waitForStartedIngress } from '../lib/cluster/ingress.ts'
 import { startCluster } from '../lib/cluster/lifecycle.ts'
 import { ensurePodNames, nodeAddress } from '../lib/cluster/names.ts'
 import { ensureOnNetwork, nodesOrReason } from '../lib/cluster/nodes.ts'
-import { placesOf } from '../lib/env.ts'
-import { loadPlatform } from '../lib/platform.ts'
-import { defineTask } from '../lib/task.ts'
+import { networkName } from '../lib/platform/addresses.ts'
+import { loadPlatform } from '../lib/platform/platform.ts'
+import { placesOf } from '../lib/platform/settings.ts'
 
 export default defineTask({
   name: 'start-cluster',

@@ -1,10 +1,10 @@
 import { styleText } from 'node:util'
-import { type ClusterRow, clusterStatus } from '../lib/cluster/status.ts'
-import { placesOf } from '../lib/env.ts'
-import { table } from '../lib/output.ts'
-import { loadPlatform } from '../lib/platform.ts'
-import { elapsed, type ServiceStatus, statusOf } from '../lib/status.ts'
-import { defineTask } from '../lib/task.ts'
+import { defineTask } from '../lib/cli/task.ts'
+import { type ClusterRow, clusterStatus } from '../lib/cluster/cluster-status.ts'
+import { loadPlatform } from '../lib/platform/platform.ts'
+import { placesOf } from '../lib/platform/settings.ts'
+import { elapsed, type ServiceStatus, statusOf } from '../lib/stack/status.ts'
+import { table } from '../lib/system/text.ts'
 
 export default defineTask({
   name: 'status',

@@ -1,8 +1,8 @@
-import { placesOf } from '../lib/env.ts'
-import { badInput } from '../lib/errors.ts'
-import { loadPlatform } from '../lib/platform.ts'
-import { removeStack, stopContainers } from '../lib/stack.ts'
-import { defineTask } from '../lib/task.ts'
+import { defineTask } from '../lib/cli/task.ts'
+import { loadPlatform } from '../lib/platform/platform.ts'
+import { placesOf } from '../lib/platform/settings.ts'
+import { removeStack, stopContainers } from '../lib/stack/stack.ts'
+import { badInput } from '../lib/system/errors.ts'
 
 export default defineTask({
   name: 'stop-infrastructure',

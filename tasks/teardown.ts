@@ -1,11 +1,11 @@
+import { defineTask } from '../lib/cli/task.ts'
 import { removeFromUsers } from '../lib/cluster/merge-kubeconfig.ts'
 import { removeNetwork } from '../lib/cluster/network.ts'
 import { removeNodes } from '../lib/cluster/nodes.ts'
-import { placesOf } from '../lib/env.ts'
-import { badInput, ExitCode } from '../lib/errors.ts'
-import { acquireRoot, asRoot } from '../lib/privilege.ts'
-import { defineTask } from '../lib/task.ts'
-import { describeLeftovers, leftovers, removeContainers, removeState, takeBack } from '../lib/teardown.ts'
+import { placesOf } from '../lib/platform/settings.ts'
+import { badInput, ExitCode } from '../lib/system/errors.ts'
+import { acquireRoot, asRoot } from '../lib/system/privilege.ts'
+import { describeLeftovers, leftovers, removeContainers, removeState, takeBack } from '../lib/teardown/teardown.ts'
 
 export default defineTask({
   name: 'teardown',

@@ -1,11 +1,11 @@
 import { styleText } from 'node:util'
-import { placesOf } from '../lib/env.ts'
-import { ExitCode } from '../lib/errors.ts'
-import { counted, table } from '../lib/output.ts'
-import { loadPlatform } from '../lib/platform.ts'
-import { defineTask } from '../lib/task.ts'
+import { defineTask } from '../lib/cli/task.ts'
+import { loadPlatform } from '../lib/platform/platform.ts'
+import { placesOf } from '../lib/platform/settings.ts'
+import { ExitCode } from '../lib/system/errors.ts'
+import { counted, table } from '../lib/system/text.ts'
 import type { CheckResult } from '../lib/verify/check.ts'
-import { verifyPlatform } from '../lib/verify.ts'
+import { verifyPlatform } from '../lib/verify/verify.ts'
 
 export default defineTask({
   name: 'verify',

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { ensurePackages, requireNode, root, typescriptArguments } from '../lib/bootstrap.mjs'
+import { ensurePackages, requireNode, root, typescriptArguments } from '../lib/cli/bootstrap.mjs'
 
 requireNode()
 ensurePackages()

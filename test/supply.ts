@@ -1,6 +1,6 @@
 // Compiles what e2e tests come to need, while those run that need nothing compiled; started by run.mjs. On an empty cache that takes half an hour
 // of two processors. A test that needs a program which is still being compiled waits for it; one that failed is tried again there, and told about.
-import { placesOf } from '../lib/env.ts'
+import { placesOf } from '../lib/platform/settings.ts'
 import { ensureProgram } from '../lib/sandbox/programs.ts'
 import { programRecipes } from '../lib/sandbox/recipes.ts'
 

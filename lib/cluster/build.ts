@@ -1,9 +1,9 @@
-import { badInput, PlatformError } from '../errors.ts'
-import type { StepProgress } from '../output.ts'
-import type { Platform } from '../platform.ts'
+import type { Platform } from '../platform/platform.ts'
+import { badInput, PlatformError } from '../system/errors.ts'
+import type { StepProgress } from '../system/progress.ts'
+import { type BuildOutcome, buildAndPush, sourcesOf } from './application-images.ts'
 import { applicationNames } from './cluster.ts'
-import { type BuildOutcome, buildAndPush, sourcesOf } from './images.ts'
-import { requireRegistry } from './images-registry.ts'
+import { requireRegistry } from './image-registry.ts'
 
 /** An application and the folder it is built from. */
 export interface Source {

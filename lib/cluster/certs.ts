@@ -1,8 +1,8 @@
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { hasTool, run } from '../exec.ts'
-import type { Platform } from '../platform.ts'
-import { writeIfChanged } from '../render.ts'
+import type { Platform } from '../platform/platform.ts'
+import { writeIfChanged } from '../platform/render.ts'
+import { hasTool, run } from '../system/exec.ts'
 
 /** A certificate for the applications' names, and who vouches for it. */
 export interface Certificate {

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
-import { toolsFolder } from '../env.ts'
-import type { Platform } from '../platform.ts'
+import type { Platform } from '../platform/platform.ts'
+import { toolsFolder } from '../platform/settings.ts'
 
 /** Where applications run, and how it is spoken to. */
 export interface Cluster {

@@ -1,4 +1,4 @@
-import { PlatformError } from '../errors.ts'
+import { PlatformError } from '../system/errors.ts'
 import { applicationsNamespace, type Cluster } from './cluster.ts'
 import { askKubectl, kubectlHint } from './kubectl.ts'
 

@@ -2,10 +2,10 @@ import { readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { LineCounter, parse, parseDocument, stringify } from 'yaml'
-import { badInput } from '../errors.ts'
-import { mirrored } from '../images.ts'
-import type { Platform } from '../platform.ts'
-import { readTemplate } from '../render.ts'
+import type { Platform } from '../platform/platform.ts'
+import { readTemplate } from '../platform/render.ts'
+import { mirrored } from '../stack/image-store.ts'
+import { badInput } from '../system/errors.ts'
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
 

@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import { PlatformError } from '../errors.ts'
-import { ask, failure, lastLines, type Result, type RunOptions } from '../exec.ts'
+import { PlatformError } from '../system/errors.ts'
+import { ask, failure, lastLines, type Result, type RunOptions } from '../system/exec.ts'
 import type { Cluster } from './cluster.ts'
 
 /** The parts of a Kubernetes object that every kind of object has. */

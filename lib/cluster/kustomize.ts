@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { parseAllDocuments, stringify } from 'yaml'
-import { root } from '../env.ts'
-import { run } from '../exec.ts'
-import type { Platform } from '../platform.ts'
-import { hashOf, writeIfChanged } from '../render.ts'
+import type { Platform } from '../platform/platform.ts'
+import { hashOf, writeIfChanged } from '../platform/render.ts'
+import { root } from '../system/checkout.ts'
+import { run } from '../system/exec.ts'
+import { fingerprintOf } from './application-images.ts'
 import { clusterFolder } from './cluster.ts'
-import { fingerprintOf } from './images.ts'
 import type { KubeObject } from './kubectl.ts'
 
 /** An overlay over a folder of `templates/`: what this machine's settings change about it. */

@@ -1,5 +1,5 @@
-import { run } from '../exec.ts'
-import type { Platform } from '../platform.ts'
+import type { Platform } from '../platform/platform.ts'
+import { run } from '../system/exec.ts'
 import { applicationNames, applicationsNamespace, clusterOf, ingressNamespace } from './cluster.ts'
 import { kubectlCommand, kubectlEnvironment } from './kubectl.ts'
 

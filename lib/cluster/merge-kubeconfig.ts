@@ -1,9 +1,9 @@
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import type { Places } from '../env.ts'
-import { ask, run } from '../exec.ts'
-import type { Platform } from '../platform.ts'
+import type { Platform } from '../platform/platform.ts'
+import type { Places } from '../platform/settings.ts'
+import { ask, run } from '../system/exec.ts'
 import { clusterOf } from './cluster.ts'
 
 /** The user's own kubeconfig that kubectl would write to. */

@@ -1,5 +1,5 @@
-import { PlatformError } from '../errors.ts'
-import { type Platform, serviceNamed, webServer } from '../platform.ts'
+import { type Platform, serviceNamed, webServer } from '../platform/platform.ts'
+import { PlatformError } from '../system/errors.ts'
 import { clusterOf, platformNamespace } from './cluster.ts'
 import { applyManifests, getObject, getObjects, type KubeObject, kubectl, manifestText } from './kubectl.ts'
 

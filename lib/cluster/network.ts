@@ -1,8 +1,8 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { Places } from '../env.ts'
-import { ask } from '../exec.ts'
-import { exists } from '../files.ts'
+import type { Places } from '../platform/settings.ts'
+import { ask } from '../system/exec.ts'
+import { exists } from '../system/files.ts'
 
 /** The network that kind makes for the nodes of all its clusters, and never removes. */
 const network = 'kind'

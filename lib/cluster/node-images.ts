@@ -1,6 +1,6 @@
-import { run } from '../exec.ts'
-import { missingImages } from '../images.ts'
-import type { Platform } from '../platform.ts'
+import type { Platform } from '../platform/platform.ts'
+import { missingImages } from '../stack/image-store.ts'
+import { run } from '../system/exec.ts'
 import { clusterOf } from './cluster.ts'
 import type { ClusterNode } from './nodes.ts'
 

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { PlatformError } from '../errors.ts'
-import { ask, failure, type Runner, run } from '../exec.ts'
-import type { Platform } from '../platform.ts'
+import type { Platform } from '../platform/platform.ts'
+import { PlatformError } from '../system/errors.ts'
+import { ask, failure, type Runner, run } from '../system/exec.ts'
 import { notOurs } from './cluster.ts'
 
 /** A node of a KinD cluster: a container with a label. */

@@ -1,5 +1,5 @@
-import { PlatformError } from '../errors.ts'
-import { lastLines } from '../exec.ts'
+import { PlatformError } from '../system/errors.ts'
+import { lastLines } from '../system/exec.ts'
 import type { Cluster } from './cluster.ts'
 import { askKubectl, getObjects, type KubeObject, kubectlHint } from './kubectl.ts'
 

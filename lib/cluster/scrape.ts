@@ -1,10 +1,10 @@
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Places } from '../env.ts'
-import type { Platform } from '../platform.ts'
-import { writeIfChanged } from '../render.ts'
+import { clusterGroup } from '../platform/ingress-routes.ts'
+import type { Platform } from '../platform/platform.ts'
+import { writeIfChanged } from '../platform/render.ts'
+import type { Places } from '../platform/settings.ts'
 import type { KubeObject } from './kubectl.ts'
-import { clusterGroup } from './routing.ts'
 
 /** Beside the file of the services; Prometheus looks into that folder by itself. */
 function targetsFile({ stateDir }: Pick<Places, 'stateDir'>): string {

@@ -1,5 +1,5 @@
-import { PlatformError } from '../errors.ts'
-import { run } from '../exec.ts'
+import { PlatformError } from '../system/errors.ts'
+import { run } from '../system/exec.ts'
 import type { Cluster } from './cluster.ts'
 import { getObject, getObjects, type KubeObject } from './kubectl.ts'
 import type { ClusterNode } from './nodes.ts'

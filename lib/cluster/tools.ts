@@ -1,11 +1,11 @@
 import { mkdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Places, toolsFolder } from '../env.ts'
-import { messageOf, PlatformError } from '../errors.ts'
-import { ask } from '../exec.ts'
-import { exists } from '../files.ts'
-import type { Platform } from '../platform.ts'
-import { type InstallOptions, releases, supplyRelease, type ToolName } from './releases.ts'
+import type { Platform } from '../platform/platform.ts'
+import { type Places, toolsFolder } from '../platform/settings.ts'
+import { type InstallOptions, releases, supplyRelease, type ToolName } from '../supply/releases.ts'
+import { messageOf, PlatformError } from '../system/errors.ts'
+import { ask } from '../system/exec.ts'
+import { exists } from '../system/files.ts'
 import { requireKindProgram, requireKubectl } from './versions.ts'
 
 /**

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
-import { PlatformError } from '../errors.ts'
-import { type Host, programPath } from '../host.ts'
-import type { Journal, Outcome } from '../journal.ts'
+import type { Journal, Outcome } from '../journal/journal.ts'
+import { PlatformError } from '../system/errors.ts'
+import { type Host, programPath } from '../system/machine.ts'
 
 /** How a system is told to believe in one more CA. */
 export interface TrustStore {

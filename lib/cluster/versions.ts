@@ -1,6 +1,6 @@
-import { PlatformError } from '../errors.ts'
-import { ask, failure, type Runner } from '../exec.ts'
-import { releases } from './releases.ts'
+import { releases } from '../supply/releases.ts'
+import { PlatformError } from '../system/errors.ts'
+import { ask, failure, type Runner } from '../system/exec.ts'
 
 /** kind that installs nothing by itself and leaves containerd's registry settings to `certs.d`, as the registry wiring needs it. */
 const oldestKind = [0, 27] as const

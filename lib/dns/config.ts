@@ -1,14 +1,11 @@
 import { createHash } from 'node:crypto'
-import type { Address, Platform } from '../platform.ts'
-import { fillTemplate, readTemplate } from '../render.ts'
+import type { Platform } from '../platform/platform.ts'
+import { fillTemplate, readTemplate } from '../platform/render.ts'
+import type { Address } from '../system/address.ts'
+import type { Upstream } from './resolvers/resolv-conf-file.ts'
 
 /** Our dnsmasq's own configuration; a distribution's stays as it is. */
 export const configPath = '/etc/macula/dnsmasq.conf'
-/** The name servers that were in /etc/resolv.conf before us, one `nameserver` line each. */
-export const upstreamPath = '/etc/macula/upstream-resolv.conf'
-
-/** Where names that are not ours go: nowhere (another resolver on this machine has them), or to the servers in a file. */
-export type Upstream = { kind: 'none' } | { kind: 'file'; path: string }
 
 export interface DnsmasqSettings {
   listen: Address

@@ -1,5 +1,5 @@
 import { Resolver } from 'node:dns/promises'
-import type { Address } from '../platform.ts'
+import type { Address } from '../system/address.ts'
 
 /** What a DNS server said: records, `empty` (the name exists, not with this type), `no such name`, or why there was no answer. */
 export type Answer =

@@ -1,9 +1,8 @@
-import { PlatformError } from '../errors.ts'
-import type { Journal, Outcome } from '../journal.ts'
-import type { Address } from '../platform.ts'
-import { describeHolder, hintToFree, holdersOf, type Listener } from '../ports.ts'
-import type { Upstream } from './config.ts'
-import type { ResolverFacts } from './facts.ts'
+import type { Address } from '../system/address.ts'
+import { PlatformError } from '../system/errors.ts'
+import { describeHolder, hintToFree, holdersOf, type Listener } from '../system/ports.ts'
+import type { ResolverAdapter } from './resolvers/adapter.ts'
+import type { ResolverFacts } from './resolvers/facts.ts'
 import { macos } from './resolvers/macos.ts'
 import { networkManager } from './resolvers/networkmanager.ts'
 import { networkManagerDnsmasq } from './resolvers/networkmanager-dnsmasq.ts'
@@ -11,35 +10,6 @@ import { plain } from './resolvers/resolv-conf.ts'
 import { resolvconf } from './resolvers/resolvconf.ts'
 import { systemdResolved } from './resolvers/systemd-resolved.ts'
 import { wsl } from './resolvers/wsl.ts'
-
-/** One way in which machines resolve names, and how it is pointed at our dnsmasq. Undone through the journal's scope `dns/resolver/<kind>`. */
-export interface ResolverAdapter {
-  /** As in RESOLVER of `.env`. */
-  kind: string
-  /** For people: who decides on names on this machine. */
-  title: string
-  /** Whether it is the one that decides here; also after it was applied. */
-  detect(facts: ResolverFacts): boolean
-  /** Throws where this machine is in a state in which it cannot be applied. Called before anything is changed. */
-  check(facts: ResolverFacts): void
-  /** Where dnsmasq may listen, best first. */
-  listens(loopback: string): Address[]
-  /** Where dnsmasq sends the names that are not ours; with the content of that file where it is for us to write. */
-  upstream(facts: ResolverFacts, listen: Address): { upstream: Upstream; servers?: string[] }
-  /** Files that `apply` changes, which have to be writable. */
-  changes: readonly string[]
-  /** Commands that make the machine's resolver read its settings again. */
-  refresh: readonly (readonly string[])[]
-  /** Points the machine's resolver at our dnsmasq, which runs by now. */
-  apply(context: ResolverContext): Promise<Outcome>
-}
-
-export interface ResolverContext {
-  facts: ResolverFacts
-  domain: string
-  listen: Address
-  journal: Journal
-}
 
 /** In the order in which they are asked: those who may stand behind another come later. */
 export const resolvers: readonly ResolverAdapter[] = [

@@ -1,7 +1,8 @@
 import { lookup } from 'node:dns/promises'
-import { PlatformError } from '../errors.ts'
-import { ask } from '../exec.ts'
-import type { Address, Name, Platform } from '../platform.ts'
+import type { Name, Platform } from '../platform/platform.ts'
+import type { Address } from '../system/address.ts'
+import { PlatformError } from '../system/errors.ts'
+import { ask } from '../system/exec.ts'
 import { query } from './query.ts'
 
 /** One thing that was asked, and why the answer will not do; `problem` is undefined for a good answer. */

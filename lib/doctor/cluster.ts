@@ -1,6 +1,6 @@
-import { releases, type ToolName } from '../cluster/releases.ts'
 import { requireCgroupFor, requireKindProgram, requireKubectl } from '../cluster/versions.ts'
-import type { Platform } from '../platform.ts'
+import type { Platform } from '../platform/platform.ts'
+import { releases, type ToolName } from '../supply/releases.ts'
 import { type Check, type Finding, findingOf } from './finding.ts'
 
 /** The programs of the cluster. They are missed at the cluster's own steps only: without them everything else still works. */

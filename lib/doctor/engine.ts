@@ -1,5 +1,5 @@
-import { type EngineFacts, engineTimeoutMs, engineVersion } from '../docker.ts'
-import { ask, lastLines, type Runner } from '../exec.ts'
+import { type EngineFacts, engineTimeoutMs, engineVersion } from '../stack/docker.ts'
+import { ask, lastLines, type Runner } from '../system/exec.ts'
 import type { Check, Finding } from './finding.ts'
 
 /** Engine 25 brought `start_interval` (API 1.44), which the healthchecks use. */

@@ -1,4 +1,4 @@
-import { messageOf, PlatformError } from '../errors.ts'
+import { messageOf, PlatformError } from '../system/errors.ts'
 
 /** What one look at the machine found. */
 export interface Finding {

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
-import type { EngineFacts } from '../docker.ts'
-import type { Host } from '../host.ts'
-import type { Platform } from '../platform.ts'
-import { unitState } from '../systemd.ts'
+import type { Platform } from '../platform/platform.ts'
+import type { EngineFacts } from '../stack/docker.ts'
+import type { Host } from '../system/machine.ts'
+import { unitState } from '../system/systemd.ts'
 import { isOlder, safeEngine } from './engine.ts'
 import type { Check, Finding } from './finding.ts'
 

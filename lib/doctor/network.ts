@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
-import { engineTimeoutMs } from '../docker.ts'
-import { ask, type Runner } from '../exec.ts'
-import type { Platform } from '../platform.ts'
+import type { Platform } from '../platform/platform.ts'
+import { engineTimeoutMs } from '../stack/docker.ts'
+import { ask, type Runner } from '../system/exec.ts'
 import type { Check, Finding } from './finding.ts'
 
 /** Name of the containers' network in the compose file. */

@@ -1,8 +1,8 @@
-import { clusterRoutes, nodeNames } from '../cluster/routing.ts'
-import type { Address, Platform, Route } from '../platform.ts'
-import { describeHolder, hintToFree, holdersOf, type Listener, type Protocol, tryBind } from '../ports.ts'
-import { addressText } from '../routes/engine.ts'
+import { clusterRoutes, nodeNames } from '../platform/ingress-routes.ts'
+import type { Platform, Route } from '../platform/platform.ts'
 import { routeOfSocat } from '../routes/socat.ts'
+import { type Address, addressText } from '../system/address.ts'
+import { describeHolder, hintToFree, holdersOf, type Listener, type Protocol, tryBind } from '../system/ports.ts'
 import type { Check, Finding } from './finding.ts'
 
 /** An address that the platform listens on, once it is up. */

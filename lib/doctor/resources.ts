@@ -1,8 +1,8 @@
 import { readFile, stat, statfs } from 'node:fs/promises'
 import { freemem } from 'node:os'
 import { dirname } from 'node:path'
-import type { EngineFacts } from '../docker.ts'
-import { bytes } from '../output.ts'
+import type { EngineFacts } from '../stack/docker.ts'
+import { bytes } from '../system/text.ts'
 import type { Check, Finding } from './finding.ts'
 
 /** All images unpacked are about 5 GB, the cluster's node another 1.5; data and logs come on top. */

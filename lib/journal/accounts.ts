@@ -1,4 +1,4 @@
-import type { Privilege } from '../privilege.ts'
+import type { Privilege } from '../system/privilege.ts'
 
 /** Below it, one folder per installation of packages; readable by root alone, as /etc/shadow is. */
 const parent = '/var/lib/macula'

@@ -1,9 +1,9 @@
 import { appendFile, mkdir, open, readFile, truncate } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { PlatformError } from '../errors.ts'
-import type { PathState } from '../files.ts'
-import type { PackageManagerName } from '../packages.ts'
-import type { ProcessIdentity } from '../processes.ts'
+import { PlatformError } from '../system/errors.ts'
+import type { PathState } from '../system/files.ts'
+import type { PackageManagerName } from '../system/packages.ts'
+import type { ProcessIdentity } from '../system/processes.ts'
 
 /** Format of the journal; a file with a higher number was written by a newer platform, and is not ours to guess at. */
 const version = 1

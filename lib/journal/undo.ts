@@ -1,16 +1,16 @@
-import { PlatformError } from '../errors.ts'
-import { hasTool, shown } from '../exec.ts'
-import { type PathState, sameState, setState, stateOf, temporaryOf } from '../files.ts'
+import { PlatformError } from '../system/errors.ts'
+import { hasTool, shown } from '../system/exec.ts'
+import { type PathState, sameState, setState, stateOf, temporaryOf } from '../system/files.ts'
 import {
   missingPackages,
   type PackageManagerName,
   removeCommand,
   runPackageManager,
   settlePackages,
-} from '../packages.ts'
-import type { Privilege } from '../privilege.ts'
-import { endProcess, isSame, type ProcessIdentity, processesRunning } from '../processes.ts'
-import { unitState } from '../systemd.ts'
+} from '../system/packages.ts'
+import type { Privilege } from '../system/privilege.ts'
+import { endProcess, isSame, type ProcessIdentity, processesRunning } from '../system/processes.ts'
+import { unitState } from '../system/systemd.ts'
 import { restoreAccounts } from './accounts.ts'
 import type { Block, JournalFile, JournalRecord } from './records.ts'
 

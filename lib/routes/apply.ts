@@ -1,7 +1,8 @@
-import { PlatformError } from '../errors.ts'
-import type { Platform, Route } from '../platform.ts'
-import { describeHolder, hintToFree, holdersOf, type Listener, listeners } from '../ports.ts'
-import { addressText, type RouteChange, type RouteEngine, sameListen, sameRoute } from './engine.ts'
+import type { Platform, Route } from '../platform/platform.ts'
+import { addressText } from '../system/address.ts'
+import { PlatformError } from '../system/errors.ts'
+import { describeHolder, hintToFree, holdersOf, type Listener, listeners } from '../system/ports.ts'
+import { type RouteChange, type RouteEngine, sameListen, sameRoute } from './engine.ts'
 import { languageOf, type RouteHealth, verifyRoute } from './verify.ts'
 
 /** The engine in charge, and those that may still hold routes from before. */

@@ -1,8 +1,8 @@
-import type { Settings } from '../env.ts'
-import { PlatformError } from '../errors.ts'
-import { ask, type Runner } from '../exec.ts'
-import { firstThatExists } from '../files.ts'
-import { systemdRuns } from '../systemd.ts'
+import type { Settings } from '../platform/settings.ts'
+import { PlatformError } from '../system/errors.ts'
+import { ask, type Runner } from '../system/exec.ts'
+import { firstThatExists } from '../system/files.ts'
+import { systemdRuns } from '../system/systemd.ts'
 import type { EngineName } from './engine.ts'
 
 /** Folders in which distributions keep systemd's own programs. */

@@ -1,5 +1,6 @@
-import type { Journal } from '../journal.ts'
-import type { Address, Route } from '../platform.ts'
+import type { Journal } from '../journal/journal.ts'
+import type { Route } from '../platform/platform.ts'
+import { addressText } from '../system/address.ts'
 
 export const engineNames = ['systemd', 'socat', 'publish'] as const
 export type EngineName = (typeof engineNames)[number]
@@ -32,11 +33,6 @@ export interface RouteEngine {
 
 /** Opens the journal for a part of the platform; see journal.ts for scopes. */
 export type OpenJournal = (scope: string) => Journal
-
-/** `127.0.0.4:3000` */
-export function addressText({ ip, port }: Address): string {
-  return `${ip}:${port}`
-}
 
 /** Whether two routes listen on the same address. */
 export function sameListen(one: Route, other: Route): boolean {

@@ -1,7 +1,7 @@
 import { networkInterfaces } from 'node:os'
-import type { Journal, Outcome } from '../journal.ts'
-import type { Platform } from '../platform.ts'
-import { fillTemplate, readTemplate } from '../render.ts'
+import type { Journal, Outcome } from '../journal/journal.ts'
+import type { Platform } from '../platform/platform.ts'
+import { fillTemplate, readTemplate } from '../platform/render.ts'
 
 const label = 'org.macula.loopback'
 const path = `/Library/LaunchDaemons/${label}.plist`

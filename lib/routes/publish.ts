@@ -1,9 +1,10 @@
-import { clusterGroup, clusterRoutes, nodeNames } from '../cluster/routing.ts'
-import { engineTimeoutMs } from '../docker.ts'
-import { PlatformError } from '../errors.ts'
-import { ask, type Runner } from '../exec.ts'
-import type { Platform, Route } from '../platform.ts'
-import { addressText, type RouteEngine, sameListen, sameRoute } from './engine.ts'
+import { clusterGroup, clusterRoutes, nodeNames } from '../platform/ingress-routes.ts'
+import type { Platform, Route } from '../platform/platform.ts'
+import { engineTimeoutMs } from '../stack/docker.ts'
+import { addressText } from '../system/address.ts'
+import { PlatformError } from '../system/errors.ts'
+import { ask, type Runner } from '../system/exec.ts'
+import { type RouteEngine, sameListen, sameRoute } from './engine.ts'
 
 /**
  * The ports that Compose has to publish so that it serves these routes itself: service name → `127.0.0.4:3000:3000`, as its `ports` take them.

@@ -1,11 +1,11 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { PlatformError } from '../errors.ts'
-import type { Route } from '../platform.ts'
-import { boundSockets, describeHolder, holdersOf, isListenedOn, type Listener, openSockets } from '../ports.ts'
-import type { Privilege } from '../privilege.ts'
-import { endProcess, findProcesses, type ProcessIdentity } from '../processes.ts'
+import type { Route } from '../platform/platform.ts'
+import { addressText } from '../system/address.ts'
+import { PlatformError } from '../system/errors.ts'
+import { boundSockets, describeHolder, holdersOf, isListenedOn, type Listener, openSockets } from '../system/ports.ts'
+import type { Privilege } from '../system/privilege.ts'
+import { endProcess, findProcesses, type ProcessIdentity } from '../system/processes.ts'
 import {
-  addressText,
   inTurn,
   type OpenJournal,
   type RouteChange,

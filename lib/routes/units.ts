@@ -1,6 +1,7 @@
-import type { Route } from '../platform.ts'
-import { fillTemplate, readTemplate } from '../render.ts'
-import { addressText, routeName, routeOfWords } from './engine.ts'
+import type { Route } from '../platform/platform.ts'
+import { fillTemplate, readTemplate } from '../platform/render.ts'
+import { addressText } from '../system/address.ts'
+import { routeName, routeOfWords } from './engine.ts'
 
 /** A systemd unit: its file name and text. */
 export interface Unit {

@@ -1,9 +1,10 @@
 import { connect } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Address, Platform, Route } from '../platform.ts'
-import { webServer } from '../platform.ts'
-import { postgresGreeting, speaksPostgres } from '../probe.ts'
+import type { Platform, Route } from '../platform/platform.ts'
+import { webServer } from '../platform/platform.ts'
+import type { Address } from '../system/address.ts'
+import { postgresGreeting, speaksPostgres } from '../system/probe.ts'
 
 /** What a look at a route from outside shows. */
 export interface RouteHealth {

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ask, failure, type Result, type RunOptions, run } from '../exec.ts'
+import { ask, failure, type Result, type RunOptions, run } from '../system/exec.ts'
 import type { EnginePrograms } from './programs.ts'
 
 /** The engine that images are made for, and the programs to talk to it with. */

@@ -1,8 +1,8 @@
 import { copyFile, cp, link, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { PlatformError } from '../errors.ts'
-import { ensureBuilt, folderName, isBuilt, keyOf, type SupplyOptions } from './cache.ts'
+import { ensureBuilt, folderName, isBuilt, keyOf, type SupplyOptions } from '../supply/cache.ts'
+import { PlatformError } from '../system/errors.ts'
 import type { DockerClient } from './docker-client.ts'
 import { compilesAtOnce, programBuild } from './programs.ts'
 import { contentsOf, type ImageCatalogue, type ImageRecipe, recipesFolder, repositoryOf } from './recipes.ts'
@@ -35,7 +35,7 @@ export function createImageBuilder(
     const recipe = catalogue.images[repository]
     if (recipe) return recipe
     throw new PlatformError(`There is no stand-in for the image ${repository}`, {
-      why: `test/images/images.yaml knows ${Object.keys(catalogue.images).join(', ')}`,
+      why: `lib/sandbox/recipes/images.yaml knows ${Object.keys(catalogue.images).join(', ')}`,
       hint: 'Bring it from a machine with a network: `task images -- save FILE` there, `task images -- load FILE` here',
     })
   }

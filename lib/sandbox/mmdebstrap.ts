@@ -1,9 +1,9 @@
 import { join } from 'node:path'
-import { PlatformError } from '../errors.ts'
-import { ask, hasTool } from '../exec.ts'
-import { runBoundToUs } from './bound.ts'
-import { ensureBuilt, type SupplyOptions } from './cache.ts'
-import { machineSuite, unpackPackages } from './debian.ts'
+import { runBoundToUs } from '../supply/bound.ts'
+import { ensureBuilt, type SupplyOptions } from '../supply/cache.ts'
+import { machineSuite, unpackPackages } from '../supply/debian.ts'
+import { PlatformError } from '../system/errors.ts'
+import { ask, hasTool } from '../system/exec.ts'
 
 /**
  * Runs mmdebstrap, which makes root file systems out of Debian packages: the machine's own, else that of its release, unpacked into the

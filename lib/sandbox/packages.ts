@@ -1,8 +1,8 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PlatformError } from '../errors.ts'
-import { hasTool, run } from '../exec.ts'
-import { missingPackages } from '../packages.ts'
+import { PlatformError } from '../system/errors.ts'
+import { hasTool, run } from '../system/exec.ts'
+import { missingPackages } from '../system/packages.ts'
 import { commandInside, type Namespace } from './namespace.ts'
 import type { Store } from './store.ts'
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
-import { type Build, ensureBuilt, type SupplyOptions, withOneOf } from './cache.ts'
-import { type DebianPackage, unpackPackages } from './debian.ts'
-import { buildGoFolder, buildGoPrograms } from './go.ts'
+import { type Build, ensureBuilt, type SupplyOptions, withOneOf } from '../supply/cache.ts'
+import { type DebianPackage, unpackPackages } from '../supply/debian.ts'
+import { buildGoFolder, buildGoPrograms } from '../supply/go.ts'
 import { contentsOf, programRecipe, recipesFolder } from './recipes.ts'
 
 /** A Docker engine and its clients that run on this machine without being installed. */
@@ -47,7 +47,7 @@ export async function ensureEnginePrograms(options: SupplyOptions): Promise<Engi
 export const compilesAtOnce = 2
 
 /**
- * The folder with the executables of the recipe `name` in `test/images/programs.yaml`, compiled now if no run before has done it.
+ * The folder with the executables of the recipe `name` in `lib/sandbox/recipes/programs.yaml`, compiled now if no run before has done it.
  * Takes half a minute to a quarter of an hour the first time. Throws a PlatformError with the compiler's last lines.
  */
 export async function ensureProgram(name: string, options: SupplyOptions): Promise<string> {

@@ -1,6 +1,6 @@
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { folderName } from './cache.ts'
+import { folderName } from '../supply/cache.ts'
 import { type DockerClient, dockerClient } from './docker-client.ts'
 import { createImageBuilder } from './image-builder.ts'
 import { programBuild } from './programs.ts'

@@ -2,11 +2,11 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parse } from 'yaml'
 import { z } from 'zod'
-import { root } from '../env.ts'
-import { PlatformError } from '../errors.ts'
+import { root } from '../system/checkout.ts'
+import { PlatformError } from '../system/errors.ts'
 
 /** Folder with the recipes of everything that is built where no image registry can be reached. */
-export const recipesFolder = join(root, 'test/images')
+export const recipesFolder = join(root, 'lib/sandbox/recipes')
 
 const program = z.union([
   z.strictObject({
@@ -34,14 +34,14 @@ const catalogue = z.strictObject({
 
 export type ProgramRecipe = z.infer<typeof program>
 export type ImageRecipe = z.infer<typeof image>
-/** What `test/images/images.yaml` says, in its order; its comments explain the fields. */
+/** What `lib/sandbox/recipes/images.yaml` says, in its order; its comments explain the fields. */
 export type ImageCatalogue = z.infer<typeof catalogue>
 
 export async function imageCatalogue(): Promise<ImageCatalogue> {
   return catalogue.parse(parse(await readFile(join(recipesFolder, 'images.yaml'), 'utf8')))
 }
 
-/** What `test/images/programs.yaml` says. */
+/** What `lib/sandbox/recipes/programs.yaml` says. */
 export async function programRecipes(): Promise<Record<string, ProgramRecipe>> {
   return z.record(z.string(), program).parse(parse(await readFile(join(recipesFolder, 'programs.yaml'), 'utf8')))
 }
@@ -50,7 +50,9 @@ export async function programRecipes(): Promise<Record<string, ProgramRecipe>> {
 export async function programRecipe(name: string): Promise<ProgramRecipe> {
   const recipe = (await programRecipes())[name]
   if (!recipe)
-    throw new PlatformError(`No recipe builds a program ${name}`, { hint: 'Recipes: test/images/programs.yaml' })
+    throw new PlatformError(`No recipe builds a program ${name}`, {
+      hint: 'Recipes: lib/sandbox/recipes/programs.yaml',
+    })
   return recipe
 }
 

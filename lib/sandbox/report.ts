@@ -1,5 +1,5 @@
-import type { StepProgress } from '../output.ts'
-import type { SupplyEvent } from './cache.ts'
+import type { SupplyEvent } from '../supply/cache.ts'
+import type { StepProgress } from '../system/progress.ts'
 
 /** What suppliers do, for the steps that watch them one after the other. */
 export interface SupplyReport {

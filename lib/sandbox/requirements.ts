@@ -1,7 +1,7 @@
 import { mkdir, readFile, statfs } from 'node:fs/promises'
-import { PlatformError } from '../errors.ts'
-import { ask, hasTool } from '../exec.ts'
-import { isRoot } from '../privilege.ts'
+import { PlatformError } from '../system/errors.ts'
+import { ask, hasTool } from '../system/exec.ts'
+import { isRoot } from '../system/privilege.ts'
 
 /** Programs a sandbox is made with, and the Debian packages they come from; a Debian machine always has them. */
 const tools: Readonly<Record<string, string>> = {

@@ -1,7 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Build, ensureBuilt, type SupplyOptions } from './cache.ts'
-import { acquireSettings, machineArchive } from './debian.ts'
+import { type Build, ensureBuilt, type SupplyOptions } from '../supply/cache.ts'
+import { acquireSettings, machineArchive } from '../supply/debian.ts'
 import { mmdebstrap, withoutManuals } from './mmdebstrap.ts'
 import { contentsOf, type ImageCatalogue, recipesFolder } from './recipes.ts'
 

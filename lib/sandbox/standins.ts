@@ -1,5 +1,5 @@
 import { mkdir } from 'node:fs/promises'
-import type { SupplyOptions } from './cache.ts'
+import type { SupplyOptions } from '../supply/cache.ts'
 import { type DockerClient, dockerClient, type EngineAddress, type EngineImage } from './docker-client.ts'
 import { createImageBuilder, type ImageBuilder } from './image-builder.ts'
 import { imageCatalogue, programRecipe, repositoryOf } from './recipes.ts'
@@ -51,7 +51,7 @@ export async function ensureStandIns(
 }
 
 /**
- * The image of a KinD node with the Kubernetes that `test/images/programs.yaml` names, as a name for `kind create cluster --image`.
+ * The image of a KinD node with the Kubernetes that `lib/sandbox/recipes/programs.yaml` names, as a name for `kind create cluster --image`.
  * Takes about ten minutes of two processors the first time, a minute in a new engine, nothing after that.
  */
 export async function ensureNodeImage(options: StandInOptions): Promise<string> {

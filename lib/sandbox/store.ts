@@ -1,8 +1,8 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { badInput } from '../errors.ts'
-import { isSame, type ProcessIdentity } from '../processes.ts'
-import { keyOf } from './cache.ts'
+import { keyOf } from '../supply/cache.ts'
+import { badInput } from '../system/errors.ts'
+import { isSame, type ProcessIdentity } from '../system/processes.ts'
 
 /** What a sandbox of one name keeps between runs, and how it is found again. */
 export interface Store {

@@ -1,8 +1,8 @@
-import { type Container, describeContainer, isWell } from '../docker.ts'
-import { messageOf, PlatformError } from '../errors.ts'
-import type { Lookups } from '../lookup.ts'
-import type { Platform } from '../platform.ts'
-import { deadline, type HttpAnswer, type HttpQuestion, http } from '../probe.ts'
+import type { Platform } from '../platform/platform.ts'
+import { type Container, describeContainer, isWell } from '../stack/docker.ts'
+import { messageOf, PlatformError } from '../system/errors.ts'
+import type { Lookups } from '../system/lookup.ts'
+import { deadline, type HttpAnswer, type HttpQuestion, http } from '../system/probe.ts'
 
 /** Something that can be seen from outside to be right or wrong. */
 export interface Check {

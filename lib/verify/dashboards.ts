@@ -1,4 +1,4 @@
-import { PlatformError } from '../errors.ts'
+import { PlatformError } from '../system/errors.ts'
 import { type Check, expectStatus, type Family } from './check.ts'
 import { needsOf } from './urls.ts'
 

@@ -1,6 +1,6 @@
 import pg from 'pg'
-import type { Settings } from '../env.ts'
-import { messageOf, PlatformError } from '../errors.ts'
+import type { Settings } from '../platform/settings.ts'
+import { messageOf, PlatformError } from '../system/errors.ts'
 import { type Family, type Tools, thenCleanUp } from './check.ts'
 
 /** A row goes into a hypertable of TimescaleDB and comes back. */

@@ -1,5 +1,5 @@
-import { PlatformError } from '../errors.ts'
-import type { Platform } from '../platform.ts'
+import type { Platform } from '../platform/platform.ts'
+import { PlatformError } from '../system/errors.ts'
 import { type Check, expectStatus, type Family, NotVerified, type Tools } from './check.ts'
 import { needsOf, pageUrl } from './urls.ts'
 

@@ -1,7 +1,7 @@
 import { Resolver } from 'node:dns/promises'
-import { messageOf, PlatformError } from '../errors.ts'
-import { describeLookup, type Question } from '../lookup.ts'
-import type { Platform } from '../platform.ts'
+import type { Platform } from '../platform/platform.ts'
+import { messageOf, PlatformError } from '../system/errors.ts'
+import { describeLookup, type Question } from '../system/lookup.ts'
 import type { Check, Family, Tools } from './check.ts'
 
 /** Who answers for the names; not a service of the catalogue, because it runs on the machine itself. */

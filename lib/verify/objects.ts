@@ -1,5 +1,5 @@
 import { AwsClient } from 'aws4fetch'
-import { PlatformError } from '../errors.ts'
+import { PlatformError } from '../system/errors.ts'
 import { expectStatus, type Family, type Tools, thenCleanUp } from './check.ts'
 import { needsOf } from './urls.ts'
 

@@ -1,8 +1,8 @@
-import { describeContainer, isWell } from '../docker.ts'
-import { PlatformError } from '../errors.ts'
-import { type Platform, type Service, type VirtualHost, webServer } from '../platform.ts'
-import { postgres, speaksPostgres, tcp } from '../probe.ts'
-import { addressText } from '../routes/engine.ts'
+import { type Platform, type Service, type VirtualHost, webServer } from '../platform/platform.ts'
+import { describeContainer, isWell } from '../stack/docker.ts'
+import { addressText } from '../system/address.ts'
+import { PlatformError } from '../system/errors.ts'
+import { postgres, speaksPostgres, tcp } from '../system/probe.ts'
 import type { Check, Family, Situation, Tools } from './check.ts'
 
 /** Every documented URL answers, with its port and without, and every other routed port takes connections. */

@@ -1,5 +1,5 @@
 import { Resolver } from 'node:dns/promises'
-import { messageOf, PlatformError } from '../errors.ts'
+import { messageOf, PlatformError } from '../system/errors.ts'
 import { expectStatus, type Family, type Tools, thenCleanUp, until } from './check.ts'
 import { needsOf } from './urls.ts'
 

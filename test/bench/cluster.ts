@@ -1,11 +1,13 @@
 // Runs inside a sandbox whose cluster is up: making a cluster, and bringing an edited application to its URL, against the bare commands.
+
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { placesOf, root } from '../../lib/env.ts'
-import { table } from '../../lib/output.ts'
-import { loadPlatform } from '../../lib/platform.ts'
+import { loadPlatform } from '../../lib/platform/platform.ts'
+import { placesOf } from '../../lib/platform/settings.ts'
+import { root } from '../../lib/system/checkout.ts'
+import { table } from '../../lib/system/text.ts'
 import { compare, header, median, ratioRow, seconds, taskSeconds, timeRow } from './timing.ts'
 
 const platform = await loadPlatform(placesOf())
@@ -55,7 +57,7 @@ const rollOut = await compare(
   () => untilServed(rollOutBare),
 )
 rollOutOurs()
-const again = ['bash', '-c', 'node lib/launch.mjs build-and-push && node lib/launch.mjs deploy-apps']
+const again = ['bash', '-c', 'node lib/cli/launch.mjs build-and-push && node lib/cli/launch.mjs deploy-apps']
 const idle = median([seconds(again), seconds(again), seconds(again)])
 
 // at once: what follows takes minutes

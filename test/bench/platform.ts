@@ -1,11 +1,13 @@
 // Runs inside a sandbox whose platform is up, and prints what our tasks cost against the bare commands they stand for.
+
 import { readdirSync } from 'node:fs'
 import { get } from 'node:http'
 import { join } from 'node:path'
-import { composeOptions } from '../../lib/compose.ts'
-import { placesOf, root } from '../../lib/env.ts'
-import { table } from '../../lib/output.ts'
-import { loadPlatform } from '../../lib/platform.ts'
+import { loadPlatform } from '../../lib/platform/platform.ts'
+import { placesOf } from '../../lib/platform/settings.ts'
+import { composeOptions } from '../../lib/stack/compose.ts'
+import { root } from '../../lib/system/checkout.ts'
+import { table } from '../../lib/system/text.ts'
 import { compare, header, median, ratioRow, seconds, taskSeconds, timeRow } from './timing.ts'
 
 const platform = await loadPlatform(placesOf())

@@ -1,7 +1,7 @@
 // `npm run bench`: ratios measured in one run, on one machine, in a sandbox of their own. Needs Linux and root, like the sandbox.
 // `npm run bench -- --no-cluster` leaves out what needs a cluster.
 import { spawnSync } from 'node:child_process'
-import { ensurePackages, requireNode, root, typescriptArguments } from '../../lib/bootstrap.mjs'
+import { ensurePackages, requireNode, root, typescriptArguments } from '../../lib/cli/bootstrap.mjs'
 
 requireNode()
 ensurePackages()
@@ -12,5 +12,5 @@ const measure = [...(withCluster ? [`${node} test/bench/cluster.ts`] : []), `${n
   ' && ',
 )
 const words = ['sandbox', '--name', 'bench', ...(withCluster ? [] : ['--no-cluster']), '--exec', measure]
-const { status } = spawnSync(process.execPath, ['lib/launch.mjs', ...words], { cwd: root, stdio: 'inherit' })
+const { status } = spawnSync(process.execPath, ['lib/cli/launch.mjs', ...words], { cwd: root, stdio: 'inherit' })
 process.exit(status ?? 1)

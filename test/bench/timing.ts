@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { root } from '../../lib/env.ts'
+import { root } from '../../lib/system/checkout.ts'
 
 /** Seconds that a command takes; it has to succeed. */
 export function seconds(
@@ -18,7 +18,7 @@ export function seconds(
 }
 
 /** Seconds that a task takes, as npm runs it. */
-export const taskSeconds = (...words: string[]) => seconds(['node', 'lib/launch.mjs', ...words])
+export const taskSeconds = (...words: string[]) => seconds(['node', 'lib/cli/launch.mjs', ...words])
 
 export function median(values: readonly number[]): number {
   return [...values].sort((one, other) => one - other)[Math.floor(values.length / 2)] ?? Number.NaN

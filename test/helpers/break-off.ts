@@ -38,7 +38,7 @@ export interface Lab {
 }
 
 const preload = { NODE_OPTIONS: `--import ${checkout}/test/helpers/crash.mjs` }
-const launcher = 'lib/launch.mjs'
+const launcher = 'lib/cli/launch.mjs'
 /** The command that runs a task. */
 export const taskCommand = (task: string) => ['node', launcher, task]
 const log = '/tmp/moments'
@@ -122,7 +122,7 @@ export async function finish({ machine }: Lab, { title, command, env = {} }: Set
 export async function tearDownInPieces({ machine }: Lab, by: 'SIGKILL' | 'SIGINT'): Promise<number> {
   for (let pieces = 0; pieces < 200; pieces += 1) {
     const env = { ...preload, CRASH_AT: '2', CRASH_BY: by, CRASH_ON: 'undone' }
-    const { exitCode, stdout, stderr } = await machine.ask(['node', 'lib/launch.mjs', 'teardown', '--yes'], { env })
+    const { exitCode, stdout, stderr } = await machine.ask(['node', 'lib/cli/launch.mjs', 'teardown', '--yes'], { env })
     if (exitCode === 0) return pieces
     assert.equal(exitCode, by === 'SIGINT' ? 130 : 137, `teardown\n${stdout}${stderr}`)
   }

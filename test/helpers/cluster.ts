@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { Result } from '../../lib/exec.ts'
+import type { Result } from '../../lib/system/exec.ts'
 import type { TestSandbox } from './sandbox.ts'
 
 /** The applications of the catalogue. */
@@ -42,7 +42,7 @@ const terminalScript = `
 /** Tasks and scripts in a sandbox that is there by the time they are run. */
 export function speakingTo(sandbox: () => TestSandbox) {
   const task = (words: string, env: Record<string, string> = {}): Promise<Result> =>
-    sandbox().exec(`node lib/launch.mjs ${words}`, { env: { CI: '1', ...env } })
+    sandbox().exec(`node lib/cli/launch.mjs ${words}`, { env: { CI: '1', ...env } })
   /** What a script printed that has to succeed. */
   const text = async (script: string): Promise<string> => {
     const { exitCode, stdout, stderr } = await sandbox().exec(`set -o pipefail; ${script}`)
@@ -73,7 +73,7 @@ export function speakingTo(sandbox: () => TestSandbox) {
     /** What a task said at a terminal, where somebody answers its question with one key. */
     async atTerminal(words: string, question: string, key: string, env: Record<string, string> = {}): Promise<string> {
       const { exitCode, stdout } = await sandbox().exec(terminalScript, {
-        env: { ...env, TASK: `node lib/launch.mjs ${words}`, QUESTION: question, KEY: key },
+        env: { ...env, TASK: `node lib/cli/launch.mjs ${words}`, QUESTION: question, KEY: key },
       })
       assert.equal(exitCode, 0, stdout)
       return stdout

@@ -1,5 +1,5 @@
 import { connect, createServer, type Server, type Socket } from 'node:net'
-import type { Address } from '../../lib/platform.ts'
+import type { Address } from '../../lib/system/address.ts'
 
 /** Listens there and says where, to whoever speaks to it; silent clients stay. */
 export function greeter({ ip, port }: Address): Promise<Server> {

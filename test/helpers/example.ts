@@ -1,12 +1,13 @@
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { renderComposeFiles } from '../../lib/compose.ts'
-import { renderConfigs } from '../../lib/config.ts'
-import { defaultSettings, type Places, placesOf, root, type Settings } from '../../lib/env.ts'
-import type { Problem } from '../../lib/errors.ts'
-import { buildPlatform, type Platform } from '../../lib/platform.ts'
-import { type RenderedFile, writeIfChanged } from '../../lib/render.ts'
+import { buildPlatform, type Platform } from '../../lib/platform/platform.ts'
+import { type RenderedFile, writeIfChanged } from '../../lib/platform/render.ts'
+import { defaultSettings, type Places, placesOf, type Settings } from '../../lib/platform/settings.ts'
+import { renderComposeFiles } from '../../lib/stack/compose.ts'
+import { renderConfigs } from '../../lib/stack/config/configs.ts'
+import { root } from '../../lib/system/checkout.ts'
+import type { Problem } from '../../lib/system/errors.ts'
 
 /** Secrets made of the characters that quoting goes wrong with. */
 export const exampleSecrets = {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type { Finding } from '../../lib/doctor/finding.ts'
-import type { Result, Runner } from '../../lib/exec.ts'
+import type { Result, Runner } from '../../lib/system/exec.ts'
 
 /** Answers commands by their beginning. */
 export function answering(answers: Record<string, Partial<Result>>): Runner {

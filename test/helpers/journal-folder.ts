@@ -2,10 +2,10 @@ import { chmod, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach } from 'node:test'
-import { ask, run } from '../../lib/exec.ts'
-import { stateOf } from '../../lib/files.ts'
-import { type Journal, openJournal } from '../../lib/journal.ts'
-import type { Privilege } from '../../lib/privilege.ts'
+import { type Journal, openJournal } from '../../lib/journal/journal.ts'
+import { ask, run } from '../../lib/system/exec.ts'
+import { stateOf } from '../../lib/system/files.ts'
+import type { Privilege } from '../../lib/system/privilege.ts'
 
 // everything happens in a folder of our own, so our own rights are enough
 export const ourselves: Privilege = { run, ask }

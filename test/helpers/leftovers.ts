@@ -1,5 +1,5 @@
 import { readdir, readFile, readlink } from 'node:fs/promises'
-import { childrenOf, identityOf, isSame, type ProcessIdentity } from '../../lib/processes.ts'
+import { childrenOf, identityOf, isSame, type ProcessIdentity } from '../../lib/system/processes.ts'
 
 /** All that a sandbox consists of, as the machine sees it while it is up. */
 export interface Footprint {

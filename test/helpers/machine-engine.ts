@@ -1,12 +1,12 @@
 import { mkdir, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { placesOf } from '../../lib/env.ts'
-import { ask, type Runner, run } from '../../lib/exec.ts'
-import { type SupplyOptions, withLock } from '../../lib/sandbox/cache.ts'
+import { placesOf } from '../../lib/platform/settings.ts'
 import type { EngineAddress } from '../../lib/sandbox/docker-client.ts'
 import { engineEnvironment, enginePrograms, outsideAddress, startEngine } from '../../lib/sandbox/engine.ts'
 import { startNamespace } from '../../lib/sandbox/namespace.ts'
 import { storeOf } from '../../lib/sandbox/store.ts'
+import { type SupplyOptions, withLock } from '../../lib/supply/cache.ts'
+import { ask, type Runner, run } from '../../lib/system/exec.ts'
 
 /** A Docker engine for test machines, in a namespace of its own. */
 export interface MachineEngine {

@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto'
 import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { root } from '../../lib/env.ts'
-import type { Runner } from '../../lib/exec.ts'
-import { ensureBuilt, type SupplyOptions } from '../../lib/sandbox/cache.ts'
-import { machineArchive } from '../../lib/sandbox/debian.ts'
 import { mmdebstrap, withoutManuals } from '../../lib/sandbox/mmdebstrap.ts'
 import { contentsOf } from '../../lib/sandbox/recipes.ts'
+import { ensureBuilt, type SupplyOptions } from '../../lib/supply/cache.ts'
+import { machineArchive } from '../../lib/supply/debian.ts'
+import { root } from '../../lib/system/checkout.ts'
+import type { Runner } from '../../lib/system/exec.ts'
 
 /** How a machine resolves names; `workstation` is `resolved` with a Docker engine of its own. */
 export const machineKinds = [

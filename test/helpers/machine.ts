@@ -1,7 +1,7 @@
-import { root } from '../../lib/env.ts'
-import { PlatformError } from '../../lib/errors.ts'
-import { failure, type Result, type RunOptions } from '../../lib/exec.ts'
 import { ensureStandIns } from '../../lib/sandbox/standins.ts'
+import { root } from '../../lib/system/checkout.ts'
+import { PlatformError } from '../../lib/system/errors.ts'
+import { failure, type Result, type RunOptions } from '../../lib/system/exec.ts'
 import { type MachineEngine, startMachineEngine } from './machine-engine.ts'
 import { ensureMachineImage, type MachineKind } from './machine-images.ts'
 
@@ -115,7 +115,7 @@ function machineIn(engine: MachineEngine, kind: MachineKind, container: string):
     async sh(script, ...values) {
       return (await machine.run(['bash', '-c', `set -euo pipefail\n${script}`, 'bash', ...values])).stdout.trim()
     },
-    task: (name, ...words) => machine.ask(['node', 'lib/launch.mjs', name, ...words]),
+    task: (name, ...words) => machine.ask(['node', 'lib/cli/launch.mjs', name, ...words]),
     async reboot() {
       await docker(['docker', 'restart', '--time', '60', container])
       await untilUp(engine, container)

@@ -1,4 +1,4 @@
-import type { Name } from '../../lib/platform.ts'
+import type { Name } from '../../lib/platform/platform.ts'
 import type { Machine } from './machine.ts'
 
 /** What programs on a machine get for a name. */

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, beforeEach } from 'node:test'
 import { checkServer, checkThroughResolver, namesToCheck } from '../../lib/dns/verify.ts'
-import { root } from '../../lib/env.ts'
-import { ask, type Result } from '../../lib/exec.ts'
-import type { Platform } from '../../lib/platform.ts'
-import { type Listener, listeners } from '../../lib/ports.ts'
+import type { Platform } from '../../lib/platform/platform.ts'
+import { root } from '../../lib/system/checkout.ts'
+import { ask, type Result } from '../../lib/system/exec.ts'
+import { type Listener, listeners } from '../../lib/system/ports.ts'
 import { type OwnEtc, ownEtc } from './etc.ts'
 import { exampleSettings, goodPlatform } from './platform.ts'
 
@@ -47,7 +47,7 @@ export function usePlainMachine(): PlainMachine {
   let untouched: Awaited<ReturnType<OwnEtc['state']>>
   const machine = {
     async task(name, ...words) {
-      const command = [process.execPath, join(root, 'lib/launch.mjs'), name, ...words]
+      const command = [process.execPath, join(root, 'lib/cli/launch.mjs'), name, ...words]
       return ask(command, { env: machine.environment, timeoutMs: 60_000 })
     },
     async succeeds(name, ...words) {

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { defaultSettings, type Places, placesOf, root, type Settings, secretNames } from '../../lib/env.ts'
-import { buildPlatform, type Platform } from '../../lib/platform.ts'
+import { buildPlatform, type Platform } from '../../lib/platform/platform.ts'
+import { defaultSettings, type Places, placesOf, type Settings, secretNames } from '../../lib/platform/settings.ts'
+import { root } from '../../lib/system/checkout.ts'
 
 /** The default settings with a distinct, made-up value for each secret. */
 export async function exampleSettings(changes: Partial<Settings> = {}): Promise<Settings> {

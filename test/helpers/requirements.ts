@@ -1,7 +1,7 @@
 import { access, constants } from 'node:fs/promises'
-import { placesOf } from '../../lib/env.ts'
-import { messageOf } from '../../lib/errors.ts'
+import { placesOf } from '../../lib/platform/settings.ts'
 import { requireSandboxMachine } from '../../lib/sandbox/requirements.ts'
+import { messageOf } from '../../lib/system/errors.ts'
 
 /** Why test machines cannot run on this computer; false where they can. Made for the `skip` of node:test. */
 export async function noMachines(): Promise<string | false> {

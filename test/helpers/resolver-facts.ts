@@ -1,7 +1,7 @@
-import type { NetworkManagerFacts, ResolvedFacts, ResolverFacts } from '../../lib/dns/facts.ts'
-import { parseResolvConf } from '../../lib/dns/resolv-conf.ts'
-import type { PathState } from '../../lib/files.ts'
-import type { Host } from '../../lib/host.ts'
+import type { NetworkManagerFacts, ResolvedFacts, ResolverFacts } from '../../lib/dns/resolvers/facts.ts'
+import { parseResolvConf } from '../../lib/dns/resolvers/resolv-conf-file.ts'
+import type { PathState } from '../../lib/system/files.ts'
+import type { Host } from '../../lib/system/machine.ts'
 
 /** Pieces of what a machine says of its resolver, as `lib/dns/facts.ts` reads it. */
 export const debian: Host = { os: 'debian', name: 'Debian', init: 'systemd', wsl: false, summary: '', choices: [] }

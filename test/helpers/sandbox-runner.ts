@@ -1,9 +1,10 @@
 // Brings up a bare sandbox with three containers, says what it is in one line of JSON, and waits to be ended: by SIGTERM, or by SIGKILL.
-import { run } from '../../lib/exec.ts'
+
 import { engineEnvironment, enginePrograms, startEngine } from '../../lib/sandbox/engine.ts'
 import { commandInside, startNamespace } from '../../lib/sandbox/namespace.ts'
 import { rememberSandbox } from '../../lib/sandbox/sandbox.ts'
 import { storeOf } from '../../lib/sandbox/store.ts'
+import { run } from '../../lib/system/exec.ts'
 
 const [cacheDir = '', name = ''] = process.argv.slice(2)
 const store = storeOf(cacheDir, name)

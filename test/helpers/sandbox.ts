@@ -1,13 +1,13 @@
 import { join } from 'node:path'
-import { placesOf } from '../../lib/env.ts'
-import { messageOf } from '../../lib/errors.ts'
-import type { Result, RunOptions } from '../../lib/exec.ts'
-import type { StepProgress } from '../../lib/output.ts'
-import { withLock } from '../../lib/sandbox/cache.ts'
-import { sandboxOf } from '../../lib/sandbox/raise.ts'
+import { placesOf } from '../../lib/platform/settings.ts'
 import { requireSandboxMachine } from '../../lib/sandbox/requirements.ts'
 import { askInside } from '../../lib/sandbox/sandbox.ts'
+import { sandboxOf } from '../../lib/sandbox/start.ts'
 import { storeOf } from '../../lib/sandbox/store.ts'
+import { withLock } from '../../lib/supply/cache.ts'
+import { messageOf } from '../../lib/system/errors.ts'
+import type { Result, RunOptions } from '../../lib/system/exec.ts'
+import type { StepProgress } from '../../lib/system/progress.ts'
 
 /** All test files share one store, so that images are built once. */
 export const testStoreName = 'tests'
@@ -28,7 +28,7 @@ export interface TestSandbox {
 export interface TestSandboxOptions {
   /** Groups of services; all when left out. */
   only?: readonly string[]
-  /** Words for lib/launch.mjs; `false` leaves the sandbox with nothing but engine, images and settings. */
+  /** Words for lib/cli/launch.mjs; `false` leaves the sandbox with nothing but engine, images and settings. */
   workflow?: readonly string[] | false
   /** With a cluster and the applications in it, where the workflow is left as it is; with `false` as workflow, just its images. */
   cluster?: boolean

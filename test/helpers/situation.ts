@@ -1,6 +1,6 @@
-import type { Container } from '../../lib/docker.ts'
-import type { LookupAnswer } from '../../lib/lookup.ts'
-import type { Platform } from '../../lib/platform.ts'
+import type { Platform } from '../../lib/platform/platform.ts'
+import type { Container } from '../../lib/stack/docker.ts'
+import type { LookupAnswer } from '../../lib/system/lookup.ts'
 import type { Situation } from '../../lib/verify/check.ts'
 
 const container = (service: string, changes: Partial<Container> = {}): Container => ({

@@ -2,7 +2,8 @@ import { spawnSync } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { root, type Settings } from '../../lib/env.ts'
+import type { Settings } from '../../lib/platform/settings.ts'
+import { root } from '../../lib/system/checkout.ts'
 import { exampleSettings } from './platform.ts'
 
 /** What an engine that answers says; without containers, networks and images. */
@@ -54,7 +55,7 @@ export async function stubbedTasks(settings: Partial<Settings> = {}): Promise<St
         mode: 0o755,
       }),
     task: (name, ...words) =>
-      spawnSync(process.execPath, ['lib/launch.mjs', name, ...words], {
+      spawnSync(process.execPath, ['lib/cli/launch.mjs', name, ...words], {
         cwd: root,
         encoding: 'utf8',
         env: environment,

@@ -1,4 +1,4 @@
-import type { Route } from '../../lib/platform.ts'
+import type { Route } from '../../lib/platform/platform.ts'
 import { checkout, type Machine } from './machine.ts'
 
 /** Unit on the machine that answers at the targets. */

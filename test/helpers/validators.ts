@@ -1,11 +1,11 @@
 import { readdir } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
-import { placesOf } from '../../lib/env.ts'
-import { messageOf } from '../../lib/errors.ts'
-import { ask } from '../../lib/exec.ts'
-import { firstThatExists } from '../../lib/files.ts'
-import { ensureBuilt } from '../../lib/sandbox/cache.ts'
-import { type DebianPackage, machineSuite, unpackPackages } from '../../lib/sandbox/debian.ts'
+import { placesOf } from '../../lib/platform/settings.ts'
+import { ensureBuilt } from '../../lib/supply/cache.ts'
+import { type DebianPackage, machineSuite, unpackPackages } from '../../lib/supply/debian.ts'
+import { messageOf } from '../../lib/system/errors.ts'
+import { ask } from '../../lib/system/exec.ts'
+import { firstThatExists } from '../../lib/system/files.ts'
 
 /** A program that judges files, or the reason why there is none. */
 export type Validator =

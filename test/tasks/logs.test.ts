@@ -5,7 +5,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { after, before, describe, it } from 'node:test'
-import { root } from '../../lib/env.ts'
+import { root } from '../../lib/system/checkout.ts'
 import { type StubbedTasks, stubbedTasks, workingDocker } from '../helpers/stub-docker.ts'
 
 describe('task logs', () => {
@@ -38,7 +38,7 @@ describe('task logs', () => {
 
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     it(`follows them until ${signal}, and ends with 130 and without an error`, async () => {
-      const child = spawn(process.execPath, ['lib/launch.mjs', 'logs', '--follow', 'nginx'], {
+      const child = spawn(process.execPath, ['lib/cli/launch.mjs', 'logs', '--follow', 'nginx'], {
         cwd: root,
         env: tasks.environment,
         stdio: ['ignore', 'pipe', 'pipe'],

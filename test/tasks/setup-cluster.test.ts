@@ -5,8 +5,8 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
-import { root } from '../../lib/env.ts'
-import { run } from '../../lib/exec.ts'
+import { root } from '../../lib/system/checkout.ts'
+import { run } from '../../lib/system/exec.ts'
 import { exampleSettings } from '../helpers/platform.ts'
 
 const kind = (version: string) => `case "$1" in version) echo ${version} ;; *) echo "kind $*" >>"$LOG" ;; esac`
@@ -43,7 +43,7 @@ describe('task setup-cluster', () => {
   async function refusal(programs: Record<string, string>, settings: Record<string, string> = {}) {
     for (const [name, script] of Object.entries(programs))
       await writeFile(join(folder, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 })
-    const child = spawn(process.execPath, ['lib/launch.mjs', 'setup-cluster'], {
+    const child = spawn(process.execPath, ['lib/cli/launch.mjs', 'setup-cluster'], {
       cwd: root,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {

@@ -6,10 +6,10 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { root } from '../../lib/env.ts'
-import { ask, run } from '../../lib/exec.ts'
-import { exists } from '../../lib/files.ts'
-import { openJournal } from '../../lib/journal.ts'
+import { openJournal } from '../../lib/journal/journal.ts'
+import { root } from '../../lib/system/checkout.ts'
+import { ask, run } from '../../lib/system/exec.ts'
+import { exists } from '../../lib/system/files.ts'
 
 /** Stands for docker: knows two containers, a network, a volume and a cluster node, and writes down what it is told to do. */
 const docker = `#!/bin/sh
@@ -36,7 +36,7 @@ describe('teardown', () => {
   })
   afterEach(() => rm(folder, { recursive: true }))
 
-  const launch = [join(root, 'lib/launch.mjs'), 'teardown']
+  const launch = [join(root, 'lib/cli/launch.mjs'), 'teardown']
   const environmentWith = (environment: Record<string, string>) => ({
     PATH: `${join(folder, 'bin')}:${process.env.PATH}`,
     HOME: folder,

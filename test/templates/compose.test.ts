@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parse } from 'yaml'
-import type { ComposeFile, ComposeService } from '../../lib/catalogue.ts'
-import { run } from '../../lib/exec.ts'
+import type { ComposeFile, ComposeService } from '../../lib/platform/catalogue.ts'
+import { run } from '../../lib/system/exec.ts'
 import { contentOf, describeExample, renderExample, writtenTo } from '../helpers/example.ts'
 import { builtValidator } from '../helpers/validators.ts'
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { parse } from 'yaml'
-import { run } from '../../lib/exec.ts'
+import { run } from '../../lib/system/exec.ts'
 import { contentOf, examplePlatform, renderExample, writtenTo } from '../helpers/example.ts'
 import { builtValidator, debianValidator } from '../helpers/validators.ts'
 

@@ -7,7 +7,7 @@ import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, describe, it } from 'node:test'
-import { root } from '../../lib/env.ts'
+import { root } from '../../lib/system/checkout.ts'
 
 interface Trace {
   resourceSpans: {

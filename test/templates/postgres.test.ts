@@ -5,7 +5,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { ask, run } from '../../lib/exec.ts'
+import { ask, run } from '../../lib/system/exec.ts'
 import { contentOf, exampleSecrets, renderExample } from '../helpers/example.ts'
 import { freePort, until } from '../helpers/sockets.ts'
 import { debianValidator, postgresPrograms } from '../helpers/validators.ts'

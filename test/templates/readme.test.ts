@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { root, settingNames } from '../../lib/env.ts'
-import { readmeTables, withTables } from '../../lib/readme.ts'
-import { readTaskfile } from '../../lib/taskfile.ts'
+import { readmeTables, withTables } from '../../lib/cli/readme.ts'
+import { readTaskfile } from '../../lib/cli/taskfile.ts'
+import { settingNames } from '../../lib/platform/settings.ts'
+import { root } from '../../lib/system/checkout.ts'
 import { goodPlatform } from '../helpers/platform.ts'
 
 const path = join(root, 'README.md')

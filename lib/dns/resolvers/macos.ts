@@ -1,5 +1,5 @@
-import { PlatformError } from '../../errors.ts'
-import type { ResolverAdapter } from '../resolver.ts'
+import { PlatformError } from '../../system/errors.ts'
+import type { ResolverAdapter } from './adapter.ts'
 
 /** macOS takes the server of a domain from a file of that name: see `man 5 resolver`. */
 export const macos: ResolverAdapter = {

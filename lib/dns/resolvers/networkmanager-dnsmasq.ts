@@ -1,5 +1,5 @@
-import { PlatformError } from '../../errors.ts'
-import type { ResolverAdapter } from '../resolver.ts'
+import { PlatformError } from '../../system/errors.ts'
+import type { ResolverAdapter } from './adapter.ts'
 import { whileItRuns } from './networkmanager.ts'
 
 const settings = '/etc/NetworkManager/dnsmasq.d/macula.conf'

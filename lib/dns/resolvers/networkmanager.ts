@@ -1,6 +1,6 @@
-import { PlatformError } from '../../errors.ts'
-import { renderResolvConf } from '../resolv-conf.ts'
-import type { ResolverAdapter } from '../resolver.ts'
+import { PlatformError } from '../../system/errors.ts'
+import type { ResolverAdapter } from './adapter.ts'
+import { renderResolvConf } from './resolv-conf-file.ts'
 
 const settings = '/etc/NetworkManager/conf.d/macula.conf'
 const resolvConf = '/etc/resolv.conf'

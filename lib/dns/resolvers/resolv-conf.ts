@@ -1,9 +1,8 @@
-import { PlatformError } from '../../errors.ts'
-import { upstreamPath } from '../config.ts'
-import type { ResolverFacts } from '../facts.ts'
-import type { ResolvConf } from '../resolv-conf.ts'
-import { renderResolvConf } from '../resolv-conf.ts'
-import type { ResolverAdapter } from '../resolver.ts'
+import { PlatformError } from '../../system/errors.ts'
+import type { ResolverAdapter } from './adapter.ts'
+import type { ResolverFacts } from './facts.ts'
+import type { ResolvConf } from './resolv-conf-file.ts'
+import { renderResolvConf, upstreamPath } from './resolv-conf-file.ts'
 
 const path = '/etc/resolv.conf'
 

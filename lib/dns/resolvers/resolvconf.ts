@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { PlatformError } from '../../errors.ts'
-import type { ResolverAdapter } from '../resolver.ts'
+import { PlatformError } from '../../system/errors.ts'
+import type { ResolverAdapter } from './adapter.ts'
 
 const head = '/etc/resolvconf/resolv.conf.d/head'
 const openresolv = '/etc/resolvconf.conf'

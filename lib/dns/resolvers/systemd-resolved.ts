@@ -1,7 +1,7 @@
-import { PlatformError } from '../../errors.ts'
-import { upstreamPath } from '../config.ts'
-import type { ResolverFacts } from '../facts.ts'
-import type { ResolverAdapter } from '../resolver.ts'
+import { PlatformError } from '../../system/errors.ts'
+import type { ResolverAdapter } from './adapter.ts'
+import type { ResolverFacts } from './facts.ts'
+import { upstreamPath } from './resolv-conf-file.ts'
 
 const dropIn = '/etc/systemd/resolved.conf.d/macula.conf'
 const unit = 'systemd-resolved.service'

@@ -1,8 +1,7 @@
-import { PlatformError } from '../../errors.ts'
-import { upstreamPath } from '../config.ts'
-import { renderResolvConf } from '../resolv-conf.ts'
-import type { ResolverAdapter } from '../resolver.ts'
+import { PlatformError } from '../../system/errors.ts'
+import type { ResolverAdapter } from './adapter.ts'
 import { formerServers } from './resolv-conf.ts'
+import { renderResolvConf, upstreamPath } from './resolv-conf-file.ts'
 
 const settings = '/etc/wsl.conf'
 const resolvConf = '/etc/resolv.conf'

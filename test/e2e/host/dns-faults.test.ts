@@ -4,8 +4,8 @@ import { chmod, readFile, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { root } from '../../../lib/env.ts'
-import { ask, hasTool, run } from '../../../lib/exec.ts'
+import { root } from '../../../lib/system/checkout.ts'
+import { ask, hasTool, run } from '../../../lib/system/exec.ts'
 import { inOwnNetwork, runInOwnNetwork, whyNoNetwork } from '../../helpers/network.ts'
 import { usePlainMachine } from '../../helpers/plain-machine.ts'
 
@@ -84,7 +84,7 @@ function machineTests() {
   async function breakOffAfter(changes: number, signal: NodeJS.Signals): Promise<number> {
     const path = join(machine.stateDir, 'journal.begun')
     const begun = async () => (await readFile(path, 'utf8').catch(() => '')).split('\n').length - 1
-    const child = spawn(process.execPath, [join(root, 'lib/launch.mjs'), 'setup-dnsmasq'], {
+    const child = spawn(process.execPath, [join(root, 'lib/cli/launch.mjs'), 'setup-dnsmasq'], {
       env: machine.environment,
       stdio: 'ignore',
     })
@@ -99,7 +99,7 @@ function machineTests() {
 
   it('are what a task run by another user says it would need, as commands', async context => {
     const asNobody = ['setpriv', '--reuid=nobody', '--regid=nogroup', '--clear-groups']
-    const launcher = join(root, 'lib/launch.mjs')
+    const launcher = join(root, 'lib/cli/launch.mjs')
     if ((await ask([...asNobody, 'test', '-r', launcher])).exitCode !== 0)
       return context.skip(`another user cannot read ${root}`)
     await run(['chown', '-R', 'nobody', machine.folder])

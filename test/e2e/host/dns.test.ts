@@ -3,7 +3,7 @@ import { readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promis
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { namesToCheck } from '../../../lib/dns/verify.ts'
-import { hasTool, run } from '../../../lib/exec.ts'
+import { hasTool, run } from '../../../lib/system/exec.ts'
 import { inOwnNetwork, runInOwnNetwork, whyNoNetwork } from '../../helpers/network.ts'
 import { startDnsmasq, usePlainMachine } from '../../helpers/plain-machine.ts'
 

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict'
 import { readdir } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { before, describe, it } from 'node:test'
-import { placesOf, root } from '../../../lib/env.ts'
-import { messageOf } from '../../../lib/errors.ts'
-import { ask, run } from '../../../lib/exec.ts'
-import { ensureBuilt } from '../../../lib/sandbox/cache.ts'
+import { placesOf } from '../../../lib/platform/settings.ts'
+import { ensureBuilt } from '../../../lib/supply/cache.ts'
+import { root } from '../../../lib/system/checkout.ts'
+import { messageOf } from '../../../lib/system/errors.ts'
+import { ask, run } from '../../../lib/system/exec.ts'
 
 /** The line of Node that most users have by now, as npm packages carry it. */
 const release = `node-linux-${process.arch}@24.21.0`
@@ -41,7 +42,7 @@ describe('a Node that runs TypeScript by itself', { skip }, () => {
   it('runs every task as it stands in the checkout', async () => {
     for (const file of await readdir(join(root, 'tasks'))) {
       const name = file.replace('.ts', '')
-      const { exitCode, stdout, stderr } = await node('lib/launch.mjs', name, '--help')
+      const { exitCode, stdout, stderr } = await node('lib/cli/launch.mjs', name, '--help')
       assert.equal(exitCode, 0, stderr)
       assert.match(stdout, new RegExp(`^${name}: `))
       assert.equal(stderr, '')
@@ -49,7 +50,7 @@ describe('a Node that runs TypeScript by itself', { skip }, () => {
   })
 
   it('runs the tests, too', async () => {
-    const words = ['platform', 'env', 'journal', 'task'].map(name => join('test', 'lib', `${name}.test.ts`))
+    const words = ['platform/platform', 'platform/settings', 'journal/journal', 'cli/task'].map(name => join('test', 'lib', `${name}.test.ts`))
     const { exitCode, stdout } = await node('test/run.mjs', 'unit', ...words)
     assert.equal(exitCode, 0, stdout)
     assert.match(stdout, /^\S pass [1-9]\d+$/m)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { addressText } from '../../../lib/routes/engine.ts'
 import { unitName } from '../../../lib/routes/units.ts'
+import { addressText } from '../../../lib/system/address.ts'
 import { type Machine, startMachine } from '../../helpers/machine.ts'
 import { goodPlatform } from '../../helpers/platform.ts'
 import { noMachines } from '../../helpers/requirements.ts'

@@ -32,7 +32,7 @@ describe('a user of the machine who is not root', { skip: await noMachines() }, 
       ['runuser', '-u', 'jane', '--', 'env', 'HOME=/home/jane', 'sh', '-c', 'cd ~/macula && exec "$@"', 'sh', ...words],
       { input, timeoutMs: 120_000 },
     )
-  const task = (...words: string[]) => asJane(['node', 'lib/launch.mjs', ...words])
+  const task = (...words: string[]) => asJane(['node', 'lib/cli/launch.mjs', ...words])
   const succeeds = async (...words: string[]) => {
     const { exitCode, stdout, stderr } = await task(...words)
     assert.equal(exitCode, 0, `${words.join(' ')}\n${stdout}${stderr}`)
@@ -82,7 +82,7 @@ describe('a user of the machine who is not root', { skip: await noMachines() }, 
   })
 
   test('types the password once, and is told before what for', async () => {
-    const script = ['node', '--input-type=module', '-', 'node lib/launch.mjs setup-dnsmasq']
+    const script = ['node', '--input-type=module', '-', 'node lib/cli/launch.mjs setup-dnsmasq']
     const { stdout } = await asJane(script, terminalScript)
     const { code, asked, text } = JSON.parse(stdout) as { code: number; asked: number; text: string }
     assert.equal(code, 0, text)

@@ -6,8 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { placesOf } from '../../../lib/env.ts'
-import { ask, type Result, run } from '../../../lib/exec.ts'
+import { placesOf } from '../../../lib/platform/settings.ts'
 import {
   type EngineOptions,
   engineEnvironment,
@@ -15,10 +14,11 @@ import {
   startEngine,
   withMachineNetwork,
 } from '../../../lib/sandbox/engine.ts'
-import { supplyImages } from '../../../lib/sandbox/images.ts'
+import { supplyImages } from '../../../lib/sandbox/engine-images.ts'
 import { commandInside, type Namespace, startNamespace } from '../../../lib/sandbox/namespace.ts'
 import { ensureProgram } from '../../../lib/sandbox/programs.ts'
 import { storeOf } from '../../../lib/sandbox/store.ts'
+import { ask, type Result, run } from '../../../lib/system/exec.ts'
 import { noSandbox } from '../../helpers/sandbox.ts'
 
 const { cacheDir } = placesOf()

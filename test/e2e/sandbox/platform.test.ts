@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
-import type { Result } from '../../../lib/exec.ts'
+import type { Result } from '../../../lib/system/exec.ts'
 import { documentedAddresses, goodPlatform } from '../../helpers/platform.ts'
 import { noSandbox, startSandbox, type TestSandbox } from '../../helpers/sandbox.ts'
 
@@ -18,7 +18,7 @@ describe('the platform in a sandbox', { skip: reason }, () => {
   let sandbox: TestSandbox
   let etcBefore: string
   const task = (words: string, options = {}): Promise<Result> =>
-    sandbox.exec(`node lib/launch.mjs ${words}`, { env: { CI: '1' }, ...options })
+    sandbox.exec(`node lib/cli/launch.mjs ${words}`, { env: { CI: '1' }, ...options })
   const succeeds = async (words: string) => {
     const { exitCode, stdout, stderr } = await task(words)
     assert.equal(exitCode, 0, `${stdout}\n${stderr}`)
@@ -216,7 +216,7 @@ describe('the platform in a sandbox', { skip: reason }, () => {
 
   it('saves its images to a file, and loads them from it', async () => {
     const { exitCode, stderr } = await sandbox.exec(
-      'node lib/launch.mjs images save /run/images.tar && docker rmi -f joxit/docker-registry-ui:2.6.0 >/dev/null && node lib/launch.mjs images load /run/images.tar && docker image inspect joxit/docker-registry-ui:2.6.0 >/dev/null; code=$?; rm -f /run/images.tar; exit $code',
+      'node lib/cli/launch.mjs images save /run/images.tar && docker rmi -f joxit/docker-registry-ui:2.6.0 >/dev/null && node lib/cli/launch.mjs images load /run/images.tar && docker image inspect joxit/docker-registry-ui:2.6.0 >/dev/null; code=$?; rm -f /run/images.tar; exit $code',
       { env: { MACULA_ONLY: 'observability' } },
     )
     assert.equal(exitCode, 0, stderr)

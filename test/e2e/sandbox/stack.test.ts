@@ -26,7 +26,7 @@ describe('the stack in a sandbox', { skip: reason }, () => {
 
   async function start(env: Record<string, string> = {}): Promise<void> {
     const { exitCode, stderr } = await sandbox.exec(
-      'for task in configure start-infrastructure setup-dnsmasq setup-observability-routing setup-data-routing; do node lib/launch.mjs $task --yes || exit; done',
+      'for task in configure start-infrastructure setup-dnsmasq setup-observability-routing setup-data-routing; do node lib/cli/launch.mjs $task --yes || exit; done',
       { env: { CI: '1', ...env } },
     )
     assert.equal(exitCode, 0, stderr)

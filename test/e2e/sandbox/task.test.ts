@@ -3,14 +3,15 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
-import { placesOf, root } from '../../../lib/env.ts'
-import { ask } from '../../../lib/exec.ts'
+import { placesOf } from '../../../lib/platform/settings.ts'
 import { livingSandbox, storeOf } from '../../../lib/sandbox/store.ts'
+import { root } from '../../../lib/system/checkout.ts'
+import { ask } from '../../../lib/system/exec.ts'
 import { footprintOf, leftovers } from '../../helpers/leftovers.ts'
 import { lockSandboxTests, noSandbox, testStoreName } from '../../helpers/sandbox.ts'
 
 const store = storeOf(placesOf().cacheDir, testStoreName)
-const launcher = ['node', 'lib/launch.mjs', 'sandbox', '--name', store.name]
+const launcher = ['node', 'lib/cli/launch.mjs', 'sandbox', '--name', store.name]
 const task = (...words: string[]) => ask([...launcher, ...words], { cwd: root })
 
 describe('the task sandbox', { skip: await noSandbox() }, () => {
@@ -68,7 +69,7 @@ describe('the task sandbox', { skip: await noSandbox() }, () => {
   })
 
   it('refuses a name that cannot be a folder, and nothing is made', async () => {
-    const { exitCode, stderr } = await ask(['node', 'lib/launch.mjs', 'sandbox', '--name', '../x'], { cwd: root })
+    const { exitCode, stderr } = await ask(['node', 'lib/cli/launch.mjs', 'sandbox', '--name', '../x'], { cwd: root })
     assert.equal(exitCode, 2)
     assert.match(stderr, /should be lower case letters, digits and -/)
   })

@@ -25,12 +25,12 @@ describe('looking at the platform from outside', { skip }, () => {
   after(() => sandbox?.end())
 
   const verify = async (variables = '') => {
-    const { stdout, exitCode } = await sandbox.exec(`${variables} node lib/launch.mjs verify --json`)
+    const { stdout, exitCode } = await sandbox.exec(`${variables} node lib/cli/launch.mjs verify --json`)
     const { checks } = JSON.parse(stdout) as { checks: CheckResult[] }
     return { checks, exitCode }
   }
   const status = async () => {
-    const { stdout, exitCode } = await sandbox.exec('node lib/launch.mjs status --json')
+    const { stdout, exitCode } = await sandbox.exec('node lib/cli/launch.mjs status --json')
     assert.equal(exitCode, 0)
     return (JSON.parse(stdout) as { services: StatusRow[] }).services
   }
@@ -114,7 +114,7 @@ describe('looking at the platform from outside', { skip }, () => {
     assert.equal(byName.get('loki')?.address, '127.0.0.5:3100')
     assert.equal(byName.get('timescaledb')?.url, 'postgres://postgres.macula.local:5432')
     assert.ok(Date.now() - new Date(byName.get('loki')?.since ?? '').getTime() < 3_600_000)
-    const { stdout } = await sandbox.exec('node lib/launch.mjs status')
+    const { stdout } = await sandbox.exec('node lib/cli/launch.mjs status')
     for (const { name, standin } of services) {
       const line = stdout.split('\n').find(line => line.includes(` ${name} `)) ?? ''
       assert.notEqual(line, '', name)
@@ -179,7 +179,7 @@ describe('looking at the platform from outside', { skip }, () => {
       const { checks } = await verify()
       assert.deepEqual([...new Set(red(checks).map(({ service }) => service))], ['loki'], told(checks))
       assert.equal(red(checks)[0]?.hint, 'task logs -- loki')
-      const { stdout, stderr } = await sandbox.exec('node lib/launch.mjs logs loki --tail 20')
+      const { stdout, stderr } = await sandbox.exec('node lib/cli/launch.mjs logs loki --tail 20')
       assert.match(stdout + stderr, /no_such_key/)
     } finally {
       await writeFile(file, before)
@@ -191,7 +191,7 @@ describe('looking at the platform from outside', { skip }, () => {
   it('says that Docker is not running, and prints nothing on stdout', async () => {
     for (const task of ['status --json', 'verify --json']) {
       const { stdout, stderr, exitCode } = await sandbox.exec(
-        `DOCKER_HOST=unix:///run/nowhere.sock node lib/launch.mjs ${task}`,
+        `DOCKER_HOST=unix:///run/nowhere.sock node lib/cli/launch.mjs ${task}`,
       )
       assert.equal(exitCode, 1)
       assert.equal(stdout, '')
@@ -200,7 +200,7 @@ describe('looking at the platform from outside', { skip }, () => {
   })
 
   it('refuses logs of a service that nobody knows, and names those that there are', async () => {
-    const { stderr, exitCode } = await sandbox.exec('node lib/launch.mjs logs grafanna')
+    const { stderr, exitCode } = await sandbox.exec('node lib/cli/launch.mjs logs grafanna')
     assert.equal(exitCode, 2)
     assert.match(stderr, /grafanna: is neither a service nor an application; known: nginx, registry/)
   })
@@ -210,7 +210,7 @@ describe('looking at the platform from outside', { skip }, () => {
       'mount --make-rprivate /',
       'echo "nameserver 127.0.0.99" > /tmp/resolv.conf',
       'mount --bind /tmp/resolv.conf /etc/resolv.conf',
-      'node lib/launch.mjs verify --json',
+      'node lib/cli/launch.mjs verify --json',
     ].join(' && ')
     const { stdout } = await sandbox.ask(['unshare', '--mount', 'bash', '-c', script])
     const { checks } = JSON.parse(stdout) as { checks: CheckResult[] }

@@ -22,7 +22,7 @@ describe('a cluster of two nodes, from its making to teardown', { skip: await no
 
   it('a setup that is broken off in the middle is finished by the next, with one node more', async () => {
     await sandbox.exec(
-      'timeout --signal KILL 6 node lib/launch.mjs setup-cluster; sleep 1; kill -9 $(pgrep --exact kind)',
+      'timeout --signal KILL 6 node lib/cli/launch.mjs setup-cluster; sleep 1; kill -9 $(pgrep --exact kind)',
     )
     await succeeds('cluster --yes', workers)
   })

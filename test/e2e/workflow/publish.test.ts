@@ -36,7 +36,7 @@ describe('routes that containers publish themselves', { skip }, () => {
   let sandbox: TestSandbox
   let withSocat: string
   const task = (words: string, ROUTING: string) =>
-    sandbox.exec(`node lib/launch.mjs ${words} --yes`, { env: { CI: '1', ROUTING } })
+    sandbox.exec(`node lib/cli/launch.mjs ${words} --yes`, { env: { CI: '1', ROUTING } })
   const succeeds = async (words: string, routing: string) => {
     const { exitCode, stdout, stderr } = await task(words, routing)
     assert.equal(exitCode, 0, `${words}: ${stdout}\n${stderr}`)

@@ -5,8 +5,8 @@ import { dnsmasqConfig } from '../../../lib/dns/config.ts'
 import { answersWith, requireVersion } from '../../../lib/dns/daemon.ts'
 import { query } from '../../../lib/dns/query.ts'
 import { checkServer, namesToCheck, verifyNames } from '../../../lib/dns/verify.ts'
-import { PlatformError } from '../../../lib/errors.ts'
-import { hasProgram, programPath } from '../../../lib/host.ts'
+import { PlatformError } from '../../../lib/system/errors.ts'
+import { hasProgram, programPath } from '../../../lib/system/machine.ts'
 import { goodPlatform } from '../../helpers/platform.ts'
 
 const platform = await goodPlatform()

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { parseResolvectl } from '../../../lib/dns/facts.ts'
-import { parseResolvConf, renderResolvConf } from '../../../lib/dns/resolv-conf.ts'
 import { chooseResolver } from '../../../lib/dns/resolver.ts'
+import { parseResolvectl } from '../../../lib/dns/resolvers/facts.ts'
 import { macos, renderResolverFile } from '../../../lib/dns/resolvers/macos.ts'
 import { networkManager as networkManagerOwner } from '../../../lib/dns/resolvers/networkmanager.ts'
+import { parseResolvConf, renderResolvConf } from '../../../lib/dns/resolvers/resolv-conf-file.ts'
 import { withLine } from '../../../lib/dns/resolvers/resolvconf.ts'
 import { renderDropIn, systemdResolved } from '../../../lib/dns/resolvers/systemd-resolved.ts'
 import { withoutResolvConf, wsl } from '../../../lib/dns/resolvers/wsl.ts'
 import { type Surroundings, standingFindings } from '../../../lib/doctor/dns.ts'
-import type { Journal } from '../../../lib/journal.ts'
+import type { Journal } from '../../../lib/journal/journal.ts'
 import { debian, file, machine, networkManager } from '../../helpers/resolver-facts.ts'
 
 describe('what is written', () => {

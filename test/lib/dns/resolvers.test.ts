@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { ResolvedFacts, ResolverFacts } from '../../../lib/dns/facts.ts'
-import { parseResolvConf, renderResolvConf } from '../../../lib/dns/resolv-conf.ts'
 import { chooseListen, chooseResolver } from '../../../lib/dns/resolver.ts'
+import type { ResolvedFacts, ResolverFacts } from '../../../lib/dns/resolvers/facts.ts'
+import { parseResolvConf, renderResolvConf } from '../../../lib/dns/resolvers/resolv-conf-file.ts'
 import { systemdResolved } from '../../../lib/dns/resolvers/systemd-resolved.ts'
-import { PlatformError } from '../../../lib/errors.ts'
-import type { Listener } from '../../../lib/ports.ts'
+import { PlatformError } from '../../../lib/system/errors.ts'
+import type { Listener } from '../../../lib/system/ports.ts'
 import { debian, file, link, machine, networkManager, resolved } from '../../helpers/resolver-facts.ts'
 
 describe('the resolver of a machine', () => {

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { unitName } from '../../../lib/dns/daemon.ts'
-import { ask } from '../../../lib/exec.ts'
-import { hasProgram, programPath } from '../../../lib/host.ts'
-import { fillTemplate, readTemplate } from '../../../lib/render.ts'
+import { fillTemplate, readTemplate } from '../../../lib/platform/render.ts'
+import { ask } from '../../../lib/system/exec.ts'
+import { hasProgram, programPath } from '../../../lib/system/machine.ts'
 
 const missing = ((await hasProgram('systemd-analyze')) ? undefined : 'systemd-analyze is not installed') ?? false
 

@@ -1,0 +1,127 @@
+import type { Writable } from 'node:stream'
+import { stripVTControlCharacters, styleText } from 'node:util'
+import ora from 'ora'
+import type { PlatformError } from '../system/errors.ts'
+import type { Outcome, StepProgress } from '../system/progress.ts'
+
+/** The way a task speaks: progress and messages to stderr, results to stdout. */
+export interface Output {
+  title(text: string): void
+  /** Runs one visible step: shown while it runs, then with its outcome and elapsed time; a throw marks it failed and goes on up. */
+  step(title: string, action: (progress: StepProgress) => Promise<Outcome | undefined>): Promise<void>
+  /** A plain message on stderr. */
+  say(text: string): void
+  warn(text: string): void
+  /** Something the user asked for, on stdout. */
+  result(text: string): void
+  /** One JSON document on stdout. */
+  json(value: unknown): void
+  error(error: PlatformError): void
+  /** The last line: what to know now, or 'nothing to do' where every step left things as they were. */
+  summary(text: string): void
+  /** Whether someone can answer a question; ask only then. */
+  readonly interactive: boolean
+  /** Asks before something is destroyed; Enter means no. */
+  confirm(question: string): Promise<boolean>
+  /** Asks for a secret that is not shown while it is typed; `check` says what is wrong with an answer, which is then asked for again. */
+  askSecret(question: string, check: (answer: string) => Promise<string | undefined>): Promise<string>
+  /** Lets a person choose one of several values. */
+  choose(question: string, choices: readonly string[], preset: string): Promise<string>
+  readonly color: boolean
+  /** Shows the running step as interrupted. From then on nothing is said: what a task still runs into while it ends is no news. */
+  interrupted(): void
+}
+
+export interface OutputOptions {
+  stdout: Writable & { isTTY?: boolean }
+  stderr: Writable & { isTTY?: boolean }
+  /** Whether standard input is a terminal too. */
+  interactive: boolean
+  color: boolean
+  /** A spinner moves only where a person watches; elsewhere the same words come as plain lines. */
+  spinner: boolean
+}
+
+/** How often a long step says what it does where no spinner shows it. */
+const wordsEveryMs = 30_000
+
+type Style = Parameters<typeof styleText>[0]
+
+const unchanged: readonly string[] = ['unchanged', 'skipped']
+
+export function createOutput(options: OutputOptions): Output {
+  const { stdout, stderr, interactive, color, spinner: animated } = options
+  const paint = (style: Style, text: string) => (color ? styleText(style, text, { validateStream: false }) : text)
+  let isSilent = false
+  const write = (stream: Writable, text: string) => {
+    if (!isSilent) stream.write(`${color ? text : stripVTControlCharacters(text)}\n`)
+  }
+  const say = (text: string) => write(stderr, text)
+  /** How to end each step that is shown. */
+  const running = new Set<(mark: string, outcome: string) => void>()
+  let changes = 0
+  let steps = 0
+
+  return {
+    interactive,
+    color,
+    confirm: async question => (await import('./prompt.ts')).confirm(question),
+    askSecret: async (question, check) => (await import('./prompt.ts')).askSecret(question, check),
+    choose: async (question, choices, preset) => (await import('./prompt.ts')).choose(question, choices, preset),
+    title: text => say(paint('bold', text)),
+    say,
+    warn: text => say(`${paint('yellow', '!')} ${text}`),
+    result: text => write(stdout, text),
+    json: value => void stdout.write(`${JSON.stringify(value, null, 2)}\n`),
+    error(error) {
+      say(`${paint('red', '✗')} ${error.message}`)
+      for (const line of error.why?.split('\n') ?? []) say(`  ${line}`)
+      if (error.hint) say(`  ${paint('cyan', '→')} ${error.hint.replaceAll('\n', '\n    ')}`)
+      for (const command of error.commands) say(command)
+    },
+    summary(text) {
+      say(steps > 0 && changes === 0 ? paint('dim', `Nothing to do. ${text}`) : text)
+    },
+    interrupted() {
+      for (const end of running) end(paint('red', '✗'), 'interrupted')
+      isSilent = true
+    },
+    async step(title, action) {
+      const started = performance.now()
+      const spinner = animated
+        ? ora({ text: title, stream: stderr as NodeJS.WriteStream, discardStdin: false }).start()
+        : undefined
+      const elapsed = () => paint('dim', `${((performance.now() - started) / 1000).toFixed(1)} s`)
+      let latest = ''
+      const words = spinner ? undefined : setInterval(() => latest && say(`    ${latest}  ${elapsed()}`), wordsEveryMs)
+      words?.unref()
+      const end = (mark: string, outcome: string) => {
+        spinner?.stop()
+        clearInterval(words)
+        running.delete(end)
+        say([`${mark} ${title}`, outcome, elapsed()].filter(Boolean).join('  '))
+      }
+      running.add(end)
+      const progress: StepProgress = {
+        update(text) {
+          latest = text
+          if (spinner) spinner.text = `${title}  ${paint('dim', text)}`
+        },
+        line(text) {
+          spinner?.stop()
+          say(`    ${text}`)
+          if (!isSilent) spinner?.start()
+        },
+      }
+      try {
+        const outcome = (await action(progress)) ?? ''
+        steps += 1
+        if (outcome !== '' && !unchanged.includes(outcome)) changes += 1
+        end(paint('green', '✓'), unchanged.includes(outcome) ? paint('dim', outcome) : outcome)
+      } catch (error) {
+        end(paint('red', '✗'), '')
+        throw error
+      }
+    },
+  }
+}

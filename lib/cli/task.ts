@@ -1,0 +1,173 @@
+import { delimiter } from 'node:path'
+import { type ParseArgsConfig, parseArgs } from 'node:util'
+import { $, within } from 'zx/core'
+import { placesOf, toolsFolder } from '../platform/settings.ts'
+import { badInput, ExitCode, messageOf, PlatformError } from '../system/errors.ts'
+import type { Output } from './output.ts'
+
+/** One option of a task, as node:util parseArgs knows it, with its line of help. */
+export interface OptionDefinition {
+  type: 'boolean' | 'string'
+  short?: string
+  help: string
+  /** Name of the value in the help text, for options that take one. */
+  value?: string
+}
+
+export type Options = Record<string, OptionDefinition>
+
+export type OptionValues<O extends Options> = {
+  [K in keyof O]?: O[K]['type'] extends 'boolean' ? boolean : string
+}
+
+export interface TaskContext<O extends Options = Options> {
+  options: OptionValues<O>
+  /** Whether questions are answered beforehand: `--yes`. */
+  yes: boolean
+  /** Words that are not options; a task that names none in `positionals` refuses them. */
+  positionals: readonly string[]
+  /** The environment this run was started with. */
+  environment: NodeJS.ProcessEnv
+  out: Output
+  /** Names what has to be put in order when the run is interrupted; the process ends when it is done. */
+  onInterrupt: (action: () => Promise<void>) => void
+}
+
+export interface TaskDefinition<O extends Options = Options> {
+  name: string
+  /** One line, the same as the Taskfile's `desc`. */
+  summary: string
+  /** The documented shell script this task stands for. */
+  replaces?: string
+  /** What it leaves on the machine: files, containers, processes, DNS. Empty for tasks that only look. */
+  leaves: readonly string[]
+  /** What undoes it; empty for tasks that only look. */
+  undo: string
+  options: O
+  /** What positional words mean, for the usage line, e.g. `[SERVICE…]`; without it they are refused. */
+  positionals?: string
+  /** A number is the exit code of the run, for tasks that pass on somebody else's. */
+  run(context: TaskContext<O>): Promise<void> | Promise<number>
+}
+
+/** What every task takes, so that `task setup -- --yes` can hand it to each of its steps. */
+const commonOptions = {
+  help: { type: 'boolean', short: 'h', help: 'show this text' },
+  yes: { type: 'boolean', short: 'y', help: 'ask nothing; take what would be offered' },
+  verbose: { type: 'boolean', short: 'v', help: 'show the commands that are run, and what they print' },
+} as const satisfies Options
+
+/** Gives a task its types; the default export of each `tasks/<name>.ts`. */
+export function defineTask<const O extends Options>(definition: TaskDefinition<O>): TaskDefinition<O> {
+  return definition
+}
+
+/**
+ * Runs a task with command line words and returns its exit code (errors.ts lists them). The only place where errors are rendered:
+ * a PlatformError as what, why and what to do next; anything else is a defect of ours and keeps its stack.
+ */
+export async function runTask(
+  task: TaskDefinition,
+  words: readonly string[],
+  surroundings: {
+    environment: NodeJS.ProcessEnv
+    createOutput: (verbose: boolean) => Promise<Output>
+    showHelp: (text: string) => void
+    onInterrupt?: (action: () => Promise<void>) => void
+  },
+): Promise<number> {
+  const parsed = parse(task, words)
+  if (!(parsed instanceof PlatformError) && parsed.help) {
+    surroundings.showHelp(helpText(task))
+    return ExitCode.done
+  }
+  const out = await surroundings.createOutput(!(parsed instanceof PlatformError) && parsed.verbose)
+  try {
+    if (parsed instanceof PlatformError) throw parsed
+    const exitCode = await within(async () => {
+      $.verbose = parsed.verbose
+      $.env = { ...$.env, PATH: [toolsFolder(placesOf(surroundings.environment)), $.env.PATH].join(delimiter) }
+      return task.run({
+        options: parsed.options,
+        yes: parsed.yes,
+        positionals: parsed.positionals,
+        environment: surroundings.environment,
+        out,
+        onInterrupt: surroundings.onInterrupt ?? (() => {}),
+      })
+    })
+    return exitCode ?? ExitCode.done
+  } catch (error) {
+    if (error instanceof PlatformError) {
+      out.error(error)
+      return error.exitCode
+    }
+    out.error(
+      new PlatformError(`${task.name} ended on a defect of its own`, {
+        why: (error instanceof Error && error.stack) || messageOf(error),
+      }),
+    )
+    return ExitCode.failed
+  }
+}
+
+/** The text of `--help`. */
+export function helpText(task: TaskDefinition): string {
+  const rows = Object.entries({ ...task.options, ...commonOptions }).map(
+    ([name, option]: [string, OptionDefinition]) => {
+      const flag = `${option.short ? `-${option.short}, ` : '    '}--${name}${option.type === 'string' ? ` ${option.value ?? 'VALUE'}` : ''}`
+      return [flag, option.help] as const
+    },
+  )
+  const width = Math.max(...rows.map(([flag]) => flag.length))
+  return [
+    `${task.name}: ${task.summary}`,
+    '',
+    `Usage: npm run ${task.name} -- [options]${task.positionals ? ` ${task.positionals}` : ''}   or   task ${task.name} -- [options]${task.positionals ? ` ${task.positionals}` : ''}`,
+    ...(task.replaces ? ['', `Replaces: ${task.replaces}`] : []),
+    '',
+    'Options:',
+    ...rows.map(([flag, help]) => `  ${flag.padEnd(width)}  ${help}`),
+    '',
+    ...(task.leaves.length > 0
+      ? ['Leaves on the machine:', ...task.leaves.map(line => `  - ${line}`)]
+      : ['Leaves nothing on the machine.']),
+    ...(task.undo ? ['', `Undo: ${task.undo}`] : []),
+  ].join('\n')
+}
+
+interface Parsed {
+  help: boolean
+  verbose: boolean
+  yes: boolean
+  options: OptionValues<Options>
+  positionals: readonly string[]
+}
+
+function parse(task: TaskDefinition, words: readonly string[]): Parsed | PlatformError {
+  const options: ParseArgsConfig['options'] = {}
+  for (const [name, { type, short }] of Object.entries<OptionDefinition>({ ...task.options, ...commonOptions })) {
+    options[name] = short === undefined ? { type } : { type, short }
+  }
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...words],
+      options,
+      allowPositionals: task.positionals !== undefined,
+    })
+    const { help, verbose, yes, ...own } = values
+    return {
+      help: help === true,
+      verbose: verbose === true,
+      yes: yes === true,
+      options: own as OptionValues<Options>,
+      positionals,
+    }
+  } catch (error) {
+    return badInput(
+      `${task.name} does not take these arguments`,
+      [{ where: words.join(' '), what: messageOf(error) }],
+      `npm run ${task.name} -- --help`,
+    )
+  }
+}

@@ -1,0 +1,92 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { parse } from 'yaml'
+import { z } from 'zod'
+import { root } from '../system/checkout.ts'
+import { badInput } from '../system/errors.ts'
+import { shown } from '../system/exec.ts'
+
+const command = /^node lib\/cli\/launch\.mjs ([a-z][a-z-]*) \{\{\.CLI_ARGS\}\}$/
+
+// what our Taskfile uses of go-task's language; anything else is refused, so that `npm run` never quietly does less than `task`
+const taskfile = z.strictObject({
+  version: z.literal('3'),
+  tasks: z.record(
+    z.string(),
+    z.strictObject({
+      desc: z.string(),
+      cmds: z.array(
+        z.union([
+          z.string().regex(command, 'should read `node lib/cli/launch.mjs NAME {{.CLI_ARGS}}`'),
+          z.strictObject({ task: z.string() }),
+        ]),
+      ),
+    }),
+  ),
+})
+
+export type Taskfile = z.infer<typeof taskfile>
+
+/** One script that a workflow comes to. */
+export interface WorkflowStep {
+  /** The Taskfile's name for it. */
+  task: string
+  /** The script: `tasks/<script>.ts`. */
+  script: string
+}
+
+/** Reads Taskfile.yml. Throws with all that the small runner does not support. */
+export async function readTaskfile(): Promise<Taskfile> {
+  return checkTaskfile(await readFile(join(root, 'Taskfile.yml'), 'utf8'))
+}
+
+/** The checked content of a Taskfile's text; the pure half of readTaskfile. */
+export function checkTaskfile(text: string): Taskfile {
+  const parsed = taskfile.safeParse(parse(text))
+  if (parsed.success) return parsed.data
+  const problems = parsed.error.issues.map(issue => ({
+    where: `Taskfile.yml: ${issue.path.join('.')}`,
+    what: issue.message,
+  }))
+  throw badInput('The runner behind `npm run` does not support this Taskfile', problems, 'Use go-task: task --list')
+}
+
+/** The scripts a task comes to, in their order, all references followed. Throws for a name that is not in the Taskfile. */
+export function stepsOf({ tasks }: Taskfile, name: string): WorkflowStep[] {
+  const task = tasks[name]
+  if (task === undefined)
+    throw badInput(`There is no task ${name}`, [{ where: 'Taskfile.yml', what: Object.keys(tasks).join(', ') }])
+  return task.cmds.flatMap(cmd =>
+    typeof cmd === 'string'
+      ? [{ task: name, script: command.exec(cmd)?.[1] ?? '' }]
+      : stepsOf({ version: '3', tasks }, cmd.task),
+  )
+}
+
+/** What `task --dry NAME -- WORDS` prints for these steps, a line each; `--dry` itself is not handed on. */
+export function dryRun(steps: readonly WorkflowStep[], words: readonly string[]): string[] {
+  const handed = words.filter(word => word !== '--dry')
+  return steps.map(({ task, script }) => `task: [${task}] ${shown(['node', 'lib/cli/launch.mjs', script, ...handed])}`)
+}
+
+/** What `--help` of a task that consists of others says. */
+export function workflowHelp(taskfile: Taskfile, name: string): string {
+  const steps = stepsOf(taskfile, name)
+  const width = Math.max(...steps.map(({ task }) => task.length))
+  return [
+    `${name}: ${taskfile.tasks[name]?.desc}`,
+    '',
+    `Usage: npm run ${name} -- [options]   or   task ${name} -- [options]`,
+    '',
+    'Runs these tasks one after the other and stops at the first that fails; each has a --help of its own:',
+    ...steps.map(({ task }) => `  ${task.padEnd(width)}  ${taskfile.tasks[task]?.desc}`),
+    '',
+    'Options:',
+    '  -y, --yes      ask nothing; every task gets it',
+    '  -v, --verbose  show the commands that are run, and what they print',
+    '      --dry      print what would be run, and run nothing',
+    '  -h, --help     show this text',
+    '',
+    'Undo: task teardown',
+  ].join('\n')
+}

@@ -1,0 +1,159 @@
+import type { Platform } from '../platform/platform.ts'
+import { applicationNames, applicationsNamespace, clusterOf, ingressNamespace } from './cluster.ts'
+import { digestOf } from './image-registry.ts'
+import { ingressQuestion } from './ingress.ts'
+import { getObjects, type KubeObject } from './kubectl.ts'
+import { nodesOf } from './nodes.ts'
+import { askWeb, isGoodReply, replyText } from './probe.ts'
+import { troubleOf, unfinishedRollouts } from './rollout.ts'
+
+/** `healthy`: it answers at its URL. `unhealthy`: it is there and does not. */
+export type ClusterState = 'healthy' | 'starting' | 'unhealthy' | 'stopped' | 'not created'
+
+/** One line about the cluster: a node, the ingress, or an application. */
+export interface ClusterRow {
+  kind: 'node' | 'ingress' | 'application'
+  name: string
+  url: string
+  state: ClusterState
+  /** What was seen, in words. */
+  detail: string
+  since: Date | undefined
+  /** Of applications: the image's digest in use, and whether the registry's `dev` is the same one. */
+  digest?: string
+  current?: boolean
+}
+
+/** Time for the API server, which answers within milliseconds or not at all. */
+const apiTimeout = '3s'
+const probeTimeoutMs = 2000
+
+/**
+ * Looks at the cluster, its ingress and its applications, from outside and through its API. Empty where nobody has made one; never throws for a
+ * cluster that is stopped or does not answer.
+ */
+export async function clusterStatus(platform: Platform): Promise<ClusterRow[]> {
+  const cluster = clusterOf(platform)
+  const nodes = cluster.kind === 'kind' ? await nodesOf(cluster.name).catch(() => []) : []
+  if (cluster.kind === 'kind' && nodes.length === 0) return []
+  const stopped = nodes.filter(({ running }) => !running)
+  const down = (state: ClusterState, detail: string): ClusterRow[] => [
+    { kind: 'node', name: cluster.name, url: '', state, detail, since: undefined },
+    ...names(platform).map(row => ({ ...row, state, detail: '', since: undefined })),
+  ]
+  if (stopped.length > 0) return down('stopped', `${stopped.map(({ name }) => name).join(', ')} stopped`)
+  const timeout = ['--request-timeout', apiTimeout]
+  try {
+    const [kubeNodes, objects] = await Promise.all([
+      cluster.kind === 'kind' ? getObjects(cluster, ['nodes', ...timeout]) : [],
+      getObjects(cluster, [
+        ...['deployments,pods', ...timeout],
+        ...(cluster.kind === 'kind' ? ['--all-namespaces'] : ['--namespace', applicationsNamespace]),
+      ]),
+    ])
+    const rows = await Promise.all(
+      names(platform).map(row =>
+        row.kind === 'ingress' ? ingressRow(platform, row, objects) : applicationRow(platform, row, objects),
+      ),
+    )
+    return [...kubeNodes.map(nodeRow), ...rows]
+  } catch (error) {
+    return down('unhealthy', error instanceof Error ? error.message : String(error))
+  }
+}
+
+type Named = Pick<ClusterRow, 'kind' | 'name' | 'url'>
+
+function names(platform: Platform): Named[] {
+  const own = platform.settings.CLUSTER === 'kind'
+  return [
+    ...(own ? [{ kind: 'ingress' as const, name: 'ingress', url: '' }] : []),
+    ...applicationNames(platform).map(name => ({
+      kind: 'application' as const,
+      name,
+      url: `http://${name}.${platform.domain}`,
+    })),
+  ]
+}
+
+function nodeRow({ metadata, status }: KubeObject): ClusterRow {
+  const { conditions = [], nodeInfo } = (status ?? {}) as {
+    conditions?: { type: string; status: string; message: string; lastTransitionTime: string }[]
+    nodeInfo?: { kubeletVersion: string }
+  }
+  const ready = conditions.find(({ type }) => type === 'Ready')
+  const isReady = ready?.status === 'True'
+  return {
+    kind: 'node',
+    name: metadata.name,
+    url: '',
+    state: isReady ? 'healthy' : 'unhealthy',
+    detail: isReady ? `Kubernetes ${nodeInfo?.kubeletVersion ?? ''}` : (ready?.message ?? 'not ready'),
+    since: ready === undefined ? undefined : new Date(ready.lastTransitionTime),
+  }
+}
+
+async function ingressRow(platform: Platform, row: Named, objects: readonly KubeObject[]): Promise<ClusterRow> {
+  const deployment = deploymentOf(objects, ingressNamespace, 'ingress-controller')
+  if (deployment === undefined) return { ...row, state: 'not created', detail: '', since: undefined }
+  const reply = await askWeb(ingressQuestion(platform), probeTimeoutMs)
+  const controller = platform.settings.INGRESS_CONTROLLER
+  return {
+    ...row,
+    state: isGoodReply(reply) ? 'healthy' : 'unhealthy',
+    detail: isGoodReply(reply) ? `IngressClass nginx, served by ${controller}` : replyText(reply),
+    since: startOf(deployment),
+  }
+}
+
+async function applicationRow(platform: Platform, row: Named, objects: readonly KubeObject[]): Promise<ClusterRow> {
+  const deployment = deploymentOf(objects, applicationsNamespace, row.name)
+  if (deployment === undefined) return { ...row, state: 'not created', detail: '', since: undefined }
+  const image = imageOf(deployment)
+  const [repository = '', digest = ''] = image.split('@')
+  const host = `${row.name}.${platform.domain}`
+  const [reply, latest] = await Promise.all([
+    askWeb({ host, path: '/' }, probeTimeoutMs),
+    digestOf(platform, repository, 'dev').catch(() => undefined),
+  ])
+  const pods = objects.filter(
+    ({ kind, metadata }) => kind === 'Pod' && metadata.labels?.['app.kubernetes.io/name'] === row.name,
+  )
+  const trouble = pods.map(troubleOf).find(text => text !== undefined)
+  const rolling = unfinishedRollouts([deployment]).length > 0
+  const { availableReplicas = 0, replicas = 0 } = (deployment.status ?? {}) as Record<string, number>
+  const wellSaid = [
+    `${availableReplicas} of ${replicas} pods`,
+    digest.slice(0, 19),
+    ...(latest !== undefined && latest !== digest ? [`the registry has ${latest.slice(0, 19)}`] : []),
+  ].join(', ')
+  return {
+    ...row,
+    state: isGoodReply(reply) ? 'healthy' : rolling && trouble === undefined ? 'starting' : 'unhealthy',
+    detail: trouble?.split('\n')[0] ?? (isGoodReply(reply) ? wellSaid : `${replyText(reply)}; ${wellSaid}`),
+    since: startOf(deployment),
+    digest,
+    ...(latest === undefined ? {} : { current: latest === digest }),
+  }
+}
+
+function deploymentOf(objects: readonly KubeObject[], namespace: string, name: string): KubeObject | undefined {
+  return objects.find(
+    ({ kind, metadata }) => kind === 'Deployment' && metadata.namespace === namespace && metadata.name === name,
+  )
+}
+
+function imageOf(deployment: KubeObject): string {
+  const { template } = deployment.spec as { template: { spec: { containers: { image: string }[] } } }
+  return template.spec.containers[0]?.image ?? ''
+}
+
+/** When a deployment's newest version was through, or all of it came back after a start of the nodes. */
+function startOf({ status }: KubeObject): Date | undefined {
+  const { conditions = [] } = (status ?? {}) as {
+    conditions?: { lastUpdateTime: string; lastTransitionTime: string }[]
+  }
+  const times = conditions.flatMap(({ lastUpdateTime, lastTransitionTime }) => [lastUpdateTime, lastTransitionTime])
+  const latest = Math.max(...times.map(time => Date.parse(time)))
+  return Number.isFinite(latest) ? new Date(latest) : undefined
+}

@@ -1,0 +1,98 @@
+import type { Platform } from '../platform/platform.ts'
+import { buildEnvironment } from '../stack/compose.ts'
+import { messageOf, PlatformError } from '../system/errors.ts'
+import { ask, run } from '../system/exec.ts'
+import { deadline, type HttpAnswer, http } from '../system/probe.ts'
+import { registryHost } from './cluster.ts'
+
+const manifestTypes = [
+  'application/vnd.oci.image.index.v1+json',
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+].join(', ')
+
+/** Throws unless the registry that images are pushed to answers. */
+export async function requireRegistry(platform: Platform): Promise<void> {
+  const { CLUSTER, REGISTRY } = platform.settings
+  if (CLUSTER === 'existing') {
+    if (REGISTRY) return
+    throw new PlatformError('An existing cluster needs a registry that both sides reach', {
+      hint: 'Set REGISTRY in .env to host/prefix, like registry.example.com/macula',
+    })
+  }
+  const { status } = await askRegistry(platform, 'GET', '/v2/')
+  if (status === 200) return
+  throw new PlatformError(`The registry answers with status ${status} at ${ownUrl(platform)}/v2/`, {
+    hint: 'task logs -- registry',
+  })
+}
+
+/** Digest of an image in its registry; undefined where the registry does not have it. */
+export async function digestOf(platform: Platform, repository: string, tag: string): Promise<string | undefined> {
+  const path = ownPath(platform, repository)
+  if (path === undefined) {
+    // as JSON: any other template that begins with .Manifest is answered with a page for people
+    const command = ['docker', 'buildx', 'imagetools', 'inspect', '--format', '{{json .Manifest}}']
+    const { exitCode, stdout } = await ask([...command, `${repository}:${tag}`], {
+      env: buildEnvironment(platform.places),
+    })
+    return exitCode === 0 ? (JSON.parse(stdout) as { digest: string }).digest : undefined
+  }
+  const { status, headers } = await askRegistry(platform, 'HEAD', `/v2/${path}/manifests/${tag}`)
+  const digest = headers['docker-content-digest']
+  return status === 200 && typeof digest === 'string' ? digest : undefined
+}
+
+/** Gives an image that was just pushed a second tag in its registry; no layer of it is sent again. */
+export async function tagInRegistry(platform: Platform, repository: string, tag: string, added: string): Promise<void> {
+  const path = ownPath(platform, repository)
+  if (path === undefined) {
+    await run(['docker', 'tag', `${repository}:${tag}`, `${repository}:${added}`])
+    await run(['docker', 'push', '--quiet', `${repository}:${added}`])
+    return
+  }
+  const manifest = await askRegistry(platform, 'GET', `/v2/${path}/manifests/${tag}`)
+  const { status, body } = await askRegistry(platform, 'PUT', `/v2/${path}/manifests/${added}`, {
+    type: manifest.headers['content-type'] ?? '',
+    body: manifest.body,
+  })
+  if (status !== 201)
+    throw new PlatformError(`The registry does not take the tag ${added} of ${repository}: status ${status}`, {
+      why: body.trim(),
+      hint: 'task logs -- registry',
+    })
+}
+
+/** Path of a repository in the registry of our own; undefined for one of somebody else's, which may want a login that Docker knows and we do not. */
+function ownPath({ settings }: Platform, repository: string): string | undefined {
+  const own = `${registryHost(settings)}/`
+  return repository.startsWith(own) ? repository.slice(own.length) : undefined
+}
+
+async function askRegistry(
+  platform: Platform,
+  method: string,
+  path: string,
+  content?: { type: string; body: string },
+): Promise<HttpAnswer> {
+  const { signal, done } = deadline(10_000)
+  try {
+    return await http(`${ownUrl(platform)}${path}`, platform.loopback, signal, {
+      method,
+      headers: { accept: manifestTypes, ...(content ? { 'content-type': content.type } : {}) },
+      ...(content ? { body: content.body } : {}),
+    })
+  } catch (error) {
+    throw new PlatformError(`The registry does not answer at ${ownUrl(platform)}`, {
+      why: messageOf(error),
+      hint: 'task start-infrastructure',
+    })
+  } finally {
+    done()
+  }
+}
+
+function ownUrl({ settings }: Platform): string {
+  return `http://${settings.MACULA_LOOPBACK}:${settings.REGISTRY_PORT}`
+}

@@ -1,0 +1,47 @@
+import type { Platform } from '../platform/platform.ts'
+import { serviceNamed } from '../platform/platform.ts'
+import { clusterOf, registryHost } from './cluster.ts'
+import { applyManifests, outcomeOf } from './kubectl.ts'
+import { type ClusterNode, ensureNodeFile } from './nodes.ts'
+
+/** Names under which a node's containerd is asked for images of our registry. */
+export function registryNames(platform: Platform): string[] {
+  return [registryHost(platform.settings), `registry.${platform.domain}`]
+}
+
+/** Tells containerd (1.7 and 2 alike) to fetch images of one registry name from our registry, over plain HTTP. */
+export function hostsToml(address: string): string {
+  return [
+    `server = "http://${address}"`,
+    '',
+    `[host."http://${address}"]`,
+    '  capabilities = ["pull", "resolve"]',
+    '',
+  ].join('\n')
+}
+
+/** Every node pulls from our registry under each of its names. containerd reads these files at each pull, so nothing is restarted. */
+export async function ensureRegistryWiring(
+  platform: Platform,
+  nodes: readonly ClusterNode[],
+): Promise<'unchanged' | 'updated'> {
+  const { address } = serviceNamed(platform, 'registry')
+  const content = hostsToml(`${address}:5000`)
+  const outcomes = await Promise.all(
+    nodes.flatMap(node =>
+      registryNames(platform).map(name => ensureNodeFile(node, `/etc/containerd/certs.d/${name}/hosts.toml`, content)),
+    ),
+  )
+  const [host = ''] = registryNames(platform)
+  // where tools like Tilt and Skaffold look for the cluster's registry: KEP-1755
+  const hosting = {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'local-registry-hosting', namespace: 'kube-public' },
+    data: {
+      'localRegistryHosting.v1': `host: "${host}"\nhelp: "https://kind.sigs.k8s.io/docs/user/local-registry/"\n`,
+    },
+  }
+  const applied = await applyManifests(clusterOf(platform), JSON.stringify(hosting))
+  return outcomes.includes('updated') || outcomeOf(applied) !== 'unchanged' ? 'updated' : 'unchanged'
+}

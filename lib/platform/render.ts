@@ -1,0 +1,68 @@
+import { createHash } from 'node:crypto'
+import { chmod, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { root } from '../system/checkout.ts'
+import { PlatformError } from '../system/errors.ts'
+
+/** A file to write: where, what, and who may read it. */
+export interface RenderedFile {
+  /** Relative to the state folder, or absolute. */
+  path: string
+  content: string
+  /** Permission bits; 0o644 unless said otherwise. */
+  mode?: number
+}
+
+/** The text of a file under `templates/`. */
+export async function readTemplate(path: string): Promise<string> {
+  return readFile(join(root, 'templates', path), 'utf8')
+}
+
+/**
+ * Replaces each `{{name}}` of a template with its value. Throws on a placeholder without a value and on a value without a placeholder:
+ * either is a mistake in the template or in its caller.
+ */
+export function fillTemplate(template: string, values: Readonly<Record<string, string>>, path = 'template'): string {
+  const used = new Set<string>()
+  const text = template.replace(/\{\{(\w+)\}\}/g, (placeholder, name) => {
+    const value = values[name]
+    if (value === undefined) throw new PlatformError(`${path} asks for ${placeholder}, which nobody provides`)
+    used.add(name)
+    return value
+  })
+  const unused = Object.keys(values).filter(name => !used.has(name))
+  if (unused.length > 0) throw new PlatformError(`${path} does not use ${unused.join(', ')}`)
+  return text
+}
+
+/**
+ * Writes a file only where its content or mode differs, through a temporary file beside it, so that nobody ever reads half of it.
+ * Missing folders are made with `folderMode`.
+ */
+export async function writeIfChanged(
+  path: string,
+  content: string,
+  mode = 0o644,
+  folderMode = 0o755,
+): Promise<'unchanged' | 'created' | 'updated'> {
+  const before = await readFile(path, 'utf8').catch(() => undefined)
+  if (before === content) {
+    if (((await stat(path)).mode & 0o777) === mode) return 'unchanged'
+    await chmod(path, mode)
+    return 'updated'
+  }
+  await mkdir(dirname(path), { recursive: true, mode: folderMode })
+  const temporary = `${path}.new`
+  await writeFile(temporary, content, { mode })
+  // the mode of writeFile is cut by the umask
+  await chmod(temporary, mode)
+  await rename(temporary, path)
+  return before === undefined ? 'created' : 'updated'
+}
+
+/** Short hash of texts, to see whether any of them changed. */
+export function hashOf(...texts: string[]): string {
+  const hash = createHash('sha256')
+  for (const text of texts) hash.update(text).update('\0')
+  return hash.digest('hex').slice(0, 12)
+}

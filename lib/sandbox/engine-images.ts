@@ -1,0 +1,184 @@
+import { copyFile, mkdtemp, rm, symlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { $, within } from 'zx/core'
+import { mirrored, missingImages, pullImages } from '../stack/image-store.ts'
+import type { SupplyOptions } from '../supply/cache.ts'
+import { messageOf, PlatformError } from '../system/errors.ts'
+import { ask } from '../system/exec.ts'
+import type { StepProgress } from '../system/progress.ts'
+import { bytes } from '../system/text.ts'
+import { type EngineOptions, outsideAddress, withMachineNetwork } from './engine.ts'
+import type { Namespace } from './namespace.ts'
+import { ensureStandIns, standInLabel } from './standins.ts'
+
+/** A registry answers within 1 s on any connection that a pull could be done over; more would only delay those who have none. */
+const registryDeadlineMs = 3000
+/** What Docker says when it gets no answer; everything else, a refusal included, comes from a registry. */
+const noAnswer =
+  /dial tcp|no such host|i\/o timeout|connection (refused|reset)|network is unreachable|did not end within|TLS handshake/
+
+export interface ImageSupply {
+  images: readonly string[]
+  /** Pulled too, where that is possible; nothing is built in their place. */
+  onlyPulled?: readonly string[]
+  /** IMAGE_MIRROR, or nothing. */
+  mirror: string
+  path: string
+  /** The user's own Docker client configuration, for logins to registries; need not exist. */
+  login: string
+  supply: SupplyOptions
+  progress: StepProgress
+  /** Told once why images have to be made here. */
+  warn: (text: string) => void
+}
+
+/** Where images came from, counted. */
+export interface Supplied {
+  present: number
+  pulled: number
+  standIns: number
+  /** Those of `onlyPulled` that could not be had. */
+  lacking: string[]
+  /** Stand-ins that are still made, because a program has to be compiled for them. */
+  later: LaterImages
+}
+
+/** Images that come one after the other, and the time to wait for the next. */
+export interface LaterImages {
+  /** Those that are not there yet. */
+  names(): string[]
+  /** Resolves when there is one more; throws where one cannot be made. */
+  next(): Promise<void>
+}
+
+/**
+ * Has the images in the sandbox's engine: those of earlier runs, then pulled where this machine reaches a registry, then stand-ins
+ * built here. Does not wait for those that take minutes. Throws for the first image that none of these can supply.
+ */
+export async function supplyImages(
+  namespace: Namespace,
+  engine: EngineOptions,
+  supply: ImageSupply,
+): Promise<Supplied> {
+  const config = await clientFolder(engine.programs.cliPlugins, supply.login)
+  const env = { ...engine.environment, DOCKER_HOST: outsideAddress(namespace), DOCKER_CONFIG: config }
+  try {
+    return await supplyAs(env, namespace, engine, supply)
+  } finally {
+    await rm(config, { recursive: true, force: true })
+  }
+}
+
+async function supplyAs(
+  env: Record<'DOCKER_HOST' | 'DOCKER_CONFIG', string>,
+  namespace: Namespace,
+  engine: EngineOptions,
+  { images, onlyPulled = [], mirror, path, supply, progress, warn }: ImageSupply,
+): Promise<Supplied> {
+  const wanted = [...new Set([...images, ...onlyPulled])]
+  const lacking = () => withEnvironment(env, async () => unreal(wanted, await missingImages(wanted)))
+  const needed = await lacking()
+  const present = wanted.length - needed.length
+  const [first] = needed
+  if (first === undefined) return { present, pulled: 0, standIns: 0, lacking: [], later: laterImages([]) }
+
+  const refusal = await registryRefusal(mirrored(first, mirror), env)
+  if (refusal === undefined) {
+    await withMachineNetwork(namespace, engine, () => pull(needed, mirror, env, progress, warn))
+  }
+  const unpulled = refusal === undefined ? await lacking() : needed
+  const docker = { host: env.DOCKER_HOST, programs: engine.programs }
+  const lackingImages = unpulled.filter(image => onlyPulled.includes(image))
+  const replaceable = unpulled.filter(image => !onlyPulled.includes(image))
+  const standIns = await ensureStandIns(replaceable, { ...supply, docker, path })
+  const later = laterImages([...standIns].map(([image, { outcome }]) => [image, outcome]))
+  const outcomes = await Promise.all([...standIns.values()].filter(({ slow }) => !slow).map(({ outcome }) => outcome))
+  if (refusal !== undefined && (outcomes.includes('created') || later.names().length > 0)) {
+    warn(`No registry answers, so stand-ins for the images are built here\n  ${refusal}`)
+  }
+  return {
+    present,
+    pulled: needed.length - unpulled.length,
+    standIns: replaceable.length - later.names().length,
+    lacking: lackingImages,
+    later,
+  }
+}
+
+/** Keeps account of images that are being made, by name. */
+export function laterImages(making: readonly (readonly [image: string, done: Promise<unknown>])[]): LaterImages {
+  const waiting = new Map(making.map(([image, done]) => [image, done.then(() => void waiting.delete(image))] as const))
+  // whoever waits for the next one hears of a failure; until somebody does, it must not end the process
+  for (const done of waiting.values()) done.catch(() => {})
+  return {
+    names: () => [...waiting.keys()],
+    async next() {
+      if (waiting.size > 0) await Promise.race(waiting.values())
+    },
+  }
+}
+
+/** A Docker client configuration outside of the sandbox: its engine's plugins, the user's logins. */
+async function clientFolder(cliPlugins: string, login: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'macula-client-'))
+  await symlink(cliPlugins, join(folder, 'cli-plugins'))
+  await copyFile(login, join(folder, 'config.json')).catch(error => {
+    if (error.code !== 'ENOENT') throw error
+  })
+  return folder
+}
+
+/** Those of `images` that are missing, or there as a stand-in only. */
+async function unreal(images: readonly string[], missing: readonly string[]): Promise<string[]> {
+  const format = `{{if .Config.Labels}}{{index .Config.Labels "${standInLabel}"}}{{end}}`
+  const found: string[] = []
+  for (const image of images) {
+    const isStandIn = async () =>
+      (await ask(['docker', 'image', 'inspect', '--format', format, image])).stdout.trim() !== ''
+    if (missing.includes(image) || (await isStandIn())) found.push(image)
+  }
+  return found
+}
+
+async function pull(
+  images: readonly string[],
+  mirror: string,
+  env: Record<string, string>,
+  progress: StepProgress,
+  warn: (text: string) => void,
+): Promise<void> {
+  await withEnvironment(env, async () => {
+    // a name that a stand-in has would pass for pulled; the stand-in itself stays under a name of its own
+    for (const image of images) await ask(['docker', 'image', 'rm', image])
+    try {
+      await pullImages(images, mirror, pulls =>
+        progress.update(
+          pulls.map(({ image, current, total }) => `${image} ${bytes(current)} of ${bytes(total)}`).join(', '),
+        ),
+      )
+    } catch (error) {
+      // what a registry does not have can still be built
+      if (!(error instanceof PlatformError)) throw error
+      warn(`${error.message}; stand-ins are built for them${error.why ? `\n  ${error.why}` : ''}`)
+    }
+  })
+}
+
+/** Why no registry answers for this image, in Docker's words; undefined when one does. */
+async function registryRefusal(image: string, env: Record<string, string>): Promise<string | undefined> {
+  const inspect = ['docker', 'manifest', 'inspect', '--insecure', image]
+  const answer = await ask(inspect, { env, timeoutMs: registryDeadlineMs }).catch(error => ({
+    exitCode: 1,
+    stderr: messageOf(error),
+  }))
+  return answer.exitCode !== 0 && noAnswer.test(answer.stderr) ? answer.stderr.trim() : undefined
+}
+
+/** Runs `action` with variables added to the environment of every command in it. */
+function withEnvironment<T>(env: Record<string, string>, action: () => Promise<T>): Promise<T> {
+  return within(async () => {
+    $.env = { ...$.env, ...env }
+    return action()
+  })
+}

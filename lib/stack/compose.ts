@@ -1,0 +1,154 @@
+import { dirname, join, resolve } from 'node:path'
+import { stringify } from 'yaml'
+import type { ComposeFile, ComposeService } from '../platform/catalogue.ts'
+import type { Platform } from '../platform/platform.ts'
+import { hashOf, type RenderedFile } from '../platform/render.ts'
+import type { Places } from '../platform/settings.ts'
+import { PlatformError } from '../system/errors.ts'
+import { type RunOptions, run } from '../system/exec.ts'
+import { exists } from '../system/files.ts'
+
+/** Name of the Compose project; every container, network and volume carries it as a label. */
+export const projectName = 'macula'
+
+const fileNames = ['docker-compose.yml', 'docker-compose.override.yml'] as const
+
+/** What `docker compose` has to be given to find our project, whatever the user's own environment says. */
+export function composeOptions(platform: Platform): { cwd: string; env: Record<string, string> } {
+  return {
+    cwd: platform.places.stateDir,
+    env: {
+      COMPOSE_FILE: fileNames.slice(0, platform.composeFiles.length).join(':'),
+      COMPOSE_PROJECT_NAME: projectName,
+    },
+  }
+}
+
+/** Throws where nothing has been rendered yet, so that there is nothing `docker compose` could be asked about. */
+export async function requireRenderedFiles({ places }: Platform): Promise<void> {
+  if (await hasRenderedFiles(places)) return
+  throw new PlatformError(`Nothing has been started from here yet: there is no ${renderedFile(places)}`, {
+    hint: 'task start-infrastructure',
+  })
+}
+
+/** Whether the compose file has been rendered, as it is before anything is started. */
+export function hasRenderedFiles(places: Places): Promise<boolean> {
+  return exists(renderedFile(places))
+}
+
+function renderedFile({ stateDir }: Places): string {
+  return join(stateDir, fileNames[0])
+}
+
+/** What commands that build images are given, so that what Docker notes of each build lies in our state folder, and not in the user's own. */
+export function buildEnvironment({ stateDir }: Pick<Places, 'stateDir'>): Record<string, string> {
+  return { BUILDX_CONFIG: join(stateDir, 'buildx') }
+}
+
+/** Runs `docker compose …` on the rendered files; they must have been written. */
+export function compose(platform: Platform, words: readonly string[], options: RunOptions = {}) {
+  const own = composeOptions(platform)
+  const env = { ...own.env, ...buildEnvironment(platform.places), ...options.env }
+  return run(['docker', 'compose', ...words], { ...options, cwd: own.cwd, env })
+}
+
+/**
+ * The compose files as they are run: settings and addresses filled in, `extraPorts` published, and on each service a label with the hash of the
+ * configs and secrets it mounts, so that Compose recreates a container whose configuration changed, and no other.
+ * Without flags `docker compose` in the state folder finds them both.
+ */
+export function renderComposeFiles(
+  platform: Platform,
+  configs: readonly RenderedFile[],
+  extraPorts: Readonly<Record<string, readonly string[]>> = {},
+): RenderedFile[] {
+  const secretFiles = Object.assign({}, ...platform.composeFiles.map(({ content }) => content.secrets))
+  const ours = platform.composeFiles[0]?.content
+  // with these options the collector reads a service's lines; a user's service gets them unless it says something else
+  const logging = (ours?.['x-service'] as ComposeService | undefined)?.logging
+  return platform.composeFiles.map((compose, index) => {
+    const services: Record<string, ComposeService> = {}
+    for (const [name, service] of Object.entries(compose.content.services ?? {})) {
+      const hash = mountedHash(service, configs, secretFiles)
+      services[name] = {
+        ...(logging !== undefined && ours?.services?.[name] === undefined ? { logging } : {}),
+        ...service,
+        ...(index === 0 && extraPorts[name] ? { ports: [...(service.ports ?? []), ...extraPorts[name]] } : {}),
+        ...(hash === undefined ? {} : { labels: { ...labelsOf(service), 'macula.config': hash } }),
+      }
+    }
+    const content: ComposeFile = { ...compose.content, services }
+    return {
+      path: fileNames[index] ?? compose.file,
+      content: `# Rendered from ${compose.file}; changes belong there.\n${stringify(index === 0 ? content : withAbsolutePaths(content, dirname(platform.places.localComposeFile)), { lineWidth: 0 })}`,
+      mode: 0o600,
+    }
+  })
+}
+
+/** Hash of the rendered files that a service mounts; undefined when it mounts none. */
+function mountedHash(
+  service: ComposeService,
+  configs: readonly RenderedFile[],
+  secrets: ComposeFile['secrets'] = {},
+): string | undefined {
+  const sources = [
+    ...(service.volumes ?? []).map(volume =>
+      typeof volume === 'string' ? (volume.split(':')[0] ?? '') : (volume.source ?? ''),
+    ),
+    ...(service.secrets ?? []).map(secret => secrets[typeof secret === 'string' ? secret : secret.source]?.file ?? ''),
+  ].flatMap(source => (source.startsWith('./') ? [join(source)] : []))
+  const mounted = configs.filter(({ path }) => sources.some(source => path === source || path.startsWith(`${source}/`)))
+  return mounted.length === 0 ? undefined : hashOf(...mounted.flatMap(({ path, content }) => [path, content]))
+}
+
+function labelsOf(service: ComposeService): Record<string, string> {
+  if (!Array.isArray(service.labels)) return service.labels ?? {}
+  return Object.fromEntries(
+    service.labels.map(label => [label.split('=')[0] ?? label, label.split('=').slice(1).join('=')]),
+  )
+}
+
+/** A user's file is rendered into another folder: its relative paths have to go on meaning the same files. */
+function withAbsolutePaths(content: ComposeFile, folder: string): ComposeFile {
+  const absolute = (path: string) => (/^\.{1,2}(\/|$)/.test(path) ? resolve(folder, path) : path)
+  const volume = (volume: string | { source?: string }) => {
+    if (typeof volume === 'string')
+      return [absolute(volume.split(':')[0] ?? ''), ...volume.split(':').slice(1)].join(':')
+    return volume.source ? { ...volume, source: absolute(volume.source) } : volume
+  }
+  const build = (build: unknown) => {
+    if (typeof build === 'string') return resolve(folder, build)
+    if (build && typeof build === 'object' && 'context' in build)
+      return { ...build, context: resolve(folder, String(build.context)) }
+    return build
+  }
+  const envFile = (file: unknown) =>
+    (Array.isArray(file) ? file : [file]).map(each => (typeof each === 'string' ? resolve(folder, each) : each))
+  const withFiles = (entries: Record<string, { file?: string }> | undefined) =>
+    entries &&
+    Object.fromEntries(
+      Object.entries(entries).map(([name, entry]) => [
+        name,
+        entry?.file ? { ...entry, file: resolve(folder, entry.file) } : entry,
+      ]),
+    )
+  const services = Object.fromEntries(
+    Object.entries(content.services ?? {}).map(([name, service]) => [
+      name,
+      {
+        ...service,
+        ...(service.volumes ? { volumes: service.volumes.map(volume) } : {}),
+        ...(service.build === undefined ? {} : { build: build(service.build) }),
+        ...(service.env_file === undefined ? {} : { env_file: envFile(service.env_file) }),
+      },
+    ]),
+  )
+  return {
+    ...content,
+    services,
+    ...(content.secrets ? { secrets: withFiles(content.secrets) ?? {} } : {}),
+    ...(content.configs ? { configs: withFiles(content.configs as Record<string, { file?: string }>) } : {}),
+  }
+}

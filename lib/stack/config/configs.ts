@@ -1,0 +1,49 @@
+import { type Platform, serviceNamed } from '../../platform/platform.ts'
+import { fillTemplate, type RenderedFile, readTemplate } from '../../platform/render.ts'
+import { gatewayFiles } from './gateway.ts'
+import { portalFiles } from './portal.ts'
+import { secretFiles } from './secrets.ts'
+import { scrapeTargets } from './targets.ts'
+
+/** Templates that are mounted just as they stand: file under `templates/` → path in the state folder. */
+const verbatim: Readonly<Record<string, string>> = {
+  'registry/config.yml': 'config/registry/config.yml',
+  'loki/loki.yml': 'config/loki/loki.yml',
+  'tempo/tempo.yml': 'config/tempo/tempo.yml',
+  'collector/collector.yml': 'config/collector/collector.yml',
+  'prometheus/prometheus.yml': 'config/prometheus/prometheus.yml',
+  'grafana/datasources/macula.yml': 'config/grafana/datasources/macula.yml',
+  'grafana/dashboards/macula.yml': 'config/grafana/dashboards/macula.yml',
+  'grafana/dashboards/macula-overview.json': 'config/grafana/dashboards/macula-overview.json',
+  'grafana/dashboards/macula-traces.json': 'config/grafana/dashboards/macula-traces.json',
+  'postgres/start.sh': 'config/postgres/start.sh',
+  'powerdns-db/init-schema.sql': 'config/powerdns-db/init-schema.sql',
+  'timescaledb/init.sql': 'config/timescaledb/init.sql',
+}
+
+/**
+ * Every file that the containers mount, configurations and secrets, with paths relative to the state folder. Reads templates and writes nothing.
+ * Files under `secrets/` can be read by everyone who gets as far as the folder, because each container has a user of its own: the folder
+ * keeps everybody out, so it has to have mode 0700.
+ */
+export async function renderConfigs(platform: Platform): Promise<RenderedFile[]> {
+  const copies = Object.entries(verbatim).map(async ([template, path]) => ({
+    path,
+    content: await readTemplate(template),
+  }))
+  return [
+    ...(await Promise.all(copies)),
+    {
+      path: 'config/powerdns/pdns.conf',
+      content: fillTemplate(
+        await readTemplate('powerdns/pdns.conf'),
+        { databaseAddress: serviceNamed(platform, 'powerdns-db').address, subnet: platform.settings.MACULA_SUBNET },
+        'powerdns/pdns.conf',
+      ),
+    },
+    { path: 'config/prometheus/targets/services.json', content: scrapeTargets(platform.services) },
+    ...(await gatewayFiles(platform)),
+    ...(await portalFiles(platform)),
+    ...(await secretFiles(platform.settings)),
+  ]
+}

@@ -1,0 +1,30 @@
+import { stripVTControlCharacters } from 'node:util'
+
+/**
+ * Rows as an aligned text table with a header line; cells may carry colours.
+ * Column widths follow the longest cell, the last column is not padded.
+ */
+export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const lengthOf = (cell: string) => [...stripVTControlCharacters(cell)].length
+  const widths = header.map((name, column) => Math.max(lengthOf(name), ...rows.map(row => lengthOf(row[column] ?? ''))))
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, column) =>
+        column === cells.length - 1 ? cell : cell + ' '.repeat((widths[column] ?? 0) - lengthOf(cell)),
+      )
+      .join('  ')
+      .trimEnd()
+  return [line(header), ...rows.map(line)].join('\n')
+}
+
+/** A number of bytes for people: `812 B`, `3.4 MB`, `1.2 GB`. */
+export function bytes(count: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB']
+  const power = Math.min(units.length - 1, count < 1000 ? 0 : Math.floor(Math.log10(count) / 3))
+  return `${(count / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`
+}
+
+/** A count with its noun: `1 file`, `3 files`. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}

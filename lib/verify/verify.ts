@@ -1,0 +1,41 @@
+import { randomUUID } from 'node:crypto'
+import type { Platform } from '../platform/platform.ts'
+import { projectContainers } from '../stack/docker.ts'
+import { ask, type Runner } from '../system/exec.ts'
+import { lookUp } from '../system/lookup.ts'
+import { applications } from './applications.ts'
+import { type CheckResult, defaultLimits, type Family, type Limits, runChecks } from './check.ts'
+import { dashboards } from './dashboards.ts'
+import { database } from './database.ts'
+import { logs } from './logs.ts'
+import { metrics } from './metrics.ts'
+import { ipv6Answer, names, questionsOf } from './names.ts'
+import { objects } from './objects.ts'
+import { images } from './registry.ts'
+import { traces } from './traces.ts'
+import { urls } from './urls.ts'
+import { zones } from './zones.ts'
+
+const families: readonly Family[] = [names, urls, images, zones, metrics, dashboards, logs, traces, database, objects]
+
+/**
+ * Uses the whole platform from outside, under its documented names, all at once. Whatever is sent is unique and taken away afterwards.
+ * Throws where the engine cannot be asked, because without it placeholders cannot be told from the real thing.
+ */
+export async function verifyPlatform(
+  platform: Platform,
+  { asker = ask, limits = defaultLimits }: { asker?: Runner; limits?: Limits } = {},
+): Promise<CheckResult[]> {
+  const cluster = applications(platform)
+  const containers = await projectContainers(asker)
+  const unique = randomUUID()
+  const situation = {
+    platform,
+    unique,
+    ipv6Answer,
+    containers: new Map(containers.map(container => [container.service, container])),
+    lookups: lookUp(questionsOf(platform, unique), limits.checkMs),
+  }
+  const checks = [...families.flatMap(family => family(situation)), ...(await cluster)]
+  return runChecks(checks, situation, limits)
+}

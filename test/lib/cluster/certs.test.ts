@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { $, within } from 'zx/core'
+import { certificateFiles, certificateNames, ensureCertificate, isGood } from '../../../lib/cluster/certs.ts'
+import { issue } from '../../../lib/cluster/issue.ts'
+import { askWeb } from '../../../lib/cluster/probe.ts'
+import { hasTool } from '../../../lib/system/exec.ts'
+import { examplePlaces, goodPlatform } from '../../helpers/platform.ts'
+
+const days = { leafDays: 825, caDays: 3650, marginDays: 30 }
+const names = ['*.macula.local', 'macula.local', 'console.macula.local']
+const none = { certificate: '', key: '' }
+
+describe('a certificate of the local CA', () => {
+  it('is good for the names it was made for, and for no others', async () => {
+    const made = await issue(names, 'macula.local', none, days)
+    assert.equal(await isGood(made.certificate, made.ca.certificate, names), true)
+    assert.equal(await isGood(made.certificate, made.ca.certificate, [...names, 'shop.macula.local']), false)
+  })
+
+  it('is not good for another CA, near its end, or when it is nonsense', async () => {
+    const made = await issue(names, 'macula.local', none, days)
+    const other = await issue(names, 'macula.local', none, days)
+    assert.equal(await isGood(made.certificate, other.ca.certificate, names), false)
+    assert.equal(await isGood(made.certificate, made.ca.certificate, names, Date.now() + 800 * 24 * 3600e3), false)
+    assert.equal(await isGood('nonsense', made.ca.certificate, names), false)
+  })
+
+  it('comes from the same CA the next time', async () => {
+    const first = await issue(names, 'macula.local', none, days)
+    const second = await issue([...names, 'shop.macula.local'], 'macula.local', first.ca, days)
+    assert.deepEqual(second.ca, first.ca)
+    assert.equal(
+      new X509Certificate(second.certificate).verify(new X509Certificate(first.ca.certificate).publicKey),
+      true,
+    )
+  })
+
+  const servers: { close(): void }[] = []
+  after(() => {
+    for (const server of servers) server.close()
+  })
+
+  it('is believed by a TLS client for its domain, and the CA is not believed for any other', async () => {
+    const ask = async (host: string, pem: Awaited<ReturnType<typeof issue>>) => {
+      const server = createServer({ cert: pem.certificate, key: pem.key }, (_, response) => response.end('hello'))
+      servers.push(server)
+      await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+      const { port } = server.address() as AddressInfo
+      return askWeb({ host, path: '/', ca: pem.ca.certificate, at: { ip: '127.0.0.1', port } })
+    }
+    const own = await issue(names, 'macula.local', none, days)
+    assert.deepEqual(await ask('console.macula.local', own), { status: 200, body: 'hello' })
+    const foreign = await issue(['www.example.com'], 'macula.local', own.ca, days)
+    const reply = await ask('www.example.com', foreign)
+    assert.ok('error' in reply && /subtree|PERMITTED/i.test(`${reply.error} ${reply.code}`), JSON.stringify(reply))
+  })
+})
+
+describe('ensureCertificate', () => {
+  let folder = ''
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'macula-certs-'))
+  })
+  after(() => rm(folder, { recursive: true }))
+
+  it('makes one that only its owner can use, and keeps it', async context => {
+    if (await hasTool('mkcert')) return context.skip('mkcert is installed, and would make its own CA')
+    const platform = await goodPlatform({ places: examplePlaces(folder) })
+    const first = await ensureCertificate(platform)
+    assert.equal(first.outcome, 'created')
+    const files = certificateFiles(platform)
+    for (const file of [files.key, files.caKey]) assert.equal((await stat(file)).mode & 0o777, 0o600)
+    const second = await ensureCertificate(platform)
+    assert.equal(second.outcome, 'unchanged')
+    assert.equal(second.certificate.certificate, first.certificate.certificate)
+    assert.ok(certificateNames(platform).includes('console.macula.local'))
+  })
+
+  it("lets mkcert make it where that is installed, and keeps mkcert's CA beside it", async () => {
+    const platform = await goodPlatform({ places: examplePlaces(folder) })
+    const files = certificateFiles(platform)
+    const made = await issue(names, 'macula.local', none, days)
+    const all = await issue(certificateNames(platform), 'macula.local', made.ca, days)
+    await mkdir(join(folder, 'caroot'), { recursive: true })
+    await mkdir(join(folder, 'bin'), { recursive: true })
+    for (const [name, text] of Object.entries({ leaf: all.certificate, key: all.key, ca: made.ca.certificate }))
+      await writeFile(join(folder, name), text)
+    // makes its CA at its first certificate, as mkcert does
+    const script = `#!/bin/sh
+case $1 in
+  -CAROOT) echo ${folder}/caroot ;;
+  -cert-file) cp ${folder}/leaf "$2"; cp ${folder}/key "$4"; cp ${folder}/ca ${folder}/caroot/rootCA.pem; echo "$*" >>${folder}/said ;;
+esac`
+    await writeFile(join(folder, 'bin', 'mkcert'), script, { mode: 0o755 })
+    await within(async () => {
+      $.env = { ...$.env, PATH: `${join(folder, 'bin')}:${$.env.PATH}` }
+      const first = await ensureCertificate(platform)
+      assert.deepEqual([first.outcome, first.certificate.mkcert], ['created', true])
+      assert.equal(await readFile(first.certificate.caFile, 'utf8'), made.ca.certificate)
+      assert.match(await readFile(join(folder, 'said'), 'utf8'), / \*\.macula\.local .* console\.macula\.local/)
+      await assert.rejects(stat(files.caKey))
+      assert.equal((await ensureCertificate(platform)).outcome, 'unchanged')
+    })
+    // mkcert gone again: its certificate stays good
+    if (!(await hasTool('mkcert'))) assert.equal((await ensureCertificate(platform)).outcome, 'unchanged')
+  })
+})

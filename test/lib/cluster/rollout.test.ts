@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { KubeObject } from '../../../lib/cluster/kubectl.ts'
+import { troubleOf, unfinishedRollouts } from '../../../lib/cluster/rollout.ts'
+import { staleEndpoints } from '../../../lib/cluster/settled.ts'
+
+const deployment = (status: object, generation = 2): KubeObject => ({
+  apiVersion: 'apps/v1',
+  kind: 'Deployment',
+  metadata: { name: 'console', generation },
+  spec: { replicas: 1 },
+  status,
+})
+
+const pod = (state: object, lastState = {}): KubeObject => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name: 'console-1' },
+  spec: { containers: [{ name: 'application', image: 'localhost:5001/macula/console@sha256:1' }] },
+  status: { containerStatuses: [{ name: 'application', image: '', restartCount: 3, state, lastState }] },
+})
+
+describe('a roll-out', () => {
+  const done = { observedGeneration: 2, replicas: 1, updatedReplicas: 1, availableReplicas: 1 }
+
+  it('is finished when nothing but available new pods is left', () => {
+    assert.deepEqual(unfinishedRollouts([deployment(done)]), [])
+  })
+
+  it('is not finished before its newest version has been seen, or while an old pod is there, or a new one is not available', () => {
+    for (const change of [{ observedGeneration: 1 }, { replicas: 2 }, { updatedReplicas: 0 }, { availableReplicas: 0 }])
+      assert.deepEqual(unfinishedRollouts([deployment({ ...done, ...change })]), ['console'], JSON.stringify(change))
+    assert.deepEqual(unfinishedRollouts([deployment({})]), ['console'])
+  })
+})
+
+describe('the trouble of a pod', () => {
+  it('names image and registry where the image cannot be pulled', () => {
+    const trouble = troubleOf(pod({ waiting: { reason: 'ImagePullBackOff', message: 'not found' } }))
+    assert.match(
+      trouble ?? '',
+      /ImagePullBackOff: localhost:5001\/macula\/console@sha256:1 from registry localhost:5001/,
+    )
+    assert.match(trouble ?? '', /not found/)
+  })
+
+  it('tells the exit code of a program that keeps ending', () => {
+    const trouble = troubleOf(pod({ waiting: { reason: 'CrashLoopBackOff' } }, { terminated: { exitCode: 3 } }))
+    assert.match(trouble ?? '', /exit code 3, 3 restarts/)
+  })
+
+  it('is not to be had while there is hope', () => {
+    for (const state of [
+      { running: {} },
+      { waiting: { reason: 'ContainerCreating' } },
+      { waiting: { reason: 'ErrImagePull' } },
+    ])
+      assert.equal(troubleOf(pod(state)), undefined)
+  })
+})
+
+describe('endpoints after a start', () => {
+  const slice = (address: string, name: string): KubeObject => ({
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name: `${name}-slice`, namespace: 'macula' },
+    endpoints: [{ addresses: [address], targetRef: { kind: 'Pod', name, namespace: 'macula' } }],
+  })
+  const running = (name: string, podIP: string): KubeObject => ({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace: 'macula' },
+    status: { podIP },
+  })
+
+  it('are stale where the pod has another address, or is gone', () => {
+    assert.deepEqual(staleEndpoints([slice('10.244.0.3', 'peer1'), running('peer1', '10.244.0.7')]), [
+      'macula/peer1: 10.244.0.3, the pod has 10.244.0.7',
+    ])
+    assert.deepEqual(staleEndpoints([slice('10.244.0.3', 'peer1')]), ['macula/peer1: 10.244.0.3, the pod has none'])
+  })
+
+  it('are right where they are the same, and those outside the cluster have no pod to be compared with', () => {
+    const outside = { ...slice('172.23.0.30', 's3'), endpoints: [{ addresses: ['172.23.0.30'] }] }
+    assert.deepEqual(staleEndpoints([slice('10.244.0.3', 'peer1'), running('peer1', '10.244.0.3'), outside]), [])
+  })
+})

@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { parse } from 'yaml'
+import { composeOptions, renderComposeFiles } from '../../../lib/stack/compose.ts'
+import { examplePlaces, goodPlatform } from '../../helpers/platform.ts'
+
+const configs = [
+  { path: 'config/loki/loki.yml', content: 'a: 1' },
+  { path: 'secrets/grafana_password', content: 'one' },
+]
+
+describe('the rendered compose file', () => {
+  it('can be read by its owner only, and says where changes belong', async () => {
+    const [file] = renderComposeFiles(await goodPlatform(), configs)
+    assert.equal(file?.path, 'docker-compose.yml')
+    assert.equal(file?.mode, 0o600)
+    assert.match(file?.content ?? '', /^# Rendered from templates\/docker-compose\.yml/)
+  })
+
+  it('has settings in place of their names, and no secret', async () => {
+    const platform = await goodPlatform({ settings: { MACULA_DOMAIN: 'dev.test', POSTGRES_USER: 'somebody' } })
+    const [file] = renderComposeFiles(platform, configs)
+    assert.match(file?.content ?? '', /POSTGRES_USER: somebody/)
+    assert.match(file?.content ?? '', /http:\/\/grafana\.dev\.test\//)
+    assert.doesNotMatch(file?.content ?? '', /example-of-/)
+  })
+
+  it('marks a service with the hash of what it mounts, so that a change there recreates it and no other', async () => {
+    const platform = await goodPlatform()
+    const labelsOf = (files: typeof configs) => {
+      const { services } = parse(renderComposeFiles(platform, files)[0]?.content ?? '')
+      return {
+        loki: services.loki.labels?.['macula.config'],
+        grafana: services.grafana.labels?.['macula.config'],
+        minio: services.minio.labels,
+      }
+    }
+    const before = labelsOf(configs)
+    const after = labelsOf(configs.map(file => (file.path.startsWith('secrets/') ? { ...file, content: 'two' } : file)))
+    assert.equal(before.loki, after.loki)
+    assert.notEqual(before.grafana, after.grafana)
+    assert.equal(before.minio, undefined)
+  })
+
+  it('publishes further ports beside those of the template', async () => {
+    const [file] = renderComposeFiles(await goodPlatform(), [], {
+      grafana: ['127.0.0.4:3000:3000'],
+      nginx: ['127.0.0.4:80:80'],
+    })
+    const { services } = parse(file?.content ?? '')
+    assert.deepEqual(services.grafana.ports, ['127.0.0.4:3000:3000'])
+    assert.deepEqual(services.nginx.ports, ['127.0.0.1:80:80', '127.0.0.4:80:80'])
+  })
+})
+
+describe("a user's own compose file", () => {
+  it('goes on meaning the same files from another folder', async () => {
+    const local = `services:
+  own:
+    image: x:1
+    build: ./own
+    env_file: own.env
+    volumes: ["./data:/data:ro", "named:/n", "/abs:/a"]
+    x-macula: { group: data }
+`
+    const platform = await goodPlatform({ local, places: examplePlaces('/home/me/checkout') })
+    const [, file] = renderComposeFiles(platform, [])
+    const { services } = parse(file?.content ?? '')
+    assert.equal(file?.path, 'docker-compose.override.yml')
+    assert.deepEqual(services.own.volumes, ['/home/me/checkout/data:/data:ro', 'named:/n', '/abs:/a'])
+    assert.equal(services.own.build, '/home/me/checkout/own')
+    assert.deepEqual(services.own.env_file, ['/home/me/checkout/own.env'])
+    assert.equal(composeOptions(platform).env.COMPOSE_FILE, 'docker-compose.yml:docker-compose.override.yml')
+  })
+
+  it('lets the collector read the lines of a new service, unless it has a logging of its own', async () => {
+    const local = `services:
+  own: { image: "x:1", x-macula: { group: data } }
+  quiet: { image: "x:1", logging: { driver: none }, x-macula: { group: data } }
+  grafana: { mem_limit: 1g }
+`
+    const [ours, file] = renderComposeFiles(await goodPlatform({ local }), [])
+    const { services } = parse(file?.content ?? '')
+    assert.deepEqual(services.own.logging, parse(ours?.content ?? '').services.grafana.logging)
+    assert.equal(services.own.logging.options.labels, 'com.docker.compose.service')
+    assert.deepEqual(services.quiet.logging, { driver: 'none' })
+    assert.equal(services.grafana.logging, undefined)
+  })
+})

@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import {
+  describeContainer,
+  engineError,
+  isWell,
+  parseContainers,
+  projectContainers,
+} from '../../../lib/stack/docker.ts'
+import { PlatformError } from '../../../lib/system/errors.ts'
+import type { Runner } from '../../../lib/system/exec.ts'
+
+const inspected = ({ state = {}, labels = {} }: { state?: object; labels?: Record<string, string> } = {}) => ({
+  Id: 'abc',
+  Name: '/macula-grafana',
+  RestartCount: 2,
+  State: {
+    Status: 'running',
+    ExitCode: 0,
+    StartedAt: '2026-11-23T10:00:00.5Z',
+    FinishedAt: '0001-01-01T00:00:00Z',
+    ...state,
+  },
+  Config: { Image: 'grafana/grafana:13.2.0', Labels: { 'com.docker.compose.service': 'grafana', ...labels } },
+})
+
+const parsed = (options?: Parameters<typeof inspected>[0]) => {
+  const [container] = parseContainers(JSON.stringify([inspected(options)]))
+  assert.ok(container)
+  return container
+}
+
+describe('containers as the engine tells of them', () => {
+  it('reads name, service, restarts and the time it started', () => {
+    const container = parsed()
+    assert.equal(container.name, 'macula-grafana')
+    assert.equal(container.service, 'grafana')
+    assert.equal(container.restartCount, 2)
+    assert.equal(container.health, undefined)
+    assert.equal(container.since?.toISOString(), '2026-11-23T10:00:00.500Z')
+  })
+
+  it('dates an ended one from its end', () => {
+    const container = parsed({ state: { Status: 'exited', ExitCode: 137, FinishedAt: '2026-11-23T11:00:00Z' } })
+    assert.equal(container.since?.toISOString(), '2026-11-23T11:00:00.000Z')
+    assert.equal(describeContainer(container), 'exited (137)')
+    assert.equal(isWell(container), false)
+  })
+
+  it('has no date for one that never ran', () => {
+    const container = parsed({ state: { Status: 'created', StartedAt: '0001-01-01T00:00:00Z' } })
+    assert.equal(container.since, undefined)
+    assert.equal(container.startedAt, undefined)
+  })
+
+  it('tells stand-ins and placeholders by the label of their image, and believes no other word there', () => {
+    assert.equal(parsed({ labels: { 'macula.standin': 'placeholder' } }).standIn, 'placeholder')
+    assert.equal(parsed({ labels: { 'macula.standin': 'real' } }).standIn, 'real')
+    assert.equal(parsed({ labels: { 'macula.standin': 'maybe' } }).standIn, undefined)
+    assert.equal(parsed().standIn, undefined)
+  })
+
+  it('calls a container without a check well as long as it runs, one with a check when that is content', () => {
+    assert.equal(isWell(parsed()), true)
+    assert.equal(isWell(parsed({ state: { Health: { Status: 'healthy' } } })), true)
+    assert.equal(isWell(parsed({ state: { Health: { Status: 'starting' } } })), false)
+    assert.equal(isWell(undefined), false)
+    assert.equal(describeContainer(parsed({ state: { Health: { Status: 'unhealthy' } } })), 'running, unhealthy')
+  })
+})
+
+describe('asking the engine', () => {
+  const answering =
+    (answers: Record<string, { exitCode: number; stdout?: string; stderr?: string }>, asked: string[][] = []): Runner =>
+    async command => {
+      asked.push([...command])
+      const answer = answers[command[1] ?? ''] ?? { exitCode: 1, stderr: `unexpected ${command.join(' ')}` }
+      return { stdout: '', stderr: '', ...answer }
+    }
+
+  it('inspects the containers of the project, and nothing where there are none', async () => {
+    const asked: string[][] = []
+    assert.deepEqual(await projectContainers(answering({ ps: { exitCode: 0 } }, asked)), [])
+    assert.equal(asked.length, 1)
+    assert.ok(asked[0]?.includes('label=com.docker.compose.project=macula'))
+  })
+
+  it('goes on with the others when one is gone before it is inspected', async () => {
+    const container = { exitCode: 1, stdout: JSON.stringify([inspected()]), stderr: 'no such container: b' }
+    const containers = await projectContainers(answering({ ps: { exitCode: 0, stdout: 'a\nb\n' }, container }))
+    assert.deepEqual(
+      containers.map(({ service }) => service),
+      ['grafana'],
+    )
+  })
+
+  it('throws where the engine does not answer', async () => {
+    const asker = answering({ ps: { exitCode: 1, stderr: 'Cannot connect to the Docker daemon at unix:///x' } })
+    await assert.rejects(projectContainers(asker), (error: PlatformError) => {
+      assert.ok(error instanceof PlatformError)
+      assert.equal(error.message, 'Docker is not running')
+      assert.match(error.why ?? '', /unix:\/\/\/x/)
+      return true
+    })
+  })
+
+  it('tells a missing right from an engine that is down', () => {
+    const messageFor = (stderr: string) => engineError(stderr, { platform: 'linux', systemd: true }).message
+    const refused = 'permission denied while trying to connect to the Docker daemon socket'
+    assert.equal(messageFor(refused), 'This user may not use Docker')
+    assert.equal(messageFor('something new'), 'Docker does not answer')
+  })
+
+  it('says how to start just the engine that does not run', () => {
+    const linux = { platform: 'linux', systemd: true } as const
+    const hint = (address: string, machine: Parameters<typeof engineError>[1] = linux) => [
+      engineError(`Cannot connect to the Docker daemon at ${address}. Is the docker daemon running?`, machine).hint,
+      engineError(
+        `failed to connect to the docker API at ${address}; check if the path is correct and if the daemon is running: dial: connect: no such file or directory`,
+        machine,
+      ).hint,
+    ]
+    const both = (text: RegExp, [old = '', now = '']: (string | undefined)[]) => {
+      assert.equal(old, now)
+      assert.match(now, text)
+    }
+    both(/^sudo systemctl start docker$/, hint('unix:///var/run/docker.sock'))
+    both(/^sudo service docker start$/, hint('unix:///var/run/docker.sock', { ...linux, systemd: false }))
+    both(/^systemctl --user start docker\ndocker context ls/, hint('unix:///run/user/1000/docker.sock'))
+    both(/^systemctl --user start docker-desktop\n/, hint('unix:///home/jane/.docker/desktop/docker.sock'))
+    both(/^Start the engine at tcp:\/\/10\.0\.0\.7:2375, or/, hint('tcp://10.0.0.7:2375'))
+    both(
+      /^Start Docker Desktop\n/,
+      hint('unix:///Users/jane/.docker/run/docker.sock', { platform: 'darwin', systemd: false }),
+    )
+    both(
+      /^colima start$/,
+      hint('unix:///Users/jane/.colima/default/docker.sock', { platform: 'darwin', systemd: false }),
+    )
+  })
+})

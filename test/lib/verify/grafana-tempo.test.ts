@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict'
+import { before, describe, it } from 'node:test'
+import type { Platform } from '../../../lib/platform/platform.ts'
+import type { HttpQuestion } from '../../../lib/system/probe.ts'
+import type { Family, Tools } from '../../../lib/verify/check.ts'
+import { dashboards } from '../../../lib/verify/dashboards.ts'
+import { traces } from '../../../lib/verify/traces.ts'
+import { goodPlatform } from '../../helpers/platform.ts'
+
+let platform: Platform
+before(async () => {
+  platform = await goodPlatform({ settings: { GRAFANA_PASSWORD: 'right' } })
+})
+
+type Answers = (url: URL, question: HttpQuestion) => { status: number; body?: string }
+
+/** Runs the check of a family whose name matches, with a server that answers as it is told. */
+async function run(family: Family, name: RegExp, answers: Answers, limitMs = 1000): Promise<string> {
+  const checks = family({
+    platform,
+    unique: 'unique',
+    containers: new Map(),
+    lookups: async () => ({ addresses: [] }),
+    ipv6Answer: async () => undefined,
+  })
+  const check = checks.find(check => name.test(check.name))
+  assert.ok(check)
+  const http: Tools['http'] = async (url, question = {}) => ({
+    headers: {},
+    body: '',
+    ...answers(new URL(url), question),
+  })
+  const signal = AbortSignal.timeout(limitMs)
+  return check.run({ signal, http, cleanUp: http, addressOf: async () => '127.0.0.1' })
+}
+
+const userOf = ({ headers }: HttpQuestion) =>
+  Buffer.from(headers?.authorization?.replace('Basic ', '') ?? '', 'base64').toString()
+
+describe('Grafana', () => {
+  const login: Answers = (_, question) => ({ status: userOf(question) === 'admin:right' ? 200 : 401 })
+
+  it('is right where the password logs in and another does not', async () => {
+    assert.match(await run(dashboards, /GRAFANA_PASSWORD/, login), /a wrong one does not/)
+  })
+
+  it('is wrong where the password of the settings does not log in', async () => {
+    await assert.rejects(
+      run(dashboards, /GRAFANA_PASSWORD/, () => ({ status: 401 })),
+      /as admin answered 401/,
+    )
+  })
+
+  it('is wrong where any password logs in', async () => {
+    await assert.rejects(
+      run(dashboards, /GRAFANA_PASSWORD/, () => ({ status: 200 })),
+      /with a wrong password answered 200/,
+    )
+  })
+
+  it('never tries a wrong password as admin, which would lock the user out', async () => {
+    const users: string[] = []
+    await run(dashboards, /GRAFANA_PASSWORD/, (url, question) => {
+      users.push(userOf(question))
+      return login(url, question)
+    })
+    assert.deepEqual(
+      users.filter(user => user.startsWith('admin:')),
+      ['admin:right'],
+    )
+  })
+
+  const sources =
+    (health: Record<string, number>): Answers =>
+    ({ pathname }) => {
+      const uid = /\/uid\/(\w+)\/health$/.exec(pathname)?.[1]
+      return uid === undefined
+        ? { status: 200, body: JSON.stringify(Object.keys(health).map(uid => ({ uid, name: `name of ${uid}` }))) }
+        : { status: health[uid] ?? 404, body: 'cannot connect' }
+    }
+
+  it('is right where every data source is healthy', async () => {
+    const seen = await run(dashboards, /data sources/, sources({ loki: 200, tempo: 200 }))
+    assert.equal(seen, 'name of loki, name of tempo')
+  })
+
+  it('names the data source that is not', async () => {
+    await assert.rejects(
+      run(dashboards, /data sources/, sources({ loki: 200, tempo: 400 })),
+      /name of tempo answered 400: cannot connect/,
+    )
+  })
+
+  it('is wrong without a data source', async () => {
+    await assert.rejects(run(dashboards, /data sources/, sources({})), /There is none/)
+  })
+})
+
+describe('Tempo', () => {
+  it('is right as soon as the trace that was sent is found by its id', async () => {
+    let sent = ''
+    let looked = 0
+    const seen = await run(traces, /trace/, ({ port, pathname }, { body }) => {
+      if (pathname === '/v1/traces') {
+        assert.equal(port, '4318')
+        sent = JSON.parse(String(body)).resourceSpans[0].scopeSpans[0].spans[0].traceId
+        return { status: 200 }
+      }
+      looked += 1
+      assert.equal(pathname, `/api/v2/traces/${sent}`)
+      return looked < 3 ? { status: 404 } : { status: 200, body: '{"name":"verify unique"}' }
+    })
+    assert.match(sent, /^[0-9a-f]{32}$/)
+    assert.match(seen, /looked up by its id/)
+  })
+
+  it('is wrong where the trace is never found', async () => {
+    const answers: Answers = ({ pathname }) => ({ status: pathname === '/v1/traces' ? 200 : 404 })
+    await assert.rejects(run(traces, /trace/, answers, 300), /is not found/)
+  })
+
+  it('is wrong where the trace is not taken', async () => {
+    await assert.rejects(
+      run(traces, /trace/, () => ({ status: 503, body: '<h1>no room</h1>' })),
+      /Sending the trace answered 503: no room/,
+    )
+  })
+})
