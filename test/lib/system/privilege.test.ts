@@ -9,7 +9,7 @@ import { isRoot } from '../../../lib/system/privilege.ts'
 
 // acquireRoot runs in a process of another user, with programs of our own first on PATH
 const script = `
-  import { acquireRoot } from '${root}/lib/privilege.ts'
+  import { acquireRoot } from '${root}/lib/system/privilege.ts'
   const interactive = process.argv[1] === 'terminal'
   try {
     const privilege = await acquireRoot({ reason: 'test', commands: ['install -m 0644 a b', 'systemctl daemon-reload'], interactive, say: text => console.log('said: ' + text) })
