@@ -1,7 +1,7 @@
 import { defineTask } from '../lib/cli/task.ts'
 import { buildAll, changedIn, requireSources } from '../lib/cluster/build.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 
 export default defineTask({
   name: 'build-and-push',
@@ -12,7 +12,7 @@ export default defineTask({
   options: {},
   positionals: '[APPLICATION…]',
   async run({ positionals, out, environment }) {
-    const platform = await loadPlatform(placesOf(environment), environment)
+    const platform = await loadPlatform(pathsOf(environment), environment)
     const sources = await requireSources(platform, positionals)
     await out.step(`Build and push ${sources.map(({ application }) => application).join(', ')}`, async progress =>
       changedIn(await buildAll(platform, sources, progress)),

@@ -8,7 +8,7 @@ import {
   secretQuestions,
   writeEnvFile,
 } from '../lib/platform/env-file.ts'
-import { defaultSettings, placesOf, type SettingName } from '../lib/platform/settings.ts'
+import { defaultSettings, pathsOf, type SettingName } from '../lib/platform/settings.ts'
 import { releases } from '../lib/supply/releases.ts'
 import { detectHost, operatingSystems } from '../lib/system/machine.ts'
 
@@ -21,8 +21,8 @@ export default defineTask({
     again: { type: 'boolean', help: 'ask for everything again, also for what is set' },
   },
   async run({ options, yes, out, environment }) {
-    const places = placesOf(environment)
-    const { values, missing } = await readEnvFile(places)
+    const paths = pathsOf(environment)
+    const { values, missing } = await readEnvFile(paths)
     const host = await detectHost()
     out.say(
       `This machine: ${host.name} (${host.os}), ${host.init === 'none' ? 'without a service manager' : `services started by ${host.init}`}`,
@@ -53,11 +53,11 @@ export default defineTask({
       out.warn(`${lacking.join('; ')}. CLUSTER_TOOLS stays path; with install in .env, setup-cluster fetches them`)
     for (const name of missing) answers[name] ||= generateSecret()
 
-    await out.step(`Write ${places.envFile}`, () => writeEnvFile(places, answers))
+    await out.step(`Write ${paths.envFile}`, () => writeEnvFile(paths, answers))
     out.summary(
       missing.length > 0
-        ? `Passwords are in ${places.envFile}; next: task setup`
-        : `The settings are in ${places.envFile}`,
+        ? `Passwords are in ${paths.envFile}; next: task setup`
+        : `The settings are in ${paths.envFile}`,
     )
   },
 })

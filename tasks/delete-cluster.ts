@@ -4,7 +4,7 @@ import { removeCluster } from '../lib/cluster/lifecycle.ts'
 import { removeFromUsers } from '../lib/cluster/merge-kubeconfig.ts'
 import { nodesOf } from '../lib/cluster/nodes.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 import { badInput } from '../lib/system/errors.ts'
 
 export default defineTask({
@@ -14,7 +14,7 @@ export default defineTask({
   undo: 'task setup-cluster && task deploy-ingress && task deploy-apps',
   options: {},
   async run({ yes, out, environment }) {
-    const platform = await loadPlatform(placesOf(environment), environment)
+    const platform = await loadPlatform(pathsOf(environment), environment)
     const foreign = notOurs(platform)
     if (foreign !== undefined) return out.summary(foreign)
     const { name } = clusterOf(platform)
@@ -26,7 +26,7 @@ export default defineTask({
       if (!(await out.confirm(`Delete the cluster ${name} with all that runs in it?`))) return
     }
     await out.step(`Delete ${name}`, () => removeCluster(platform))
-    await out.step('Take the context out of your kubeconfig', () => removeFromUsers(platform.places))
+    await out.step('Take the context out of your kubeconfig', () => removeFromUsers(platform.paths))
     out.summary('Make it anew: task setup-cluster')
   },
 })

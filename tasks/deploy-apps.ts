@@ -18,7 +18,7 @@ import { plannedChanges } from '../lib/cluster/existing.ts'
 import { identityOf } from '../lib/cluster/kubectl.ts'
 import { ensureScraped } from '../lib/cluster/scrape.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 import { badInput } from '../lib/system/errors.ts'
 
 export default defineTask({
@@ -33,7 +33,7 @@ export default defineTask({
   options: { build: { type: 'boolean', help: 'build and push first what has changed' } },
   positionals: '[APPLICATION to build first…]',
   async run({ options, positionals, yes, out, environment }) {
-    const platform = await loadPlatform(placesOf(environment), environment)
+    const platform = await loadPlatform(pathsOf(environment), environment)
     const cluster = clusterOf(platform)
     if (cluster.kind === 'existing' && !yes) {
       for (const line of plannedChanges(cluster, applicationNames(platform))) out.say(`  ${line}`)

@@ -8,7 +8,7 @@ import { ensureImagesOnNodes } from '../lib/cluster/node-images.ts'
 import { isTrusted, type TrustStore, trustCa, trustStoreOf } from '../lib/cluster/trust.ts'
 import { openJournal } from '../lib/journal/journal.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
-import { type Places, placesOf } from '../lib/platform/settings.ts'
+import { type Paths, pathsOf } from '../lib/platform/settings.ts'
 import { PlatformError } from '../lib/system/errors.ts'
 import { detectHost } from '../lib/system/machine.ts'
 import { acquireRoot, asRoot, type Privilege } from '../lib/system/privilege.ts'
@@ -27,7 +27,7 @@ export default defineTask({
     trust: { type: 'boolean', help: 'let this machine believe in the local CA; never done unasked, nor by --yes' },
   },
   async run({ options, yes, out, environment }) {
-    const platform = await loadPlatform(placesOf(environment), environment)
+    const platform = await loadPlatform(pathsOf(environment), environment)
     const foreign = notOurs(platform)
     if (foreign !== undefined) return out.summary(foreign)
     const nodes = await existingNodes(platform)
@@ -60,7 +60,7 @@ export default defineTask({
     if (store && (options.trust || (offered && (await out.confirm(question)))))
       await out.step(`Believe in ${certificate.caFile}`, async () => {
         const { interactive, say } = out
-        return trustCa(store, ca, await journalFor(store, ca, platform.places, { interactive, say }))
+        return trustCa(store, ca, await journalFor(store, ca, platform.paths, { interactive, say }))
       })
     else if (!trusted)
       return out.summary(
@@ -74,7 +74,7 @@ export default defineTask({
 async function journalFor(
   store: TrustStore,
   ca: string,
-  { stateDir }: Places,
+  { stateDir }: Paths,
   asking: { interactive: boolean; say: (text: string) => void },
 ) {
   const open = (privilege: Privilege, dryRun: boolean) => openJournal({ stateDir, privilege, scope: 'trust', dryRun })

@@ -4,7 +4,7 @@ import { allChecks, examineAddresses } from '../lib/doctor/checks.ts'
 import { examine, type Finding } from '../lib/doctor/finding.ts'
 import { describeState, nameOf } from '../lib/doctor/ports.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 import { inspectMachine } from '../lib/routes/choose.ts'
 import { ExitCode } from '../lib/system/errors.ts'
 import { detectHost } from '../lib/system/machine.ts'
@@ -21,7 +21,7 @@ export default defineTask({
     json: { type: 'boolean', help: 'print { "findings": [...] } on stdout and nothing else there' },
   },
   async run({ options, out, environment }) {
-    const [platform, machine] = await Promise.all([loadPlatform(placesOf(environment), environment), inspectMachine()])
+    const [platform, machine] = await Promise.all([loadPlatform(pathsOf(environment), environment), inspectMachine()])
     const host = await detectHost(platform.settings.MACULA_OS)
     if (options.ports) {
       const states = await examineAddresses(platform, machine)

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { defineTask } from '../lib/cli/task.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 import { loadImages, missingImages, pullImages, saveImages } from '../lib/stack/image-store.ts'
 import { badInput } from '../lib/system/errors.ts'
 import { counted, table } from '../lib/system/text.ts'
@@ -16,7 +16,7 @@ export default defineTask({
   },
   positionals: '[save FILE | load FILE]',
   async run({ options, positionals, out, environment }) {
-    const platform = await loadPlatform(placesOf(environment), environment)
+    const platform = await loadPlatform(pathsOf(environment), environment)
     const images = [...new Set(platform.services.map(({ image }) => image))]
     const [action, file, ...rest] = positionals
 

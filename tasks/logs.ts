@@ -1,7 +1,7 @@
 import { defineTask } from '../lib/cli/task.ts'
 import { loggedInCluster, showClusterLogs } from '../lib/cluster/logs.ts'
 import { loadPlatform, type Platform } from '../lib/platform/platform.ts'
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 import { compose, requireRenderedFiles } from '../lib/stack/compose.ts'
 import { badInput } from '../lib/system/errors.ts'
 
@@ -16,7 +16,7 @@ export default defineTask({
     tail: { type: 'string', value: 'N', help: "lines of each service, or 'all' (100)" },
   },
   async run({ options, positionals, environment }) {
-    const platform = await loadPlatform(placesOf(environment), environment)
+    const platform = await loadPlatform(pathsOf(environment), environment)
     const tail = options.tail ?? '100'
     requireArguments(platform, positionals, tail)
     const inCluster = positionals.filter(name => loggedInCluster(platform).includes(name))

@@ -1,6 +1,6 @@
 import { defineTask } from '../lib/cli/task.ts'
 import { requireGroups } from '../lib/platform/platform.ts'
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 import { endSandbox, inUse } from '../lib/sandbox/namespace.ts'
 import { requireSandboxMachine } from '../lib/sandbox/requirements.ts'
 import { askInside, defaultName, execute, openShell, requireSandbox } from '../lib/sandbox/sandbox.ts'
@@ -30,8 +30,8 @@ export default defineTask({
   },
   async run({ options, out, environment, onInterrupt }): Promise<number> {
     const { exec, only, name = defaultName } = options
-    const places = placesOf(environment)
-    const { cacheDir } = places
+    const paths = pathsOf(environment)
+    const { cacheDir } = paths
     const store = storeOf(cacheDir, name)
     if (options.end) {
       const state = await requireSandbox(store)
@@ -47,7 +47,7 @@ export default defineTask({
     }
 
     await requireSandboxMachine(cacheDir)
-    if (only !== undefined) await requireGroups(places, only.split(','), '--only')
+    if (only !== undefined) await requireGroups(paths, only.split(','), '--only')
     if (await livingSandbox(store)) throw await inUse(store)
     out.title(`Sandbox ${name}: a private copy of this machine, gone when it ends`)
     const cluster = !options['no-cluster']

@@ -11,7 +11,7 @@ import { waitUntilSettled } from '../lib/cluster/settled.ts'
 import { ensureTools } from '../lib/cluster/tools.ts'
 import { networkName } from '../lib/platform/addresses.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 import { makeWayForPublishing } from '../lib/routes/setup.ts'
 
 export default defineTask({
@@ -36,7 +36,7 @@ export default defineTask({
     },
   },
   async run({ options, yes, out, environment }) {
-    const platform = await loadPlatform(placesOf(environment), environment)
+    const platform = await loadPlatform(pathsOf(environment), environment)
     const cluster = clusterOf(platform)
     out.title(`Cluster ${cluster.name}`)
     await out.step(`Have ${cluster.kind === 'kind' ? 'kind and kubectl' : 'kubectl'}`, ({ update }) =>

@@ -10,7 +10,7 @@ import {
 } from '../lib/dns/setup.ts'
 import { checkServer, checkThroughResolver, namesToCheck, verifyNames } from '../lib/dns/verify.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 import { detectHost } from '../lib/system/machine.ts'
 import { acquireRoot, asRoot } from '../lib/system/privilege.ts'
 
@@ -26,7 +26,7 @@ export default defineTask({
   undo: 'task teardown',
   options: { 'dry-run': { type: 'boolean', help: 'only say what would be changed on this machine' } },
   async run({ options, environment, out }) {
-    const platform = await loadPlatform(placesOf(environment), environment)
+    const platform = await loadPlatform(pathsOf(environment), environment)
     const host = await detectHost(platform.settings.MACULA_OS)
     let plan = await planDns(platform, host)
     const planned = await plannedChanges(platform, plan)

@@ -4,7 +4,7 @@ import { ensureHosts, hostsPath } from '../lib/dns/hosts.ts'
 import { checkThroughResolver, verifyNames } from '../lib/dns/verify.ts'
 import { openJournal } from '../lib/journal/journal.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 import { requireWritable } from '../lib/system/files.ts'
 import { acquireRoot, asRoot, type Privilege } from '../lib/system/privilege.ts'
 
@@ -16,15 +16,15 @@ export default defineTask({
   undo: 'task teardown',
   options: { 'dry-run': { type: 'boolean', help: 'only say what would be changed on this machine' } },
   async run({ options, environment, out }) {
-    const places = placesOf(environment)
-    const { names, domain } = await loadPlatform(places, environment)
+    const paths = pathsOf(environment)
+    const { names, domain } = await loadPlatform(paths, environment)
     out.warn(`setup-hosts is deprecated: it has no wildcard, so only these ${names.length} names of ${domain} resolve.`)
     out.warn('Use setup-dnsmasq where you can.')
 
     const present = await stat(hostsPath).catch(() => undefined)
     const ownership = present ? { mode: present.mode & 0o7777, owner: { uid: present.uid, gid: present.gid } } : {}
     const open = (privilege: Privilege, dryRun: boolean) =>
-      openJournal({ stateDir: places.stateDir, privilege, scope: 'hosts', dryRun })
+      openJournal({ stateDir: paths.stateDir, privilege, scope: 'hosts', dryRun })
     const preview = open(asRoot, true)
     await ensureHosts(names, preview, ownership)
     if (options['dry-run']) {

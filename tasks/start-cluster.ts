@@ -5,7 +5,7 @@ import { ensurePodNames, nodeAddress } from '../lib/cluster/names.ts'
 import { ensureOnNetwork, nodesOrReason } from '../lib/cluster/nodes.ts'
 import { networkName } from '../lib/platform/addresses.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 
 export default defineTask({
   name: 'start-cluster',
@@ -14,7 +14,7 @@ export default defineTask({
   undo: 'task stop-cluster',
   options: {},
   async run({ out, environment }) {
-    const platform = await loadPlatform(placesOf(environment), environment)
+    const platform = await loadPlatform(pathsOf(environment), environment)
     const { nodes, reason } = await nodesOrReason(platform)
     if (reason !== undefined) return out.summary(reason)
     // before they start: a network that was made anew since would keep a node from starting

@@ -2,7 +2,7 @@ import { defineTask } from '../lib/cli/task.ts'
 import { stackChecks } from '../lib/doctor/checks.ts'
 import { examine, requireNoFailure } from '../lib/doctor/finding.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 import { chooseEngine, inspectMachine } from '../lib/routes/choose.ts'
 import { publishedPorts } from '../lib/routes/publish.ts'
 import { makeWayForPublishing } from '../lib/routes/setup.ts'
@@ -26,11 +26,11 @@ export default defineTask({
     pull: { type: 'boolean', help: 'pull all images again, also those the engine has' },
   },
   async run({ options, out, environment }) {
-    const places = placesOf(environment)
+    const paths = pathsOf(environment)
     const asked = projectContainers()
     // what these say of trouble is told about in the steps that need them
     asked.catch(() => {})
-    const [platform, machine] = await Promise.all([loadPlatform(places, environment), inspectMachine()])
+    const [platform, machine] = await Promise.all([loadPlatform(paths, environment), inspectMachine()])
     const now = startableNow(platform)
     const engine = chooseEngine(platform.settings.ROUTING, machine)
     const images = now.services.map(({ image }) => image)

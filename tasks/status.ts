@@ -2,7 +2,7 @@ import { styleText } from 'node:util'
 import { defineTask } from '../lib/cli/task.ts'
 import { type ClusterRow, clusterStatus } from '../lib/cluster/cluster-status.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 import { elapsed, type ServiceStatus, statusOf } from '../lib/stack/status.ts'
 import { table } from '../lib/system/text.ts'
 
@@ -15,7 +15,7 @@ export default defineTask({
     json: { type: 'boolean', help: 'print { "services": [...], "cluster": [...] } on stdout and nothing else there' },
   },
   async run({ options, out, environment }) {
-    const platform = await loadPlatform(placesOf(environment), environment)
+    const platform = await loadPlatform(pathsOf(environment), environment)
     const [services, cluster] = await Promise.all([statusOf(platform), clusterStatus(platform)])
     if (options.json) {
       // every key in every row: what is not known is null

@@ -1,7 +1,7 @@
 import { defineTask } from '../lib/cli/task.ts'
 import { nodesOrReason, stopNodes } from '../lib/cluster/nodes.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 
 export default defineTask({
   name: 'stop-cluster',
@@ -10,7 +10,7 @@ export default defineTask({
   undo: 'task start-cluster',
   options: {},
   async run({ out, environment }) {
-    const platform = await loadPlatform(placesOf(environment), environment)
+    const platform = await loadPlatform(pathsOf(environment), environment)
     const { nodes, reason } = await nodesOrReason(platform)
     if (reason !== undefined) return out.summary(reason)
     await out.step('Stop the nodes', () => stopNodes(nodes))

@@ -1,6 +1,6 @@
 import { defineTask } from '../lib/cli/task.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 import { removeStack, stopContainers } from '../lib/stack/stack.ts'
 import { badInput } from '../lib/system/errors.ts'
 
@@ -14,7 +14,7 @@ export default defineTask({
     volumes: { type: 'boolean', help: 'remove the containers and all their data; asks first' },
   },
   async run({ options, yes, out, environment }) {
-    const platform = await loadPlatform(placesOf(environment), environment)
+    const platform = await loadPlatform(pathsOf(environment), environment)
 
     if (!options.volumes) {
       await out.step('Stop the containers', () => stopContainers(platform))

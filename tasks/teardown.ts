@@ -2,7 +2,7 @@ import { defineTask } from '../lib/cli/task.ts'
 import { removeFromUsers } from '../lib/cluster/merge-kubeconfig.ts'
 import { removeNetwork } from '../lib/cluster/network.ts'
 import { removeNodes } from '../lib/cluster/nodes.ts'
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 import { badInput, ExitCode } from '../lib/system/errors.ts'
 import { acquireRoot, asRoot } from '../lib/system/privilege.ts'
 import { describeLeftovers, leftovers, removeContainers, removeState, takeBack } from '../lib/teardown/teardown.ts'
@@ -18,9 +18,9 @@ export default defineTask({
     purge: { type: 'boolean', help: 'delete .env, too' },
   },
   async run({ options, yes, environment, out }) {
-    const places = placesOf(environment)
+    const paths = pathsOf(environment)
     const volumes = options.volumes ?? false
-    const found = await leftovers(places)
+    const found = await leftovers(paths)
     const lines = describeLeftovers(found, { volumes })
     if (options['dry-run']) {
       for (const line of lines) out.result(line)
@@ -46,8 +46,8 @@ export default defineTask({
     const privilege = found.changes.length === 0 ? asRoot : await acquireRoot(need)
 
     if (found.nodes.length > 0) await out.step('Remove the cluster', () => removeNodes(found.nodes).then(removed))
-    await removeFromUsers(places)
-    await removeNetwork(places)
+    await removeFromUsers(paths)
+    await removeNetwork(paths)
     let problems: string[] = []
     if (found.containers.length + found.networks.length > 0 || volumes)
       await out.step('Stop and remove the containers', async () => {
@@ -60,7 +60,7 @@ export default defineTask({
     let kept = 0
     let failed = problems.length
     await out.step('Put this machine back', async progress => {
-      const undone = await takeBack(places, privilege, ({ what, outcome }) => {
+      const undone = await takeBack(paths, privilege, ({ what, outcome }) => {
         if (outcome !== 'was so already') progress.line(`${what}: ${outcome}`)
       })
       kept = undone.filter(({ outcome }) => outcome.startsWith('left')).length
@@ -70,10 +70,10 @@ export default defineTask({
     if (kept + failed > 0) {
       if (kept > 0) out.warn(`${kept} left as somebody else made them; the journal keeps what was there before us`)
       if (failed > 0) out.warn(`${failed} could not be undone; run this again when the cause is gone`)
-      out.summary(`The journal stays in ${places.stateDir}.`)
+      out.summary(`The journal stays in ${paths.stateDir}.`)
       return failed > 0 ? ExitCode.failed : ExitCode.done
     }
-    await out.step(`Remove ${places.stateDir}`, () => removeState(places, options.purge ?? false, privilege))
+    await out.step(`Remove ${paths.stateDir}`, () => removeState(paths, options.purge ?? false, privilege))
     out.summary(`This machine is as it was${found.volumes.length > 0 && !volumes ? ', but for the data volumes' : ''}.`)
     return ExitCode.done
   },

@@ -1,7 +1,7 @@
 import { styleText } from 'node:util'
 import { defineTask } from '../lib/cli/task.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 import { ExitCode } from '../lib/system/errors.ts'
 import { counted, table } from '../lib/system/text.ts'
 import type { CheckResult } from '../lib/verify/check.ts'
@@ -19,7 +19,7 @@ export default defineTask({
     },
   },
   async run({ options, out, environment }) {
-    const platform = await loadPlatform(placesOf(environment), environment)
+    const platform = await loadPlatform(pathsOf(environment), environment)
     const started = performance.now()
     const checks = await verifyPlatform(platform)
     const failed = checks.filter(({ ok }) => ok === false)

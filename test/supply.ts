@@ -1,6 +1,6 @@
 // Compiles what e2e tests come to need, while those run that need nothing compiled; started by run.mjs. On an empty cache that takes half an hour
 // of two processors. A test that needs a program which is still being compiled waits for it; one that failed is tried again there, and told about.
-import { placesOf } from '../lib/platform/settings.ts'
+import { pathsOf } from '../lib/platform/settings.ts'
 import { ensureProgram } from '../lib/sandbox/programs.ts'
 import { programRecipes } from '../lib/sandbox/recipes.ts'
 
@@ -13,7 +13,7 @@ process.stdin.on('end', () => process.exit()).resume()
 const others = Object.keys(await programRecipes()).filter(name => !first.includes(name))
 for (const name of [...first, ...others]) {
   const started = Date.now()
-  const made = await ensureProgram(name, { cacheDir: placesOf().cacheDir }).then(
+  const made = await ensureProgram(name, { cacheDir: pathsOf().cacheDir }).then(
     () => true,
     () => false,
   )

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { loadPlatform, type Platform, type Route } from '../platform/platform.ts'
-import { placesOf } from '../platform/settings.ts'
+import { pathsOf } from '../platform/settings.ts'
 import { applyRoutes, verifyRoutes } from '../routes/apply.ts'
 import { chooseEngine, inspectMachine } from '../routes/choose.ts'
 import { type EngineName, means } from '../routes/engine.ts'
@@ -39,10 +39,7 @@ export function defineRoutingTask({ name, summary, replaces, owns, routesOf }: R
       'dry-run': { type: 'boolean', help: 'only say what would be changed on this machine' },
     },
     async run({ options, out, environment }) {
-      const [platform, machine] = await Promise.all([
-        loadPlatform(placesOf(environment), environment),
-        inspectMachine(),
-      ])
+      const [platform, machine] = await Promise.all([loadPlatform(pathsOf(environment), environment), inspectMachine()])
       const engine = chooseEngine(platform.settings.ROUTING, machine)
       const wanted = options.remove ? [] : (routesOf?.(platform) ?? platform.routes.filter(({ group }) => owns(group)))
 

@@ -1,7 +1,7 @@
 import { delimiter } from 'node:path'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { $, within } from 'zx/core'
-import { placesOf, toolsFolder } from '../platform/settings.ts'
+import { pathsOf, toolsFolder } from '../platform/settings.ts'
 import { badInput, ExitCode, messageOf, PlatformError } from '../system/errors.ts'
 import type { Output } from './output.ts'
 
@@ -86,7 +86,7 @@ export async function runTask(
     if (parsed instanceof PlatformError) throw parsed
     const exitCode = await within(async () => {
       $.verbose = parsed.verbose
-      $.env = { ...$.env, PATH: [toolsFolder(placesOf(surroundings.environment)), $.env.PATH].join(delimiter) }
+      $.env = { ...$.env, PATH: [toolsFolder(pathsOf(surroundings.environment)), $.env.PATH].join(delimiter) }
       return task.run({
         options: parsed.options,
         yes: parsed.yes,

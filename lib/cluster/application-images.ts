@@ -131,7 +131,7 @@ async function build(platform: Platform, application: string, folder: string, im
     ...['docker', 'build', '--progress', 'plain', '--provenance=false', '--iidfile', idFile],
     ...['--tag', image, folder],
   ]
-  const result = await ask(command, { env: { DOCKER_BUILDKIT: '1', ...buildEnvironment(platform.places) } })
+  const result = await ask(command, { env: { DOCKER_BUILDKIT: '1', ...buildEnvironment(platform.paths) } })
   await writeIfChanged(logFile, result.stdout + result.stderr)
   if (result.exitCode !== 0) throw buildFailure(application, folder, result, logFile)
   return (await readFile(idFile, 'utf8')).trim()

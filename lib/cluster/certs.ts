@@ -23,8 +23,8 @@ const caDays = 3650
 const marginDays = 30
 
 /** Files of the local CA and the certificate it gave. */
-export function certificateFiles({ places }: Platform) {
-  const file = (name: string) => join(places.stateDir, 'tls', name)
+export function certificateFiles({ paths }: Platform) {
+  const file = (name: string) => join(paths.stateDir, 'tls', name)
   return { ca: file('ca.crt'), caKey: file('ca.key'), certificate: file('tls.crt'), key: file('tls.key') }
 }
 
@@ -47,7 +47,7 @@ export async function ensureCertificate(
   const existing = await readPair(files)
   if (existing && (await isGood(existing.certificate, await readOrEmpty(root), certificateNames(platform))))
     return { outcome: 'unchanged', certificate: { ...existing, ...wanted } }
-  await mkdir(join(platform.places.stateDir, 'tls'), { recursive: true, mode: 0o700 })
+  await mkdir(join(platform.paths.stateDir, 'tls'), { recursive: true, mode: 0o700 })
   if (mkcert) {
     await run(['mkcert', '-cert-file', files.certificate, '-key-file', files.key, ...certificateNames(platform)])
     // whoever looks for the CA finds it in one place; without the key of an own one, nobody takes it for that

@@ -25,8 +25,8 @@ export const ingressNamespace = 'ingress'
 export const tlsSecret = 'macula-tls'
 
 /** The cluster of these settings; whether it exists is another question. */
-export function clusterOf({ settings, places }: Platform): Cluster {
-  const kubectl = settings.CLUSTER_TOOLS === 'install' ? join(toolsFolder(places), 'kubectl') : 'kubectl'
+export function clusterOf({ settings, paths }: Platform): Cluster {
+  const kubectl = settings.CLUSTER_TOOLS === 'install' ? join(toolsFolder(paths), 'kubectl') : 'kubectl'
   if (settings.CLUSTER === 'existing') {
     return {
       kind: 'existing',
@@ -41,7 +41,7 @@ export function clusterOf({ settings, places }: Platform): Cluster {
     kind: 'kind',
     name: settings.CLUSTER_NAME,
     context: `kind-${settings.CLUSTER_NAME}`,
-    kubeconfig: join(places.stateDir, 'kubeconfig'),
+    kubeconfig: join(paths.stateDir, 'kubeconfig'),
     kubectl,
     imagePrefix: `${registryHost(settings)}/macula`,
   }
@@ -62,8 +62,8 @@ export function applicationNames(platform: Platform): string[] {
 }
 
 /** Where rendered and remembered files of the cluster are kept. */
-export function clusterFolder({ places }: Platform): string {
-  return join(places.stateDir, 'cluster')
+export function clusterFolder({ paths }: Platform): string {
+  return join(paths.stateDir, 'cluster')
 }
 
 /** Why a step that is about the KinD cluster has nothing to do with these settings; undefined where it has. */

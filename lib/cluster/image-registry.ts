@@ -35,7 +35,7 @@ export async function digestOf(platform: Platform, repository: string, tag: stri
     // as JSON: any other template that begins with .Manifest is answered with a page for people
     const command = ['docker', 'buildx', 'imagetools', 'inspect', '--format', '{{json .Manifest}}']
     const { exitCode, stdout } = await ask([...command, `${repository}:${tag}`], {
-      env: buildEnvironment(platform.places),
+      env: buildEnvironment(platform.paths),
     })
     return exitCode === 0 ? (JSON.parse(stdout) as { digest: string }).digest : undefined
   }

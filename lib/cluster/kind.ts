@@ -29,15 +29,13 @@ export interface PortMapping {
  * ports 80 and 443 of the applications' loopback address itself: where nothing on the machine could lead them to it.
  */
 export async function desiredConfig(platform: Platform, publish = false): Promise<KindConfig> {
-  const { places } = platform
+  const { paths } = platform
   const config = withSettings(parse(await readTemplate('kind/cluster.yaml')) as KindConfig, platform, publish)
-  const local = await readFile(places.localKindFile, 'utf8').catch(error => {
+  const local = await readFile(paths.localKindFile, 'utf8').catch(error => {
     if (error.code === 'ENOENT') return undefined
-    throw badInput('The additions to the cluster cannot be read', [
-      { where: places.localKindFile, what: error.message },
-    ])
+    throw badInput('The additions to the cluster cannot be read', [{ where: paths.localKindFile, what: error.message }])
   })
-  return local === undefined ? config : mergeLocal(config, local, basename(places.localKindFile))
+  return local === undefined ? config : mergeLocal(config, local, basename(paths.localKindFile))
 }
 
 function withSettings(

@@ -109,7 +109,7 @@ async function create(platform: Platform, wanted: KindConfig, report: (phase: st
   )
   await mkdir(clusterFolder(platform), { recursive: true })
   await writeFile(unfinishedMark(platform), '')
-  await rememberNetwork(platform.places)
+  await rememberNetwork(platform.paths)
   const words = ['create', 'cluster', '--name', cluster.name, '--config', configFile]
   const command = ['kind', ...words, '--kubeconfig', cluster.kubeconfig ?? '']
   const result = await ask(command, {
@@ -205,7 +205,7 @@ export async function removeCluster(platform: Platform): Promise<'unchanged' | '
   const nodes = await nodesOf(name)
   if (nodes.length > 0) await removeNodes(nodes.map(node => node.name))
   if (kubeconfig !== undefined) await rm(kubeconfig, { force: true })
-  await forgetScraped(platform.places)
+  await forgetScraped(platform.paths)
   await rm(unfinishedMark(platform), { force: true })
   return nodes.length > 0 ? 'removed' : 'unchanged'
 }

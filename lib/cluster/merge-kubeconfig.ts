@@ -2,7 +2,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { Platform } from '../platform/platform.ts'
-import type { Places } from '../platform/settings.ts'
+import type { Paths } from '../platform/settings.ts'
 import { ask, run } from '../system/exec.ts'
 import { clusterOf } from './cluster.ts'
 
@@ -23,13 +23,13 @@ export async function mergeIntoUsers(
   const before = await ask([...config, 'current-context'])
   await run(['kind', 'export', 'kubeconfig', '--name', name, '--kubeconfig', file])
   if (before.exitCode === 0) await run([...config, 'use-context', before.stdout.trim()])
-  await writeFile(mark(platform.places), JSON.stringify({ file, context }))
+  await writeFile(mark(platform.paths), JSON.stringify({ file, context }))
   return known ? 'unchanged' : 'created'
 }
 
 /** Takes our context out of the user's kubeconfig again; only where --merge-kubeconfig put it there. */
-export async function removeFromUsers(places: Pick<Places, 'stateDir'>): Promise<'removed' | 'unchanged'> {
-  const text = await readFile(mark(places), 'utf8').catch(() => undefined)
+export async function removeFromUsers(paths: Pick<Paths, 'stateDir'>): Promise<'removed' | 'unchanged'> {
+  const text = await readFile(mark(paths), 'utf8').catch(() => undefined)
   if (text === undefined) return 'unchanged'
   const { file, context } = JSON.parse(text) as { file: string; context: string }
   const config = ['kubectl', '--kubeconfig', file, 'config']
@@ -37,11 +37,11 @@ export async function removeFromUsers(places: Pick<Places, 'stateDir'>): Promise
   // kind calls cluster and user what it calls the context; what is gone already is no failure
   for (const what of ['delete-context', 'delete-cluster', 'delete-user']) await ask([...config, what, context])
   if (current === context) await ask([...config, 'unset', 'current-context'])
-  await rm(mark(places))
+  await rm(mark(paths))
   return 'removed'
 }
 
 /** Remembers which file was written to, and with what. */
-function mark({ stateDir }: Pick<Places, 'stateDir'>): string {
+function mark({ stateDir }: Pick<Paths, 'stateDir'>): string {
   return join(stateDir, 'cluster', 'merged-into.json')
 }

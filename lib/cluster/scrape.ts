@@ -3,11 +3,11 @@ import { join } from 'node:path'
 import { clusterGroup } from '../platform/ingress-routes.ts'
 import type { Platform } from '../platform/platform.ts'
 import { writeIfChanged } from '../platform/render.ts'
-import type { Places } from '../platform/settings.ts'
+import type { Paths } from '../platform/settings.ts'
 import type { KubeObject } from './kubectl.ts'
 
 /** Beside the file of the services; Prometheus looks into that folder by itself. */
-function targetsFile({ stateDir }: Pick<Places, 'stateDir'>): string {
+function targetsFile({ stateDir }: Pick<Paths, 'stateDir'>): string {
   return join(stateDir, 'config', 'prometheus', 'targets', 'applications.json')
 }
 
@@ -29,19 +29,19 @@ export function applicationTargets(objects: readonly KubeObject[], domain: strin
 
 /** Has Prometheus scrape the applications. */
 export async function ensureScraped(
-  { places, domain }: Pick<Platform, 'places' | 'domain'>,
+  { paths, domain }: Pick<Platform, 'paths' | 'domain'>,
   objects: readonly KubeObject[],
 ): Promise<'unchanged' | 'created' | 'updated'> {
-  return writeIfChanged(targetsFile(places), `${JSON.stringify(applicationTargets(objects, domain), null, 2)}\n`)
+  return writeIfChanged(targetsFile(paths), `${JSON.stringify(applicationTargets(objects, domain), null, 2)}\n`)
 }
 
 /** The applications that Prometheus was told to scrape. */
-export async function scrapedApplications(places: Places): Promise<string[]> {
-  const text = await readFile(targetsFile(places), 'utf8').catch(() => '[]')
+export async function scrapedApplications(paths: Paths): Promise<string[]> {
+  const text = await readFile(targetsFile(paths), 'utf8').catch(() => '[]')
   return (JSON.parse(text) as ReturnType<typeof applicationTargets>).map(({ labels }) => labels.job)
 }
 
 /** They went with their cluster: nobody is to call them down. */
-export async function forgetScraped(places: Places): Promise<void> {
-  await rm(targetsFile(places), { force: true })
+export async function forgetScraped(paths: Paths): Promise<void> {
+  await rm(targetsFile(paths), { force: true })
 }

@@ -1,7 +1,7 @@
 import { mkdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Platform } from '../platform/platform.ts'
-import { type Places, toolsFolder } from '../platform/settings.ts'
+import { type Paths, toolsFolder } from '../platform/settings.ts'
 import { type InstallOptions, releases, supplyRelease, type ToolName } from '../supply/releases.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
 import { ask } from '../system/exec.ts'
@@ -13,12 +13,12 @@ import { requireKindProgram, requireKubectl } from './versions.ts'
  * Going back to `path` removes ours. Throws where a program is not there in the end, or too old for the node image.
  */
 export async function ensureTools(
-  { settings, places }: Pick<Platform, 'settings' | 'places'>,
+  { settings, paths }: Pick<Platform, 'settings' | 'paths'>,
   options: InstallOptions = {},
 ): Promise<'unchanged' | 'created' | 'updated' | 'removed'> {
   const wanted: ToolName[] = settings.CLUSTER === 'kind' ? ['kind', 'kubectl'] : ['kubectl']
   const outcome =
-    settings.CLUSTER_TOOLS === 'install' ? await installAll(wanted, places, options) : await removeTools(places)
+    settings.CLUSTER_TOOLS === 'install' ? await installAll(wanted, paths, options) : await removeTools(paths)
   await Promise.all([
     settings.CLUSTER === 'kind' ? requireKindProgram(settings.KIND_NODE_IMAGE) : undefined,
     requireKubectl(),
@@ -35,10 +35,10 @@ export async function lackingTools(nodeImage: string): Promise<string[]> {
 
 async function installAll(
   names: readonly ToolName[],
-  places: Places,
+  paths: Paths,
   options: InstallOptions,
 ): Promise<'unchanged' | 'created' | 'updated'> {
-  const results = await Promise.allSettled(names.map(name => ensureTool(name, places, options)))
+  const results = await Promise.allSettled(names.map(name => ensureTool(name, paths, options)))
   const outcomes = results.map(result => {
     if (result.status === 'rejected') throw result.reason
     return result.value
@@ -47,8 +47,8 @@ async function installAll(
   return outcomes.includes('updated') ? 'updated' : 'created'
 }
 
-async function ensureTool(name: ToolName, places: Places, options: InstallOptions) {
-  const file = join(toolsFolder(places), name)
+async function ensureTool(name: ToolName, paths: Paths, options: InstallOptions) {
+  const file = join(toolsFolder(paths), name)
   const before = await versionOf(name, file)
   if (before === releases[name].version) return 'unchanged'
   // written aside and moved at the end: a program that is there is whole
@@ -56,7 +56,7 @@ async function ensureTool(name: ToolName, places: Places, options: InstallOption
   await rm(folder, { recursive: true, force: true })
   await mkdir(folder, { recursive: true })
   try {
-    await supplyRelease(name, folder, places.cacheDir, options)
+    await supplyRelease(name, folder, paths.cacheDir, options)
     await rename(join(folder, name), file)
   } finally {
     await rm(folder, { recursive: true, force: true })
@@ -78,8 +78,8 @@ async function versionOf(name: ToolName, file: string): Promise<string | undefin
   return answer.exec(stdout)?.[1]
 }
 
-async function removeTools(places: Places): Promise<'unchanged' | 'removed'> {
-  const folder = toolsFolder(places)
+async function removeTools(paths: Paths): Promise<'unchanged' | 'removed'> {
+  const folder = toolsFolder(paths)
   if (!(await exists(folder))) return 'unchanged'
   await rm(folder, { recursive: true })
   return 'removed'

@@ -36,12 +36,12 @@ export interface DnsJournals {
 
 /** Opens them; dry ones only note what would be done. */
 export function openDnsJournals(
-  { places }: Pick<Platform, 'places'>,
+  { paths }: Pick<Platform, 'paths'>,
   { adapter }: Pick<DnsPlan, 'adapter'>,
   privilege: Privilege,
   dryRun = false,
 ): DnsJournals {
-  const open = (scope: string) => openJournal({ stateDir: places.stateDir, privilege, scope, dryRun })
+  const open = (scope: string) => openJournal({ stateDir: paths.stateDir, privilege, scope, dryRun })
   return { dns: open(dnsScope), resolver: open(resolverScope(adapter.kind)) }
 }
 

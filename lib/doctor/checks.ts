@@ -41,7 +41,7 @@ export function allChecks(platform: Platform, machine: RoutingMachine, host: Hos
     logFilesCheck(platform.settings.DOCKER_DATA_ROOT, facts),
     dnsCheck(platform, host),
     firewallCheck(platform, host, facts),
-    diskCheck(platform.places.stateDir, facts),
+    diskCheck(platform.paths.stateDir, facts),
     memoryCheck(),
     inotifyCheck(),
     clusterCheck(platform),

@@ -35,7 +35,7 @@ export interface ComposeFile {
   [key: string]: unknown
 }
 
-/** One compose file, read: its content with settings filled in, and where each of its places stands. */
+/** One compose file, read: its content with settings filled in, and the line that each of its keys stands on. */
 export interface ReadCompose {
   file: string
   content: ComposeFile

@@ -7,7 +7,7 @@ import { badInput } from '../system/errors.ts'
 import { writeIfChanged } from './render.ts'
 import {
   defaultSettings,
-  type Places,
+  type Paths,
   readSettings,
   type SecretName,
   type SettingName,
@@ -35,11 +35,11 @@ export function generateSecret(): string {
 
 /** What the settings file holds now; empty where there is none. Throws when it has mistakes other than missing secrets. */
 export async function readEnvFile(
-  places: Places,
+  paths: Paths,
 ): Promise<{ values: Partial<Record<SettingName, string>>; missing: SecretName[] }> {
-  const text = await readFile(places.envFile, 'utf8').catch(error => {
+  const text = await readFile(paths.envFile, 'utf8').catch(error => {
     if (error.code === 'ENOENT') return ''
-    throw badInput(`${places.envFile} cannot be read`, [{ where: places.envFile, what: error.message }])
+    throw badInput(`${paths.envFile} cannot be read`, [{ where: paths.envFile, what: error.message }])
   })
   const values = parse(text) as Partial<Record<SettingName, string>>
   const { problems } = readSettings(text, await defaultSettings(), {})
@@ -47,7 +47,7 @@ export async function readEnvFile(
   const mistakes = problems.filter(({ where }) => !isMissing(where))
   if (mistakes.length > 0)
     throw badInput(
-      `The settings in ${places.envFile} are not usable`,
+      `The settings in ${paths.envFile} are not usable`,
       mistakes,
       'Correct the file; .env.example explains every key',
     )
@@ -62,16 +62,16 @@ export async function problemWith(name: SettingName, value: string): Promise<str
 
 /** Writes the settings file: `.env.example` with these values in it, mode 0600. */
 export async function writeEnvFile(
-  places: Places,
+  paths: Paths,
   values: Partial<Record<SettingName, string>>,
 ): Promise<'unchanged' | 'created' | 'updated'> {
   const example = await readFile(join(root, '.env.example'), 'utf8')
-  return writeIfChanged(places.envFile, envText(example, values), 0o600)
+  return writeIfChanged(paths.envFile, envText(example, values), 0o600)
 }
 
 /** Whether the settings file can be read by others on this machine. */
-export async function isPrivate(places: Places): Promise<boolean> {
-  return ((await stat(places.envFile)).mode & 0o077) === 0
+export async function isPrivate(paths: Paths): Promise<boolean> {
+  return ((await stat(paths.envFile)).mode & 0o077) === 0
 }
 
 /** `.env.example` with values in place of its defaults; comments and order stay. */

@@ -6,7 +6,7 @@ import { badInput, type Problem } from '../system/errors.ts'
 import { addressShift, settleAddresses } from './addresses.ts'
 import { type ApplicationsBlock, type ComposeSource, type ReadCompose, readCompose } from './catalogue.ts'
 import { describeService, type Service } from './services.ts'
-import { defaultSettings, loadSettings, type Places, type Settings, secretNames } from './settings.ts'
+import { defaultSettings, loadSettings, type Paths, type Settings, secretNames } from './settings.ts'
 
 export type { Published, Service, VirtualHost } from './services.ts'
 
@@ -27,7 +27,7 @@ export interface Route {
 /** Everything the platform consists of, checked; every rendered file, route, name and probe derives from it. */
 export interface Platform {
   settings: Settings
-  places: Places
+  paths: Paths
   domain: string
   /** Loopback address that the first group and the registry use. */
   loopback: string
@@ -46,38 +46,36 @@ export interface Platform {
 export const webServer = 'nginx'
 
 /** Loads settings and compose files. Throws one error (exit code 2) with all problems of either. */
-export async function loadPlatform(places: Places, environment?: NodeJS.ProcessEnv): Promise<Platform> {
-  const settings = await loadSettings(places, environment)
-  const sources = await composeSources(places)
-  const { platform, problems } = buildPlatform(sources, settings, await defaultSettings(), places)
+export async function loadPlatform(paths: Paths, environment?: NodeJS.ProcessEnv): Promise<Platform> {
+  const settings = await loadSettings(paths, environment)
+  const sources = await composeSources(paths)
+  const { platform, problems } = buildPlatform(sources, settings, await defaultSettings(), paths)
   if (problems.length > 0)
     throw badInput(
       'The description of the services is not usable',
       problems,
-      'Correct these places; nothing has been changed',
+      'Correct these lines; nothing has been changed',
     )
   return platform
 }
 
 /** Throws (exit code 2) where a group of `groups` is none of the compose files; `where` is how the user named them. Needs no settings. */
-export async function requireGroups(places: Places, groups: readonly string[], where: string): Promise<void> {
-  const files = (await composeSources(places)).map(source => readCompose(source, {}).compose)
+export async function requireGroups(paths: Paths, groups: readonly string[], where: string): Promise<void> {
+  const files = (await composeSources(paths)).map(source => readCompose(source, {}).compose)
   const problems = unknownGroups(groups, groupsByService(files), where)
   if (problems.length > 0)
     throw badInput('There is no such group of services', problems, 'Correct it; nothing has been changed')
 }
 
 /** Ours, then the user's own if there is one. */
-async function composeSources(places: Places): Promise<ComposeSource[]> {
+async function composeSources(paths: Paths): Promise<ComposeSource[]> {
   const ours = await readFile(join(root, 'templates', 'docker-compose.yml'), 'utf8')
   const sources = [{ file: 'templates/docker-compose.yml', text: ours }]
-  const local = await readFile(places.localComposeFile, 'utf8').catch(error => {
+  const local = await readFile(paths.localComposeFile, 'utf8').catch(error => {
     if (error.code === 'ENOENT') return undefined
-    throw badInput(`${places.localComposeFile} cannot be read`, [
-      { where: places.localComposeFile, what: error.message },
-    ])
+    throw badInput(`${paths.localComposeFile} cannot be read`, [{ where: paths.localComposeFile, what: error.message }])
   })
-  if (local !== undefined) sources.push({ file: basename(places.localComposeFile), text: local })
+  if (local !== undefined) sources.push({ file: basename(paths.localComposeFile), text: local })
   return sources
 }
 
@@ -86,14 +84,14 @@ export function buildPlatform(
   sources: readonly { file: string; text: string }[],
   settings: Settings,
   defaults: Settings,
-  places: Places,
+  paths: Paths,
 ): { platform: Platform; problems: Problem[] } {
   const variables: Record<string, string> = { ...settings }
   for (const name of secretNames) delete variables[name]
   const read = sources.map(source => readCompose(source, variables))
   const problems = read.flatMap(({ problems }) => problems)
   const composeFiles = read.map(({ compose }) => compose)
-  if (places.onlyGroups) problems.push(...keepGroups(composeFiles, places.onlyGroups))
+  if (paths.onlyGroups) problems.push(...keepGroups(composeFiles, paths.onlyGroups))
   const shift = addressShift(settings, defaults)
   for (const compose of composeFiles) settleAddresses(compose, shift, settings, composeFiles)
 
@@ -112,7 +110,7 @@ export function buildPlatform(
   }
   const platform: Platform = {
     settings,
-    places,
+    paths,
     domain: settings.MACULA_DOMAIN,
     loopback: settings.MACULA_LOOPBACK,
     services,
@@ -211,14 +209,14 @@ function routesOf(services: readonly Service[], firstLoopback: string): Route[] 
 
 /** What no single block shows: two services that want the same name, address or port. */
 function conflicts(platform: Platform): Problem[] {
-  const places = platform.services.map(({ name }) => {
+  const paths = platform.services.map(({ name }) => {
     const file = platform.composeFiles.findLast(({ content }) => content.services?.[name] !== undefined)
     return [
       name,
       (key: string) => file?.locate(['services', name, ...(key === '' ? [] : ['x-macula', key])]) ?? name,
     ] as const
   })
-  const locate = new Map(places)
+  const locate = new Map(paths)
   const claims = platform.services.flatMap(service => [
     ...service.hosts.map(host => ({ what: `http://${host.name}${host.path}`, key: 'host', service: service.name })),
     ...service.names

@@ -7,7 +7,7 @@ import { badInput, type Problem } from '../system/errors.ts'
 import { operatingSystems } from '../system/machine.ts'
 
 /** Where this run reads and writes; the only place that looks at variables which are not settings. */
-export interface Places {
+export interface Paths {
   /** The user's settings. */
   envFile: string
   /** Everything rendered or remembered: compose file, configs, secrets, journal. */
@@ -26,8 +26,8 @@ export interface Places {
   sandbox: string | undefined
 }
 
-/** Places named by MACULA_ENV_FILE, MACULA_STATE_DIR and their like, or their defaults in the checkout. */
-export function placesOf(environment: NodeJS.ProcessEnv = process.env): Places {
+/** Paths named by MACULA_ENV_FILE, MACULA_STATE_DIR and their like, or their defaults in the checkout. */
+export function pathsOf(environment: NodeJS.ProcessEnv = process.env): Paths {
   return {
     envFile: resolve(environment.MACULA_ENV_FILE || join(root, '.env')),
     stateDir: resolve(environment.MACULA_STATE_DIR || join(root, '.macula')),
@@ -41,7 +41,7 @@ export function placesOf(environment: NodeJS.ProcessEnv = process.env): Places {
 }
 
 /** Programs that the platform installed for itself; every task finds them before those of the machine. */
-export function toolsFolder({ stateDir }: Pick<Places, 'stateDir'>): string {
+export function toolsFolder({ stateDir }: Pick<Paths, 'stateDir'>): string {
   return join(stateDir, 'bin')
 }
 
@@ -161,15 +161,15 @@ export async function defaultSettings(): Promise<Settings> {
  * The settings in force: the environment over the file over the defaults.
  * Throws one error (exit code 2) with all problems: lines that cannot be read, unknown keys, wrong values, missing secrets.
  */
-export async function loadSettings(places: Places, environment: NodeJS.ProcessEnv = process.env): Promise<Settings> {
-  const text = await readFile(places.envFile, 'utf8').catch(error => {
+export async function loadSettings(paths: Paths, environment: NodeJS.ProcessEnv = process.env): Promise<Settings> {
+  const text = await readFile(paths.envFile, 'utf8').catch(error => {
     if (error.code === 'ENOENT') return ''
-    throw badInput(`${places.envFile} cannot be read`, [{ where: places.envFile, what: error.message }])
+    throw badInput(`${paths.envFile} cannot be read`, [{ where: paths.envFile, what: error.message }])
   })
   const { values, problems } = readSettings(text, await defaultSettings(), environment)
   if (problems.length > 0) {
     throw badInput(
-      `The settings in ${places.envFile} are not usable`,
+      `The settings in ${paths.envFile} are not usable`,
       problems,
       text === ''
         ? 'task configure'

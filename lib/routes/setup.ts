@@ -37,7 +37,7 @@ export function openRouting(
 ): OpenRouting {
   const journals: Journal[] = []
   const open = (scope: string) => {
-    const journal = openJournal({ stateDir: platform.places.stateDir, privilege, scope, dryRun })
+    const journal = openJournal({ stateDir: platform.paths.stateDir, privilege, scope, dryRun })
     journals.push(journal)
     return journal
   }
@@ -74,7 +74,7 @@ export async function ensureForwarder(
 ): Promise<{ outcome: 'unchanged' | 'created' | 'updated'; planned: readonly PlannedChange[] }> {
   if (engine !== 'socat' || (await hasTool('socat'))) return { outcome: 'unchanged', planned: [] }
   const host = await detectHost(platform.settings.MACULA_OS)
-  const journal = openJournal({ stateDir: platform.places.stateDir, privilege, scope: scopeOf('socat'), dryRun })
+  const journal = openJournal({ stateDir: platform.paths.stateDir, privilege, scope: scopeOf('socat'), dryRun })
   const outcome = await journal.installPackages(packageManagerOf(host, 'socat'), ['socat'])
   return { outcome, planned: journal.planned }
 }
@@ -92,7 +92,7 @@ export async function makeWayForPublishing(
   const owns = (group: string) => (group === clusterGroup) === (of === 'cluster')
   const act = async (privilege: Privilege, dryRun: boolean) => {
     const routing = openRouting(platform, { engine: 'publish', machine, privilege, dryRun })
-    const { stateDir } = platform.places
+    const { stateDir } = platform.paths
     const journal = openJournal({ stateDir, privilege, scope: loopbackScope, dryRun })
     const retired = await retireOtherEngines(owns, routing)
     const aliases = await ensureLoopbackAliases(platform, journal)

@@ -6,7 +6,7 @@ import { requireKubectl } from '../cluster/versions.ts'
 import { readEnvFile, writeEnvFile } from '../platform/env-file.ts'
 import type { Platform } from '../platform/platform.ts'
 import { writeIfChanged } from '../platform/render.ts'
-import { type Places, placesOf, type SettingName } from '../platform/settings.ts'
+import { type Paths, pathsOf, type SettingName } from '../platform/settings.ts'
 import { ensureBuilt, type SupplyOptions } from '../supply/cache.ts'
 import { releases, supplyRelease } from '../supply/releases.ts'
 import { ensureProgram } from './programs.ts'
@@ -44,8 +44,8 @@ export async function bringKubectl(inside: Inside, standIns: boolean, options: S
 }
 
 /** Has the user's own additions to the kind config inside, with what the sandbox itself adds to them. */
-export async function writeKindFile(inside: Places, additions: object): Promise<void> {
-  const own = await readFile(placesOf({}).localKindFile, 'utf8').catch(() => '')
+export async function writeKindFile(inside: Paths, additions: object): Promise<void> {
+  const own = await readFile(pathsOf({}).localKindFile, 'utf8').catch(() => '')
   const merged = { ...(parse(own) as object | null), ...additions }
   await writeIfChanged(inside.localKindFile, stringify(merged))
 }
@@ -54,7 +54,7 @@ export async function writeKindFile(inside: Places, additions: object): Promise<
  * Lets the sandbox's settings name a cluster that can be made without a registry: the newest Kubernetes that still starts on cgroup v1, and Traefik,
  * both compiled here. Its kubelet does without rights that this machine may lack.
  */
-export async function settleForStandIns(inside: Places): Promise<void> {
+export async function settleForStandIns(inside: Paths): Promise<void> {
   const { values } = await readEnvFile(inside)
   const standIns: Partial<Record<SettingName, string>> = {
     KIND_NODE_IMAGE: `kindest/node:${await versionOf('kubernetes')}`,

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Places, placesOf } from '../platform/settings.ts'
+import { type Paths, pathsOf } from '../platform/settings.ts'
 import { root } from '../system/checkout.ts'
 import { ExitCode, PlatformError } from '../system/errors.ts'
 import { ask, type Result, type RunOptions, run } from '../system/exec.ts'
@@ -33,8 +33,8 @@ export function sandboxEnvironment(store: Store, engine: Record<string, string>)
 }
 
 /** The sandbox's settings and state as seen from outside. */
-export function placesInside({ init, environment }: Inside): Places {
-  const seen = placesOf(environment)
+export function pathsInside({ init, environment }: Inside): Paths {
+  const seen = pathsOf(environment)
   const outside = (path: string) => join(`/proc/${init.pid}/root`, path)
   return {
     ...seen,

@@ -33,8 +33,8 @@ export async function ensureStandIns(
 ): Promise<Map<string, StandIn>> {
   await mkdir(options.cacheDir, { recursive: true })
   const catalogue = await imageCatalogue()
-  const places = Object.keys(catalogue.images)
-  const place = (image: string) => places.indexOf(repositoryOf(image))
+  const paths = Object.keys(catalogue.images)
+  const place = (image: string) => paths.indexOf(repositoryOf(image))
   const wanted = [...new Set(images)].sort((one, other) => place(one) - place(other))
   const client = await dockerClient(options.docker, options.path)
   const builder = createImageBuilder(catalogue, client, options)

@@ -20,7 +20,7 @@ import { type Namespace, startNamespace } from './namespace.ts'
 import { bringPackages, fetchPackages } from './packages.ts'
 import { prune } from './prune.ts'
 import { supplyReport } from './report.ts'
-import { askInside, placesInside, rememberSandbox, runInside, sandboxEnvironment } from './sandbox.ts'
+import { askInside, pathsInside, rememberSandbox, runInside, sandboxEnvironment } from './sandbox.ts'
 import { type SandboxState, type Store, writeState } from './store.ts'
 
 /** A sandbox on its way up; its steps in the order in which they have to be taken. */
@@ -116,7 +116,7 @@ export function sandboxOf({
     async supply(progress) {
       const { namespace, engine, state } = up()
       await runInside(state, ['node', 'lib/cli/launch.mjs', 'configure', '--yes'])
-      const inside = placesInside(state)
+      const inside = pathsInside(state)
       const docker = { host: outsideAddress(namespace), programs: engine.programs }
       const platform = await loadPlatform(inside, { ...environment, ...state.environment })
       const onlyPulled = cluster ? await clusterImages(platform) : []

@@ -3,7 +3,7 @@ import { stringify } from 'yaml'
 import type { ComposeFile, ComposeService } from '../platform/catalogue.ts'
 import type { Platform } from '../platform/platform.ts'
 import { hashOf, type RenderedFile } from '../platform/render.ts'
-import type { Places } from '../platform/settings.ts'
+import type { Paths } from '../platform/settings.ts'
 import { PlatformError } from '../system/errors.ts'
 import { type RunOptions, run } from '../system/exec.ts'
 import { exists } from '../system/files.ts'
@@ -16,7 +16,7 @@ const fileNames = ['docker-compose.yml', 'docker-compose.override.yml'] as const
 /** What `docker compose` has to be given to find our project, whatever the user's own environment says. */
 export function composeOptions(platform: Platform): { cwd: string; env: Record<string, string> } {
   return {
-    cwd: platform.places.stateDir,
+    cwd: platform.paths.stateDir,
     env: {
       COMPOSE_FILE: fileNames.slice(0, platform.composeFiles.length).join(':'),
       COMPOSE_PROJECT_NAME: projectName,
@@ -25,31 +25,31 @@ export function composeOptions(platform: Platform): { cwd: string; env: Record<s
 }
 
 /** Throws where nothing has been rendered yet, so that there is nothing `docker compose` could be asked about. */
-export async function requireRenderedFiles({ places }: Platform): Promise<void> {
-  if (await hasRenderedFiles(places)) return
-  throw new PlatformError(`Nothing has been started from here yet: there is no ${renderedFile(places)}`, {
+export async function requireRenderedFiles({ paths }: Platform): Promise<void> {
+  if (await hasRenderedFiles(paths)) return
+  throw new PlatformError(`Nothing has been started from here yet: there is no ${renderedFile(paths)}`, {
     hint: 'task start-infrastructure',
   })
 }
 
 /** Whether the compose file has been rendered, as it is before anything is started. */
-export function hasRenderedFiles(places: Places): Promise<boolean> {
-  return exists(renderedFile(places))
+export function hasRenderedFiles(paths: Paths): Promise<boolean> {
+  return exists(renderedFile(paths))
 }
 
-function renderedFile({ stateDir }: Places): string {
+function renderedFile({ stateDir }: Paths): string {
   return join(stateDir, fileNames[0])
 }
 
 /** What commands that build images are given, so that what Docker notes of each build lies in our state folder, and not in the user's own. */
-export function buildEnvironment({ stateDir }: Pick<Places, 'stateDir'>): Record<string, string> {
+export function buildEnvironment({ stateDir }: Pick<Paths, 'stateDir'>): Record<string, string> {
   return { BUILDX_CONFIG: join(stateDir, 'buildx') }
 }
 
 /** Runs `docker compose …` on the rendered files; they must have been written. */
 export function compose(platform: Platform, words: readonly string[], options: RunOptions = {}) {
   const own = composeOptions(platform)
-  const env = { ...own.env, ...buildEnvironment(platform.places), ...options.env }
+  const env = { ...own.env, ...buildEnvironment(platform.paths), ...options.env }
   return run(['docker', 'compose', ...words], { ...options, cwd: own.cwd, env })
 }
 
@@ -81,7 +81,7 @@ export function renderComposeFiles(
     const content: ComposeFile = { ...compose.content, services }
     return {
       path: fileNames[index] ?? compose.file,
-      content: `# Rendered from ${compose.file}; changes belong there.\n${stringify(index === 0 ? content : withAbsolutePaths(content, dirname(platform.places.localComposeFile)), { lineWidth: 0 })}`,
+      content: `# Rendered from ${compose.file}; changes belong there.\n${stringify(index === 0 ? content : withAbsolutePaths(content, dirname(platform.paths.localComposeFile)), { lineWidth: 0 })}`,
       mode: 0o600,
     }
   })

@@ -24,7 +24,7 @@ export async function writeStackFiles(
   platform: Platform,
   extraPorts: Readonly<Record<string, readonly string[]>>,
 ): Promise<string[]> {
-  const { stateDir } = platform.places
+  const { stateDir } = platform.paths
   const configs = await renderConfigs(platform)
   const files = [...configs, ...renderComposeFiles(platform, configs, extraPorts)]
   // containers run as many users, so the secrets are readable for all who get here; the folder lets in nobody but the owner
@@ -44,9 +44,9 @@ export async function writeStackFiles(
   return changed
 }
 
-/** The platform with just the services that can be started now: less `places.laterServices` and what depends on them. */
+/** The platform with just the services that can be started now: less `paths.laterServices` and what depends on them. */
 export function startableNow(platform: Platform): Platform {
-  const later = new Set(platform.places.laterServices)
+  const later = new Set(platform.paths.laterServices)
   const dependsOn = (name: string) =>
     platform.composeFiles.flatMap(({ content }) => {
       const needed = content.services?.[name]?.depends_on ?? []

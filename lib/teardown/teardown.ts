@@ -2,7 +2,7 @@ import { readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openJournal, type Undone } from '../journal/journal.ts'
 import { journalFile } from '../journal/records.ts'
-import type { Places } from '../platform/settings.ts'
+import type { Paths } from '../platform/settings.ts'
 import { hasRenderedFiles, projectName } from '../stack/compose.ts'
 import { engineTimeoutMs, engineVersion } from '../stack/docker.ts'
 import { messageOf } from '../system/errors.ts'
@@ -23,13 +23,13 @@ export interface Leftovers {
 }
 
 /** Looks for what is left. Throws for a journal that cannot be read. */
-export async function leftovers(places: Places): Promise<Leftovers> {
-  const journal = openJournal({ stateDir: places.stateDir, privilege: asRoot, scope: '' })
+export async function leftovers(paths: Paths): Promise<Leftovers> {
+  const journal = openJournal({ stateDir: paths.stateDir, privilege: asRoot, scope: '' })
   const ours = `label=com.docker.compose.project=${projectName}`
-  const cluster = await clusterName(places)
+  const cluster = await clusterName(paths)
   const [changes, unseen, containers, networks, volumes, nodes] = await Promise.all([
     journal.undo({ dryRun: true }),
-    whyUnseen(places),
+    whyUnseen(paths),
     dockerNames(['ps', '--all', '--filter', ours, '--format', '{{.Names}}']),
     dockerNames(['network', 'ls', '--filter', ours, '--format', '{{.Name}}']),
     dockerNames(['volume', 'ls', '--filter', ours, '--format', '{{.Name}}']),
@@ -85,39 +85,39 @@ export async function removeContainers(found: Leftovers, { volumes }: { volumes:
 
 /** Takes back everything in the journal, latest first; `report` hears of each. */
 export async function takeBack(
-  places: Places,
+  paths: Paths,
   privilege: Privilege,
   report: (undone: Undone) => void,
 ): Promise<Undone[]> {
-  return openJournal({ stateDir: places.stateDir, privilege, scope: '' }).undo({ report })
+  return openJournal({ stateDir: paths.stateDir, privilege, scope: '' }).undo({ report })
 }
 
 /** Deletes the state folder, and with `purge` the settings. Some of it may belong to root, so it is deleted as root where need be. */
 export async function removeState(
-  places: Places,
+  paths: Paths,
   purge: boolean,
   privilege: Privilege,
 ): Promise<'unchanged' | 'removed'> {
-  const before = await stat(places.stateDir).catch(() => undefined)
+  const before = await stat(paths.stateDir).catch(() => undefined)
   const remove = (path: string) =>
     rm(path, { recursive: true, force: true }).catch(() => privilege.run(['rm', '-rf', path]))
   // first, because without the journal beside it, it would say that records were lost
-  await remove(journalFile(places.stateDir).begunPath)
-  await remove(places.stateDir)
-  if (purge) await rm(places.envFile, { force: true })
+  await remove(journalFile(paths.stateDir).begunPath)
+  await remove(paths.stateDir)
+  if (purge) await rm(paths.envFile, { force: true })
   return before === undefined && !purge ? 'unchanged' : 'removed'
 }
 
 // our kubeconfig is there for as long as our cluster is, and names it; before that, a mark says that kind was at work on kind.yaml
-async function clusterName({ stateDir }: Places): Promise<string | undefined> {
+async function clusterName({ stateDir }: Paths): Promise<string | undefined> {
   const text = (...path: string[]) => readFile(join(stateDir, ...path), 'utf8').catch(() => undefined)
   const named = /^current-context: kind-(\S+)$/m.exec((await text('kubeconfig')) ?? '')?.[1]
   if (named !== undefined || (await text('cluster', 'unfinished')) === undefined) return named
   return /^name: (\S+)$/m.exec((await text('cluster', 'kind.yaml')) ?? '')?.[1]
 }
 
-async function whyUnseen(places: Places): Promise<string | undefined> {
-  if (!(await hasRenderedFiles(places)) || !(await hasTool('docker'))) return undefined
+async function whyUnseen(paths: Paths): Promise<string | undefined> {
+  if (!(await hasRenderedFiles(paths)) || !(await hasTool('docker'))) return undefined
   return engineVersion().then(() => undefined, messageOf)
 }
 

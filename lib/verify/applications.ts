@@ -15,7 +15,7 @@ export async function applications(platform: Platform): Promise<Check[]> {
   const rows = await clusterStatus(platform)
   if (rows.length === 0 || platform.settings.CLUSTER !== 'kind') return []
   const ca = await readFile(certificateFiles(platform).ca, 'utf8').catch(() => undefined)
-  const scraped = await scrapedApplications(platform.places)
+  const scraped = await scrapedApplications(platform.paths)
   const deployed = rows.filter(({ kind, state }) => kind === 'application' && state !== 'not created')
   const stopped = rows.some(({ state }) => state === 'stopped')
   const hint = stopped ? 'task start-cluster' : undefined

@@ -5,13 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { loadPlatform } from '../../lib/platform/platform.ts'
-import { placesOf } from '../../lib/platform/settings.ts'
+import { pathsOf } from '../../lib/platform/settings.ts'
 import { root } from '../../lib/system/checkout.ts'
 import { table } from '../../lib/system/text.ts'
 import { compare, header, median, ratioRow, seconds, taskSeconds, timeRow } from './timing.ts'
 
-const platform = await loadPlatform(placesOf())
-const { stateDir } = platform.places
+const platform = await loadPlatform(pathsOf())
+const { stateDir } = platform.paths
 const name = platform.settings.CLUSTER_NAME
 const kubeconfig = join(stateDir, 'kubeconfig')
 const page = `http://console.${platform.domain}/`

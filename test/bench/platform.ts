@@ -4,13 +4,13 @@ import { readdirSync } from 'node:fs'
 import { get } from 'node:http'
 import { join } from 'node:path'
 import { loadPlatform } from '../../lib/platform/platform.ts'
-import { placesOf } from '../../lib/platform/settings.ts'
+import { pathsOf } from '../../lib/platform/settings.ts'
 import { composeOptions } from '../../lib/stack/compose.ts'
 import { root } from '../../lib/system/checkout.ts'
 import { table } from '../../lib/system/text.ts'
 import { compare, header, median, ratioRow, seconds, taskSeconds, timeRow } from './timing.ts'
 
-const platform = await loadPlatform(placesOf())
+const platform = await loadPlatform(pathsOf())
 const rounds = 3
 const compose = (...words: string[]) => seconds(['docker', 'compose', ...words], composeOptions(platform))
 

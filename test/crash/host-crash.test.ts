@@ -18,20 +18,20 @@ import { succeeds } from '../helpers/resolver-tests.ts'
 import { snapshotOf } from '../helpers/snapshot.ts'
 
 const renderScript = `
-import { placesOf } from './lib/env.ts'
+import { pathsOf } from './lib/env.ts'
 import { loadPlatform } from './lib/platform.ts'
 import { writeStackFiles } from './lib/stack.ts'
-await writeStackFiles(await loadPlatform(placesOf(), process.env), {})`
+await writeStackFiles(await loadPlatform(pathsOf(), process.env), {})`
 
 // what `deploy-ingress --trust` does after its work in a cluster
 const trustScript = `
 import { detectHost } from './lib/host.ts'
-import { placesOf } from './lib/env.ts'
+import { pathsOf } from './lib/env.ts'
 import { openJournal } from './lib/journal.ts'
 import { asRoot } from './lib/privilege.ts'
 import { trustCa, trustStoreOf } from './lib/cluster/trust.ts'
 import { readFile } from 'node:fs/promises'
-const journal = openJournal({ stateDir: placesOf().stateDir, privilege: asRoot, scope: 'trust' })
+const journal = openJournal({ stateDir: pathsOf().stateDir, privilege: asRoot, scope: 'trust' })
 await trustCa(await trustStoreOf(await detectHost('auto')), await readFile('/var/tmp/ca.pem', 'utf8'), journal)`
 
 /** Routes to the cluster with a forwarder that runs, as after a first connection. */

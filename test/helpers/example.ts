@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buildPlatform, type Platform } from '../../lib/platform/platform.ts'
 import { type RenderedFile, writeIfChanged } from '../../lib/platform/render.ts'
-import { defaultSettings, type Places, placesOf, type Settings } from '../../lib/platform/settings.ts'
+import { defaultSettings, type Paths, pathsOf, type Settings } from '../../lib/platform/settings.ts'
 import { renderComposeFiles } from '../../lib/stack/compose.ts'
 import { renderConfigs } from '../../lib/stack/config/configs.ts'
 import { root } from '../../lib/system/checkout.ts'
@@ -35,8 +35,8 @@ export async function describeExample({ settings = {}, local }: ExampleOptions =
   const sources = [{ file, text: await readFile(join(root, file), 'utf8') }]
   if (local !== undefined) sources.push({ file: 'docker-compose.local.yml', text: local })
   const defaults = await defaultSettings()
-  const places: Places = placesOf({ HOME: '/nonexistent' })
-  return buildPlatform(sources, { ...defaults, ...exampleSecrets, ...settings }, defaults, places)
+  const paths: Paths = pathsOf({ HOME: '/nonexistent' })
+  return buildPlatform(sources, { ...defaults, ...exampleSecrets, ...settings }, defaults, paths)
 }
 
 /** The same, where nothing may be wrong. */

@@ -1,6 +1,6 @@
 import { mkdir, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { placesOf } from '../../lib/platform/settings.ts'
+import { pathsOf } from '../../lib/platform/settings.ts'
 import type { EngineAddress } from '../../lib/sandbox/docker-client.ts'
 import { engineEnvironment, enginePrograms, outsideAddress, startEngine } from '../../lib/sandbox/engine.ts'
 import { startNamespace } from '../../lib/sandbox/namespace.ts'
@@ -25,7 +25,7 @@ export interface MachineEngine {
  * It ends with this process, however that ends. Needs root.
  */
 export async function startMachineEngine(report: (line: string) => void): Promise<MachineEngine> {
-  const { cacheDir } = placesOf()
+  const { cacheDir } = pathsOf()
   const supply: SupplyOptions = {
     cacheDir,
     report: ({ what, state, detail }) => report(`${what}: ${state}, ${detail}`),

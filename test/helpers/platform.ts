@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buildPlatform, type Platform } from '../../lib/platform/platform.ts'
-import { defaultSettings, type Places, placesOf, type Settings, secretNames } from '../../lib/platform/settings.ts'
+import { defaultSettings, type Paths, pathsOf, type Settings, secretNames } from '../../lib/platform/settings.ts'
 import { root } from '../../lib/system/checkout.ts'
 
 /** The default settings with a distinct, made-up value for each secret. */
@@ -10,10 +10,10 @@ export async function exampleSettings(changes: Partial<Settings> = {}): Promise<
   return { ...(await defaultSettings()), ...secrets, ...changes }
 }
 
-/** Places below a folder of the test's own. */
-export function examplePlaces(folder = '/nowhere'): Places {
+/** Paths below a folder of the test's own. */
+export function examplePaths(folder = '/nowhere'): Paths {
   return {
-    ...placesOf({}),
+    ...pathsOf({}),
     envFile: join(folder, '.env'),
     stateDir: join(folder, '.macula'),
     localComposeFile: join(folder, 'docker-compose.local.yml'),
@@ -25,16 +25,16 @@ export function examplePlaces(folder = '/nowhere'): Places {
 export async function examplePlatform({
   local,
   settings = {},
-  places = examplePlaces(),
+  paths = examplePaths(),
 }: {
   local?: string
   settings?: Partial<Settings>
-  places?: Places
+  paths?: Paths
 } = {}): Promise<ReturnType<typeof buildPlatform>> {
   const file = 'templates/docker-compose.yml'
   const sources = [{ file, text: await readFile(join(root, file), 'utf8') }]
   if (local !== undefined) sources.push({ file: 'docker-compose.local.yml', text: local })
-  return buildPlatform(sources, await exampleSettings(settings), await defaultSettings(), places)
+  return buildPlatform(sources, await exampleSettings(settings), await defaultSettings(), paths)
 }
 
 /** The same, for tests that are not about mistakes in it. */

@@ -1,12 +1,12 @@
 import { access, constants } from 'node:fs/promises'
-import { placesOf } from '../../lib/platform/settings.ts'
+import { pathsOf } from '../../lib/platform/settings.ts'
 import { requireSandboxMachine } from '../../lib/sandbox/requirements.ts'
 import { messageOf } from '../../lib/system/errors.ts'
 
 /** Why test machines cannot run on this computer; false where they can. Made for the `skip` of node:test. */
 export async function noMachines(): Promise<string | false> {
   try {
-    await requireSandboxMachine(placesOf().cacheDir)
+    await requireSandboxMachine(pathsOf().cacheDir)
   } catch (error) {
     return `no test machines here: ${messageOf(error)}`
   }

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { placesOf } from '../../lib/platform/settings.ts'
+import { pathsOf } from '../../lib/platform/settings.ts'
 import { requireSandboxMachine } from '../../lib/sandbox/requirements.ts'
 import { askInside } from '../../lib/sandbox/sandbox.ts'
 import { sandboxOf } from '../../lib/sandbox/start.ts'
@@ -38,7 +38,7 @@ export interface TestSandboxOptions {
 
 /** Why sandboxes cannot run on this computer; false where they can. Made for the `skip` of node:test. */
 export async function noSandbox(): Promise<string | false> {
-  return requireSandboxMachine(placesOf().cacheDir).then(
+  return requireSandboxMachine(pathsOf().cacheDir).then(
     () => false,
     error => `no sandbox here: ${messageOf(error)}`,
   )
@@ -54,7 +54,7 @@ export async function startSandbox({
   cluster = false,
   env = {},
 }: TestSandboxOptions = {}): Promise<TestSandbox> {
-  const { cacheDir } = placesOf()
+  const { cacheDir } = pathsOf()
   const release = await lockSandboxTests()
   const sandbox = sandboxOf({
     store: storeOf(cacheDir, testStoreName),
@@ -95,7 +95,7 @@ const silent: StepProgress = { update: () => {}, line: () => {} }
 
 /** Waits until no other test file has the shared store, and takes it until the function it returns is called. */
 export async function lockSandboxTests(): Promise<() => void> {
-  const file = join(placesOf().cacheDir, 'locks', 'sandbox-tests')
+  const file = join(pathsOf().cacheDir, 'locks', 'sandbox-tests')
   const waiting = () => process.stderr.write('waiting for other sandbox tests\n')
   return new Promise((resolve, reject) => {
     withLock(file, waiting, () => new Promise<void>(release => resolve(release))).catch(reject)

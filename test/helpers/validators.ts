@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
-import { placesOf } from '../../lib/platform/settings.ts'
+import { pathsOf } from '../../lib/platform/settings.ts'
 import { ensureBuilt } from '../../lib/supply/cache.ts'
 import { type DebianPackage, machineSuite, unpackPackages } from '../../lib/supply/debian.ts'
 import { messageOf } from '../../lib/system/errors.ts'
@@ -32,7 +32,7 @@ export async function debianValidator(program: string): Promise<Validator> {
 
 /** `path` of something that a sandbox run before has built; not built here, because that takes minutes. */
 export async function builtValidator(name: string, path: string): Promise<Validator> {
-  const built = join(placesOf().cacheDir, 'built')
+  const built = join(pathsOf().cacheDir, 'built')
   const folders = await readdir(built).catch(() => [])
   const complete = folders.filter(folder => new RegExp(`^${name}-[0-9a-f]{16}$`).test(folder))
   const found = await firstThatExists(complete.map(folder => join(built, folder, path)))
@@ -56,7 +56,7 @@ async function unpacked(): Promise<string> {
   const wanted: DebianPackage[] = packages.map(name => ({ name, suite }))
   return ensureBuilt(
     { name: 'validators', inputs: wanted, build: (folder, note) => unpackPackages(wanted, folder, note) },
-    { cacheDir: placesOf().cacheDir },
+    { cacheDir: pathsOf().cacheDir },
   )
 }
 

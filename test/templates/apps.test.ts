@@ -10,7 +10,7 @@ import { identityOf, type KubeObject } from '../../lib/cluster/kubectl.ts'
 import { applicationTargets } from '../../lib/cluster/scrape.ts'
 import type { Settings } from '../../lib/platform/settings.ts'
 import { hasTool } from '../../lib/system/exec.ts'
-import { examplePlaces, goodPlatform } from '../helpers/platform.ts'
+import { examplePaths, goodPlatform } from '../helpers/platform.ts'
 
 const skip = (await hasTool('kubectl')) ? false : 'kubectl is not installed'
 const digest = (letter: string) => `sha256:${letter.repeat(64)}`
@@ -21,7 +21,7 @@ before(async () => {
 })
 after(() => rm(folder, { recursive: true, force: true }))
 
-const platformWith = (settings: Partial<Settings> = {}) => goodPlatform({ settings, places: examplePlaces(folder) })
+const platformWith = (settings: Partial<Settings> = {}) => goodPlatform({ settings, paths: examplePaths(folder) })
 const ofKind = (objects: readonly KubeObject[], kind: string) => objects.filter(object => object.kind === kind)
 const hostsOf = (objects: readonly KubeObject[]) =>
   ofKind(objects, 'Ingress').flatMap(({ spec }) =>
@@ -92,7 +92,7 @@ describe('the applications', { skip }, () => {
 
   it('are built once for as long as overlay and templates stay as they are', async () => {
     await build()
-    const file = join(examplePlaces(folder).stateDir, 'cluster', 'apps', 'built.json')
+    const file = join(examplePaths(folder).stateDir, 'cluster', 'apps', 'built.json')
     const built = JSON.parse(await readFile(file, 'utf8'))
     await writeFile(file, JSON.stringify({ ...built, objects: [] }))
     assert.deepEqual(await build(), [])

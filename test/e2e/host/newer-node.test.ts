@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readdir } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { before, describe, it } from 'node:test'
-import { placesOf } from '../../../lib/platform/settings.ts'
+import { pathsOf } from '../../../lib/platform/settings.ts'
 import { ensureBuilt } from '../../../lib/supply/cache.ts'
 import { root } from '../../../lib/system/checkout.ts'
 import { messageOf } from '../../../lib/system/errors.ts'
@@ -18,7 +18,7 @@ async function newerNode(): Promise<{ folder: string; skip: string | false }> {
     const { stdout } = await run(['npm', 'pack', release, '--silent', '--pack-destination', folder])
     await run(['tar', '--extract', '--file', join(folder, stdout.trim()), '--directory', folder, '--strip', '1'])
   }
-  return ensureBuilt({ name: 'node', inputs: release, build }, { cacheDir: placesOf().cacheDir }).then(
+  return ensureBuilt({ name: 'node', inputs: release, build }, { cacheDir: pathsOf().cacheDir }).then(
     folder => ({ folder: join(folder, 'bin'), skip: false as const }),
     error => ({ folder: '', skip: `${release} cannot be had: ${messageOf(error)}` }),
   )
@@ -50,7 +50,9 @@ describe('a Node that runs TypeScript by itself', { skip }, () => {
   })
 
   it('runs the tests, too', async () => {
-    const words = ['platform/platform', 'platform/settings', 'journal/journal', 'cli/task'].map(name => join('test', 'lib', `${name}.test.ts`))
+    const words = ['platform/platform', 'platform/settings', 'journal/journal', 'cli/task'].map(name =>
+      join('test', 'lib', `${name}.test.ts`),
+    )
     const { exitCode, stdout } = await node('test/run.mjs', 'unit', ...words)
     assert.equal(exitCode, 0, stdout)
     assert.match(stdout, /^\S pass [1-9]\d+$/m)

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { placesOf } from '../../../lib/platform/settings.ts'
+import { pathsOf } from '../../../lib/platform/settings.ts'
 import {
   type EngineOptions,
   engineEnvironment,
@@ -21,7 +21,7 @@ import { storeOf } from '../../../lib/sandbox/store.ts'
 import { ask, type Result, run } from '../../../lib/system/exec.ts'
 import { noSandbox } from '../../helpers/sandbox.ts'
 
-const { cacheDir } = placesOf()
+const { cacheDir } = pathsOf()
 const store = storeOf(cacheDir, 'bare-tests')
 
 describe('images of a sandbox where a registry answers', { skip: await noSandbox() }, () => {

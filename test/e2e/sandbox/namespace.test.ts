@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { placesOf } from '../../../lib/platform/settings.ts'
+import { pathsOf } from '../../../lib/platform/settings.ts'
 import { commandInside, startNamespace } from '../../../lib/sandbox/namespace.ts'
 import { execute } from '../../../lib/sandbox/sandbox.ts'
 import { livingSandbox, type SandboxState, storeOf } from '../../../lib/sandbox/store.ts'
@@ -14,7 +14,7 @@ import { ask, run } from '../../../lib/system/exec.ts'
 import { type Footprint, footprintOf, leftovers } from '../../helpers/leftovers.ts'
 import { noSandbox } from '../../helpers/sandbox.ts'
 
-const { cacheDir } = placesOf()
+const { cacheDir } = pathsOf()
 const store = storeOf(cacheDir, 'bare-tests')
 const skip = await noSandbox()
 

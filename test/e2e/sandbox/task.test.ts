@@ -3,14 +3,14 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
-import { placesOf } from '../../../lib/platform/settings.ts'
+import { pathsOf } from '../../../lib/platform/settings.ts'
 import { livingSandbox, storeOf } from '../../../lib/sandbox/store.ts'
 import { root } from '../../../lib/system/checkout.ts'
 import { ask } from '../../../lib/system/exec.ts'
 import { footprintOf, leftovers } from '../../helpers/leftovers.ts'
 import { lockSandboxTests, noSandbox, testStoreName } from '../../helpers/sandbox.ts'
 
-const store = storeOf(placesOf().cacheDir, testStoreName)
+const store = storeOf(pathsOf().cacheDir, testStoreName)
 const launcher = ['node', 'lib/cli/launch.mjs', 'sandbox', '--name', store.name]
 const task = (...words: string[]) => ask([...launcher, ...words], { cwd: root })
 

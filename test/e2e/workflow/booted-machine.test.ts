@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { namesToCheck } from '../../../lib/dns/verify.ts'
 import { clusterRoutes } from '../../../lib/platform/ingress-routes.ts'
-import { placesOf } from '../../../lib/platform/settings.ts'
+import { pathsOf } from '../../../lib/platform/settings.ts'
 import { unitName } from '../../../lib/routes/units.ts'
 import { enginePrograms } from '../../../lib/sandbox/engine.ts'
 import { ensureProgram } from '../../../lib/sandbox/programs.ts'
@@ -69,7 +69,7 @@ describe('the whole workflow on a machine with systemd and an engine of its own'
   }
 
   before(async () => {
-    const { cacheDir } = placesOf()
+    const { cacheDir } = pathsOf()
     machine = await startMachine('workstation', line => console.error(line))
     const programs = await enginePrograms({ cacheDir })
     await machine.bringProgram(goTask!, 'task')

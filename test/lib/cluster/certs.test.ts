@@ -11,7 +11,7 @@ import { certificateFiles, certificateNames, ensureCertificate, isGood } from '.
 import { issue } from '../../../lib/cluster/issue.ts'
 import { askWeb } from '../../../lib/cluster/probe.ts'
 import { hasTool } from '../../../lib/system/exec.ts'
-import { examplePlaces, goodPlatform } from '../../helpers/platform.ts'
+import { examplePaths, goodPlatform } from '../../helpers/platform.ts'
 
 const days = { leafDays: 825, caDays: 3650, marginDays: 30 }
 const names = ['*.macula.local', 'macula.local', 'console.macula.local']
@@ -72,7 +72,7 @@ describe('ensureCertificate', () => {
 
   it('makes one that only its owner can use, and keeps it', async context => {
     if (await hasTool('mkcert')) return context.skip('mkcert is installed, and would make its own CA')
-    const platform = await goodPlatform({ places: examplePlaces(folder) })
+    const platform = await goodPlatform({ paths: examplePaths(folder) })
     const first = await ensureCertificate(platform)
     assert.equal(first.outcome, 'created')
     const files = certificateFiles(platform)
@@ -84,7 +84,7 @@ describe('ensureCertificate', () => {
   })
 
   it("lets mkcert make it where that is installed, and keeps mkcert's CA beside it", async () => {
-    const platform = await goodPlatform({ places: examplePlaces(folder) })
+    const platform = await goodPlatform({ paths: examplePaths(folder) })
     const files = certificateFiles(platform)
     const made = await issue(names, 'macula.local', none, days)
     const all = await issue(certificateNames(platform), 'macula.local', made.ca, days)

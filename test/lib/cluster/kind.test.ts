@@ -15,7 +15,7 @@ import {
 import { kubernetesMinorOf, oldestKindFor, requireCgroupFor } from '../../../lib/cluster/versions.ts'
 import type { PlatformError } from '../../../lib/system/errors.ts'
 import type { Runner } from '../../../lib/system/exec.ts'
-import { examplePlaces, goodPlatform } from '../../helpers/platform.ts'
+import { examplePaths, goodPlatform } from '../../helpers/platform.ts'
 
 const config: KindConfig = { name: 'macula', nodes: [{ role: 'control-plane', image: 'node:1' }] }
 
@@ -68,7 +68,7 @@ describe('the kind config', () => {
     const folder = await mkdtemp(join(tmpdir(), 'macula-kind-'))
     try {
       await writeFile(join(folder, 'kind.local.yaml'), 'featureGates: { KubeletInUserNamespace: true }\n')
-      const merged = await desiredConfig(await goodPlatform({ places: examplePlaces(folder) }))
+      const merged = await desiredConfig(await goodPlatform({ paths: examplePaths(folder) }))
       assert.deepEqual(merged.featureGates, { KubeletInUserNamespace: true })
     } finally {
       await rm(folder, { recursive: true })

@@ -24,26 +24,26 @@ async function withProgram<T>(name: string, script: string, action: () => Promis
 }
 
 describe("kind's network", () => {
-  const places = () => ({ stateDir: join(folder, 'state') })
+  const paths = () => ({ stateDir: join(folder, 'state') })
   const logged = () => readFile(join(folder, 'log'), 'utf8').catch(() => '')
 
   it('goes with our cluster where it came with it', async () => {
     await withProgram('docker', 'case "$2" in inspect) exit 1 ;; *) echo "$*" >>"$LOG" ;; esac', async () => {
-      await rememberNetwork(places())
-      assert.equal(await removeNetwork(places()), 'removed')
+      await rememberNetwork(paths())
+      assert.equal(await removeNetwork(paths()), 'removed')
       assert.equal(await logged(), 'network rm kind\n')
-      assert.equal(await removeNetwork(places()), 'unchanged')
+      assert.equal(await removeNetwork(paths()), 'unchanged')
     })
   })
 
   it('stays where it was there before, or where somebody uses it', async () => {
     await withProgram('docker', 'exit 0', async () => {
-      await rememberNetwork(places())
-      assert.equal(await removeNetwork(places()), 'unchanged')
+      await rememberNetwork(paths())
+      assert.equal(await removeNetwork(paths()), 'unchanged')
     })
     await withProgram('docker', 'exit 1', async () => {
-      await rememberNetwork(places())
-      assert.equal(await removeNetwork(places()), 'unchanged')
+      await rememberNetwork(paths())
+      assert.equal(await removeNetwork(paths()), 'unchanged')
     })
   })
 })

@@ -9,7 +9,7 @@ import { ensureTools, lackingTools } from '../../../lib/cluster/tools.ts'
 import type { Settings } from '../../../lib/platform/settings.ts'
 import { type InstallOptions, releases } from '../../../lib/supply/releases.ts'
 import type { PlatformError } from '../../../lib/system/errors.ts'
-import { examplePlaces, exampleSettings } from '../../helpers/platform.ts'
+import { examplePaths, exampleSettings } from '../../helpers/platform.ts'
 
 const kind = '#!/bin/sh\necho 0.33.0\n'
 const kubectl = `#!/bin/sh
@@ -30,7 +30,7 @@ describe('kind and kubectl', () => {
   const onPath = (name: string, script: string) => writeFile(join(folder, 'path', name), script, { mode: 0o755 })
   /** As a task is run: our folder before the machine's own, which has nothing but what the test puts there. */
   const ensure = async (settings: Partial<Settings>, options: InstallOptions = {}) => {
-    const platform = { settings: await exampleSettings(settings), places: examplePlaces(folder) }
+    const platform = { settings: await exampleSettings(settings), paths: examplePaths(folder) }
     return within(async () => {
       $.env = { ...$.env, PATH: `${bin()}:${join(folder, 'path')}` }
       return ensureTools(platform, options)

@@ -5,33 +5,33 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { parse } from 'dotenv'
 import { envText, generateSecret, problemWith, readEnvFile, writeEnvFile } from '../../../lib/platform/env-file.ts'
-import { loadSettings, type Places, secretNames } from '../../../lib/platform/settings.ts'
+import { loadSettings, type Paths, secretNames } from '../../../lib/platform/settings.ts'
 import { PlatformError } from '../../../lib/system/errors.ts'
-import { examplePlaces } from '../../helpers/platform.ts'
+import { examplePaths } from '../../helpers/platform.ts'
 
 describe('the settings file', () => {
-  let places: Places
+  let paths: Paths
   before(async () => {
-    places = examplePlaces(await mkdtemp(join(tmpdir(), 'macula-test-')))
+    paths = examplePaths(await mkdtemp(join(tmpdir(), 'macula-test-')))
   })
-  after(() => rm(join(places.envFile, '..'), { recursive: true }))
+  after(() => rm(join(paths.envFile, '..'), { recursive: true }))
 
-  it('lacks every secret at first', async () => assert.deepEqual((await readEnvFile(places)).missing, secretNames))
+  it('lacks every secret at first', async () => assert.deepEqual((await readEnvFile(paths)).missing, secretNames))
 
   it('is written with mode 0600, keeps the comments, and is then complete', async () => {
     const values = Object.fromEntries(secretNames.map(name => [name, generateSecret()]))
-    assert.equal(await writeEnvFile(places, values), 'created')
-    assert.equal((await stat(places.envFile)).mode & 0o777, 0o600)
-    assert.match(await readFile(places.envFile, 'utf8'), /^# Password of Grafana's user admin\.\nGRAFANA_PASSWORD=./m)
-    assert.equal((await loadSettings(places, {})).GRAFANA_PASSWORD, values.GRAFANA_PASSWORD)
-    const again = await readEnvFile(places)
+    assert.equal(await writeEnvFile(paths, values), 'created')
+    assert.equal((await stat(paths.envFile)).mode & 0o777, 0o600)
+    assert.match(await readFile(paths.envFile, 'utf8'), /^# Password of Grafana's user admin\.\nGRAFANA_PASSWORD=./m)
+    assert.equal((await loadSettings(paths, {})).GRAFANA_PASSWORD, values.GRAFANA_PASSWORD)
+    const again = await readEnvFile(paths)
     assert.deepEqual(again.missing, [])
-    assert.equal(await writeEnvFile(places, again.values), 'unchanged')
+    assert.equal(await writeEnvFile(paths, again.values), 'unchanged')
   })
 
   it('with a mistake in it is reported, not written over', async () => {
-    await writeFile(places.envFile, 'GRAFANA_PASSWORD\n')
-    const error = await readEnvFile(places).catch(error => error)
+    await writeFile(paths.envFile, 'GRAFANA_PASSWORD\n')
+    const error = await readEnvFile(paths).catch(error => error)
     assert.ok(error instanceof PlatformError)
     assert.equal(error.exitCode, 2)
     assert.equal(error.why, 'line 1: should read NAME=value')

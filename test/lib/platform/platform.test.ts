@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { serviceNamed, urlOf } from '../../../lib/platform/platform.ts'
-import { documentedAddresses, examplePlaces, examplePlatform, goodPlatform } from '../../helpers/platform.ts'
+import { documentedAddresses, examplePaths, examplePlatform, goodPlatform } from '../../helpers/platform.ts'
 
 const pgweb = (block: string, extra = '') => `services:
   pgweb:
@@ -86,7 +86,7 @@ describe('the catalogue', () => {
   })
 
   it('keeps only the named groups and infrastructure', async () => {
-    const { groups } = await goodPlatform({ places: { ...examplePlaces(), onlyGroups: ['data'] } })
+    const { groups } = await goodPlatform({ paths: { ...examplePaths(), onlyGroups: ['data'] } })
     assert.deepEqual(groups, ['infrastructure', 'data'])
   })
 })
@@ -118,7 +118,7 @@ describe("a user's own service", () => {
     )
   })
 
-  it('may change a service of ours in single places', async () => {
+  it('may change a service of ours in single keys', async () => {
     const platform = await goodPlatform({ local: 'services:\n  grafana:\n    image: grafana/grafana:13.1.4\n' })
     const grafana = serviceNamed(platform, 'grafana')
     assert.equal(grafana.image, 'grafana/grafana:13.1.4')

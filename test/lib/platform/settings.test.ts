@@ -11,7 +11,7 @@ import {
 } from '../../../lib/platform/settings.ts'
 import { root } from '../../../lib/system/checkout.ts'
 import { PlatformError } from '../../../lib/system/errors.ts'
-import { examplePlaces, exampleSettings } from '../../helpers/platform.ts'
+import { examplePaths, exampleSettings } from '../../helpers/platform.ts'
 
 const complete = secretNames.map(name => `${name}=long-enough-for-every-secret`).join('\n')
 
@@ -112,7 +112,7 @@ describe('settings', () => {
   })
 
   it('that lack every secret end in one error that says what to run', async () => {
-    const error = await loadSettings(examplePlaces('/nowhere'), {}).catch(error => error)
+    const error = await loadSettings(examplePaths('/nowhere'), {}).catch(error => error)
     assert.ok(error instanceof PlatformError)
     assert.equal(error.exitCode, 2)
     assert.equal(error.hint, 'task configure')

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { parse } from 'yaml'
 import { composeOptions, renderComposeFiles } from '../../../lib/stack/compose.ts'
-import { examplePlaces, goodPlatform } from '../../helpers/platform.ts'
+import { examplePaths, goodPlatform } from '../../helpers/platform.ts'
 
 const configs = [
   { path: 'config/loki/loki.yml', content: 'a: 1' },
@@ -63,7 +63,7 @@ describe("a user's own compose file", () => {
     volumes: ["./data:/data:ro", "named:/n", "/abs:/a"]
     x-macula: { group: data }
 `
-    const platform = await goodPlatform({ local, places: examplePlaces('/home/me/checkout') })
+    const platform = await goodPlatform({ local, paths: examplePaths('/home/me/checkout') })
     const [, file] = renderComposeFiles(platform, [])
     const { services } = parse(file?.content ?? '')
     assert.equal(file?.path, 'docker-compose.override.yml')

@@ -44,10 +44,10 @@ describe('the build cache', () => {
     const events: SupplyEvent[] = []
     const options = { cacheDir, report: (event: SupplyEvent) => void events.push(event) }
     const build = noteOf('one', () => (builds += 1))
-    const places = await Promise.all([1, 2, 3].map(() => ensureBuilt(build, options)))
-    places.push(await ensureBuilt(build, options))
-    assert.equal(new Set(places).size, 1)
-    assert.equal(await readFile(join(places[0]!, 'note'), 'utf8'), 'one')
+    const paths = await Promise.all([1, 2, 3].map(() => ensureBuilt(build, options)))
+    paths.push(await ensureBuilt(build, options))
+    assert.equal(new Set(paths).size, 1)
+    assert.equal(await readFile(join(paths[0]!, 'note'), 'utf8'), 'one')
     assert.equal(builds, 1)
     assert.equal(events.filter(event => event.detail === 'built').length, 1)
     assert.equal(events.filter(event => event.detail === 'from the cache').length, 3)
