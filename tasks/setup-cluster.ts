@@ -66,7 +66,12 @@ export default defineTask({
     )
     const nodes = await existingNodes(platform)
     await out.step('Connect the nodes to the services', () =>
-      ensureOnNetwork(nodes, networkName, index => nodeAddress(platform, index), platform.applications.names),
+      ensureOnNetwork(
+        nodes,
+        networkName(platform.settings),
+        index => nodeAddress(platform, index),
+        platform.applications.names,
+      ),
     )
     await out.step('Teach pods the names of the platform', () => ensurePodNames(platform))
     await out.step('Let the nodes pull from the registry', () => ensureRegistryWiring(platform, nodes))

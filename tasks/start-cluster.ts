@@ -19,7 +19,12 @@ export default defineTask({
     if (reason !== undefined) return out.summary(reason)
     // before they start: a network that was made anew since would keep a node from starting
     await out.step('Connect the nodes to the services', () =>
-      ensureOnNetwork(nodes, networkName, index => nodeAddress(platform, index), platform.applications.names),
+      ensureOnNetwork(
+        nodes,
+        networkName(platform.settings),
+        index => nodeAddress(platform, index),
+        platform.applications.names,
+      ),
     )
     await out.step('Start the nodes', () => startCluster(platform))
     await out.step('Teach pods the names of the platform', () => ensurePodNames(platform))

@@ -17,7 +17,7 @@ export default defineTask({
   summary: 'Pull and start all services, and wait until they answer',
   replaces: 'infrastructure/start-infrastructure.sh',
   leaves: [
-    'images, containers macula-*, network macula-infra and volumes macula_* in the Docker engine',
+    'images, containers macula-*, network macula-infra and volumes macula_* in the Docker engine (MACULA_PROJECT names them)',
     'rendered configurations and secrets in .macula/',
     'listeners on 127.0.0.1: 80, 5001 and 5300',
   ],
@@ -27,10 +27,11 @@ export default defineTask({
   },
   async run({ options, out, environment }) {
     const paths = pathsOf(environment)
-    const asked = projectContainers()
+    const platform = await loadPlatform(paths, environment)
+    const asked = projectContainers(platform)
     // what these say of trouble is told about in the steps that need them
     asked.catch(() => {})
-    const [platform, machine] = await Promise.all([loadPlatform(paths, environment), inspectMachine()])
+    const machine = await inspectMachine()
     const now = startableNow(platform)
     const engine = chooseEngine(platform.settings.ROUTING, machine)
     const images = now.services.map(({ image }) => image)
@@ -72,7 +73,7 @@ export default defineTask({
         waitingFor: services => progress.update(`waiting for ${services.join(', ')}`),
         ready: (service, seconds) => progress.line(`${service} ready after ${seconds.toFixed(1)} s`),
       })
-      if (outcome !== 'unchanged') seen = await projectContainers()
+      if (outcome !== 'unchanged') seen = await projectContainers(platform)
       return outcome
     })
 

@@ -1,11 +1,9 @@
 import { readFile } from 'node:fs/promises'
+import { networkName } from '../platform/addresses.ts'
 import type { Platform } from '../platform/platform.ts'
 import { engineTimeoutMs } from '../stack/docker.ts'
 import { ask, type Runner } from '../system/exec.ts'
 import type { Check, Finding } from './finding.ts'
-
-/** Name of the containers' network in the compose file. */
-const ownNetwork = 'macula-infra'
 
 /** A network that is in use on this machine already. */
 export interface UsedNetwork {
@@ -26,7 +24,7 @@ export function subnetCheck(
     name: check,
     async look(): Promise<Finding[]> {
       const wanted = settings.MACULA_SUBNET
-      const { networks, ownBridge } = await dockerNetworks(wanted, asker)
+      const { networks, ownBridge } = await dockerNetworks(networkName(settings), wanted, asker)
       const used = [...networks, ...parseRoutes(await readFile(routeTable, 'utf8').catch(() => ''), ownBridge)]
       const clash = used.find(({ subnet }) => overlap(subnet, wanted))
       if (clash === undefined) return [{ check, state: 'ok', detail: wanted }]
@@ -51,11 +49,11 @@ interface Networks {
 }
 
 // Bridges of Docker appear as routes, too. Ours is known by its name once it exists.
-async function dockerNetworks(wanted: string, asker: Runner): Promise<Networks> {
+async function dockerNetworks(ownName: string, wanted: string, asker: Runner): Promise<Networks> {
   const inspect = (names: readonly string[]) =>
     asker(['docker', 'network', 'inspect', ...names], { timeoutMs: engineTimeoutMs })
-  const own = await inspect([ownNetwork]).then(
-    ({ stdout }) => parseNetworks(stdout),
+  const own = await inspect([ownName]).then(
+    ({ stdout }) => parseNetworks(stdout, ownName),
     () => undefined,
   )
   // no two networks of Docker overlap: where ours has the subnet, no other has
@@ -66,18 +64,18 @@ async function dockerNetworks(wanted: string, asker: Runner): Promise<Networks> 
   const ids = listed?.exitCode === 0 ? listed.stdout.split('\n').filter(Boolean) : []
   // The engine itself is another check's business. Its bridges outlive it, and nobody tells then which of them is ours.
   if (ids.length === 0) return { networks: [], ownBridge: 'br-' }
-  return parseNetworks((await inspect(ids)).stdout)
+  return parseNetworks((await inspect(ids)).stdout, ownName)
 }
 
 /** Reads what `docker network inspect` prints: networks of others, and the bridge of our own. */
-export function parseNetworks(json: string): Networks {
+export function parseNetworks(json: string, ownName: string): Networks {
   const inspected = JSON.parse(json || '[]') as {
     Name: string
     Id: string
     Options?: Record<string, string> | null
     IPAM?: { Config?: { Subnet?: string }[] | null }
   }[]
-  const own = inspected.find(({ Name }) => Name === ownNetwork)
+  const own = inspected.find(({ Name }) => Name === ownName)
   return {
     networks: inspected
       .filter(network => network !== own)

@@ -1,8 +1,19 @@
 import type { ComposeService, ReadCompose } from './catalogue.ts'
 import type { Settings } from './settings.ts'
 
-/** The network every service is on. */
-export const networkName = 'macula-infra'
+/** What compose files call the network that every service is on. */
+export const networkKey = 'macula-infra'
+
+/** Name of that network in the Docker engine. */
+export function networkName({ MACULA_PROJECT }: Pick<Settings, 'MACULA_PROJECT'>): string {
+  return `${MACULA_PROJECT}-infra`
+}
+
+/** Name of a service's container where the compose file gives none. */
+export function containerName({ MACULA_PROJECT }: Pick<Settings, 'MACULA_PROJECT'>, service: string): string {
+  return `${MACULA_PROJECT}-${service}`
+}
+
 /** Moves what is written for the default addresses to the ones in the settings; other addresses stay. */
 export interface AddressShift {
   subnet(address: string): string
@@ -42,17 +53,17 @@ export function settleAddresses(
   }
   for (const [name, service] of Object.entries(compose.content.services ?? {})) {
     const first = all.find(({ content }) => content.services?.[name] !== undefined) === compose
-    if (first) service.container_name ??= `macula-${name}`
+    if (first) service.container_name ??= containerName(settings, name)
     const address = ownAddress(service)
     if (address !== undefined)
       service.networks = {
         ...networksOf(service),
-        [networkName]: { ...networksOf(service)[networkName], ipv4_address: shift.subnet(address) },
+        [networkKey]: { ...networksOf(service)[networkKey], ipv4_address: shift.subnet(address) },
       }
     else if (first && service.network_mode === undefined)
       service.networks = {
         ...networksOf(service),
-        [networkName]: { ...networksOf(service)[networkName], ipv4_address: free() },
+        [networkKey]: { ...networksOf(service)[networkKey], ipv4_address: free() },
       }
     if (service.ports)
       service.ports = service.ports.map(port =>
@@ -70,5 +81,5 @@ function networksOf(service: ComposeService): Record<string, { ipv4_address?: st
 
 /** The fixed address a service has on the platform's network, if any. */
 export function ownAddress(service: ComposeService): string | undefined {
-  return networksOf(service)[networkName]?.ipv4_address
+  return networksOf(service)[networkKey]?.ipv4_address
 }

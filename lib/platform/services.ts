@@ -1,5 +1,5 @@
 import type { Problem } from '../system/errors.ts'
-import { type AddressShift, ownAddress } from './addresses.ts'
+import { type AddressShift, containerName, ownAddress } from './addresses.ts'
 import type { ComposeService, ReadCompose, ServiceBlock } from './catalogue.ts'
 import type { Settings } from './settings.ts'
 
@@ -81,7 +81,7 @@ export function describeService(
   )
   return {
     name,
-    container: merged.container_name ?? `macula-${name}`,
+    container: merged.container_name ?? containerName(settings, name),
     image: merged.image ?? '',
     address: parts.map(({ service }) => ownAddress(service)).findLast(address => address !== undefined) ?? '',
     group: block.group ?? 'other',

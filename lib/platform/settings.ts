@@ -102,6 +102,7 @@ const secrets = {
 const checks = {
   ...secrets,
   MACULA_DOMAIN: domainName,
+  MACULA_PROJECT: matches(/^[a-z0-9][a-z0-9-]{0,30}$/, 'up to 31 lower case letters, digits and -'),
   MACULA_SUBNET: matches(new RegExp(`^${octet}\\.${octet}\\.0\\.0/16$`), 'a network of the form 172.23.0.0/16'),
   MACULA_LOOPBACK: value =>
     /^127\.\d+\.\d+\.\d+$/.test(value) && Number(value.split('.')[3]) <= 247

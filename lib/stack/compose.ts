@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import type { ComposeFile, ComposeService } from '../platform/catalogue.ts'
@@ -8,9 +9,6 @@ import { PlatformError } from '../system/errors.ts'
 import { type RunOptions, run } from '../system/exec.ts'
 import { exists } from '../system/files.ts'
 
-/** Name of the Compose project; every container, network and volume carries it as a label. */
-export const projectName = 'macula'
-
 const fileNames = ['docker-compose.yml', 'docker-compose.override.yml'] as const
 
 /** What `docker compose` has to be given to find our project, whatever the user's own environment says. */
@@ -19,7 +17,7 @@ export function composeOptions(platform: Platform): { cwd: string; env: Record<s
     cwd: platform.paths.stateDir,
     env: {
       COMPOSE_FILE: fileNames.slice(0, platform.composeFiles.length).join(':'),
-      COMPOSE_PROJECT_NAME: projectName,
+      COMPOSE_PROJECT_NAME: platform.settings.MACULA_PROJECT,
     },
   }
 }
@@ -35,6 +33,12 @@ export async function requireRenderedFiles({ paths }: Platform): Promise<void> {
 /** Whether the compose file has been rendered, as it is before anything is started. */
 export function hasRenderedFiles(paths: Paths): Promise<boolean> {
   return exists(renderedFile(paths))
+}
+
+/** Name of the Compose project that was rendered last, whatever the settings say by now; the default where nothing was. */
+export async function renderedProject(paths: Paths): Promise<string> {
+  const text = await readFile(renderedFile(paths), 'utf8').catch(() => '')
+  return /^name: ([a-z0-9-]+)$/m.exec(text)?.[1] ?? 'macula'
 }
 
 function renderedFile({ stateDir }: Paths): string {

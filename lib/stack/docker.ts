@@ -1,7 +1,7 @@
+import type { Settings } from '../platform/settings.ts'
 import { PlatformError } from '../system/errors.ts'
 import { ask, lastLines, type Runner } from '../system/exec.ts'
 import { systemdRuns } from '../system/systemd.ts'
-import { projectName } from './compose.ts'
 
 /** How true the image is in whose name a container runs: a stand-in runs the real program, a placeholder answers its health path only. */
 export type StandIn = 'real' | 'placeholder'
@@ -32,13 +32,16 @@ export interface Container {
 }
 
 /** Containers of the platform, running or not. Throws where the engine cannot be asked. */
-export async function projectContainers(asker: Runner = ask): Promise<Container[]> {
+export async function projectContainers(
+  { settings }: { settings: Pick<Settings, 'MACULA_PROJECT'> },
+  asker: Runner = ask,
+): Promise<Container[]> {
   const listed = await docker(asker, [
     'ps',
     '--all',
     '--no-trunc',
     '--filter',
-    `label=com.docker.compose.project=${projectName}`,
+    `label=com.docker.compose.project=${settings.MACULA_PROJECT}`,
     // containers of `compose run` are not the service
     '--filter',
     'label=com.docker.compose.oneoff=False',

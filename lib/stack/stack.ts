@@ -78,7 +78,7 @@ export async function startContainers(
   progress: StartProgress,
 ): Promise<'unchanged' | 'created' | 'updated'> {
   if (await areAsDescribed(platform, seen)) return 'unchanged'
-  const before = await projectContainers()
+  const before = await projectContainers(platform)
   const started = performance.now()
   await removeOrphans(platform, before)
   let upEnded = false
@@ -87,7 +87,7 @@ export async function startContainers(
     upEnded = true
   })
   await Promise.all([up, waitUntilReady(platform, before, () => upEnded, started, progress)])
-  return changeBetween(before, await projectContainers())
+  return changeBetween(before, await projectContainers(platform))
 }
 
 // Compose does the same when asked to, but leaves the volumes of images behind, which nobody ever uses again
@@ -127,7 +127,7 @@ async function waitUntilReady(
   for (;;) {
     const finished = upEnded()
     // what else there is belongs to services that are gone, and Compose is about to remove it
-    const containers = (await projectContainers()).filter(({ service }) => wanted.has(service))
+    const containers = (await projectContainers(platform)).filter(({ service }) => wanted.has(service))
     const present = new Map(containers.map(container => [container.service, container]))
     for (const container of containers) {
       if (hasEnded(container, before, finished)) throw await endedError(container)
@@ -174,7 +174,7 @@ async function lateError(waiting: readonly string[], present: ReadonlyMap<string
   const [first = ''] = waiting
   const states = waiting.map(service => `${service}: ${describeContainer(present.get(service))}`)
   return new PlatformError(`Not ready after ${readyDeadline} s: ${waiting.join(', ')}`, {
-    why: [...states, `Last words of ${first}:`, await lastLogLines(`macula-${first}`, 15)].join('\n'),
+    why: [...states, `Last words of ${first}:`, await lastLogLines(present.get(first)?.name ?? first, 15)].join('\n'),
     hint: `task logs -- ${first}`,
   })
 }
@@ -190,7 +190,7 @@ function changeBetween(before: readonly Container[], after: readonly Container[]
 
 /** Stops the containers and keeps them, their data included. */
 export async function stopContainers(platform: Platform): Promise<'unchanged' | 'updated'> {
-  const running = (await projectContainers()).filter(({ state }) => state !== 'exited' && state !== 'created')
+  const running = (await projectContainers(platform)).filter(({ state }) => state !== 'exited' && state !== 'created')
   if (running.length === 0) return 'unchanged'
   await compose(platform, ['stop'])
   return 'updated'

@@ -46,7 +46,7 @@ export async function statusOf(
     [...new Set(names)].map(name => ({ name, family: 4 })),
     timeoutMs,
   )
-  const engine = projectContainers(asker)
+  const engine = projectContainers(platform, asker)
   const answers = await Promise.all([
     engine,
     ...platform.services.map(({ name }) => look(probes.get(name), lookups, timeoutMs)),

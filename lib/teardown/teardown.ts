@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { openJournal, type Undone } from '../journal/journal.ts'
 import { journalFile } from '../journal/records.ts'
 import type { Paths } from '../platform/settings.ts'
-import { hasRenderedFiles, projectName } from '../stack/compose.ts'
+import { hasRenderedFiles, renderedProject } from '../stack/compose.ts'
 import { engineTimeoutMs, engineVersion } from '../stack/docker.ts'
 import { messageOf } from '../system/errors.ts'
 import { ask, hasTool, run } from '../system/exec.ts'
@@ -25,7 +25,7 @@ export interface Leftovers {
 /** Looks for what is left. Throws for a journal that cannot be read. */
 export async function leftovers(paths: Paths): Promise<Leftovers> {
   const journal = openJournal({ stateDir: paths.stateDir, privilege: asRoot, scope: '' })
-  const ours = `label=com.docker.compose.project=${projectName}`
+  const ours = `label=com.docker.compose.project=${await renderedProject(paths)}`
   const cluster = await clusterName(paths)
   const [changes, unseen, containers, networks, volumes, nodes] = await Promise.all([
     journal.undo({ dryRun: true }),

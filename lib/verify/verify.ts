@@ -27,7 +27,7 @@ export async function verifyPlatform(
   { asker = ask, limits = defaultLimits }: { asker?: Runner; limits?: Limits } = {},
 ): Promise<CheckResult[]> {
   const cluster = applications(platform)
-  const containers = await projectContainers(asker)
+  const containers = await projectContainers(platform, asker)
   const unique = randomUUID()
   const situation = {
     platform,

@@ -81,7 +81,7 @@ describe('the check of the subnet', () => {
   const network = (Name: string, Subnet: string) => ({ Name, Id: 'abcdef0123456789', IPAM: { Config: [{ Subnet }] } })
   const look = async (...networks: unknown[]) =>
     subnetCheck(
-      { settings: { MACULA_SUBNET: '172.23.0.0/16' } as never },
+      { settings: { MACULA_PROJECT: 'macula', MACULA_SUBNET: '172.23.0.0/16' } as never },
       answering({
         'docker network ls': { stdout: 'x\n' },
         'docker network inspect': { stdout: JSON.stringify(networks) },
@@ -107,7 +107,7 @@ br-abcdef012345\t000017AC\t00000000\t0001\t0\t0\t0\t0000FFFF
 tun0\t000010AC\t00000000\t0001\t0\t0\t0\t0000F0FF
 *\t000017AC\t00000000\t0201\t0\t0\t4294967295\t0000FFFF
 `
-    const { ownBridge } = parseNetworks(JSON.stringify([network('macula-infra', '172.23.0.0/16')]))
+    const { ownBridge } = parseNetworks(JSON.stringify([network('macula-infra', '172.23.0.0/16')]), 'macula-infra')
     assert.deepEqual(parseRoutes(text, ownBridge), [
       { subnet: '10.0.0.0/24', by: 'route on eth0' },
       { subnet: '172.16.0.0/12', by: 'route on tun0' },

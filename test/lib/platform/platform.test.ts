@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { networkName } from '../../../lib/platform/addresses.ts'
 import { serviceNamed, urlOf } from '../../../lib/platform/platform.ts'
 import { documentedAddresses, examplePaths, examplePlatform, goodPlatform } from '../../helpers/platform.ts'
 
@@ -83,6 +84,17 @@ describe('the catalogue', () => {
     assert.equal(platform.wildcard, '127.0.1.12')
     assert.equal(serviceNamed(platform, 'nginx').published[0]?.ip, '127.0.1.11')
     assert.equal(platform.composeFiles[0]?.content.services?.nginx?.ports?.[0], '127.0.1.11:80:80')
+  })
+
+  it('follows the setting for what project, network and containers are called', async () => {
+    const platform = await goodPlatform({ settings: { MACULA_PROJECT: 'second' }, local: pgweb('{ group: data }') })
+    const [ours] = platform.composeFiles
+    assert.equal(ours?.content.name, 'second')
+    assert.deepEqual(ours?.content.networks, {
+      'macula-infra': { name: 'second-infra', ipam: { config: [{ subnet: '172.23.0.0/16' }] } },
+    })
+    assert.equal(networkName(platform.settings), 'second-infra')
+    for (const { name, container } of platform.services) assert.equal(container, `second-${name}`)
   })
 
   it('keeps only the named groups and infrastructure', async () => {

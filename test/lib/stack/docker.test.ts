@@ -78,16 +78,21 @@ describe('asking the engine', () => {
       return { stdout: '', stderr: '', ...answer }
     }
 
+  const named = (MACULA_PROJECT: string) => ({ settings: { MACULA_PROJECT } })
+
   it('inspects the containers of the project, and nothing where there are none', async () => {
     const asked: string[][] = []
-    assert.deepEqual(await projectContainers(answering({ ps: { exitCode: 0 } }, asked)), [])
+    assert.deepEqual(await projectContainers(named('macula'), answering({ ps: { exitCode: 0 } }, asked)), [])
     assert.equal(asked.length, 1)
     assert.ok(asked[0]?.includes('label=com.docker.compose.project=macula'))
   })
 
   it('goes on with the others when one is gone before it is inspected', async () => {
     const container = { exitCode: 1, stdout: JSON.stringify([inspected()]), stderr: 'no such container: b' }
-    const containers = await projectContainers(answering({ ps: { exitCode: 0, stdout: 'a\nb\n' }, container }))
+    const containers = await projectContainers(
+      named('macula'),
+      answering({ ps: { exitCode: 0, stdout: 'a\nb\n' }, container }),
+    )
     assert.deepEqual(
       containers.map(({ service }) => service),
       ['grafana'],
@@ -96,7 +101,7 @@ describe('asking the engine', () => {
 
   it('throws where the engine does not answer', async () => {
     const asker = answering({ ps: { exitCode: 1, stderr: 'Cannot connect to the Docker daemon at unix:///x' } })
-    await assert.rejects(projectContainers(asker), (error: PlatformError) => {
+    await assert.rejects(projectContainers(named('macula'), asker), (error: PlatformError) => {
       assert.ok(error instanceof PlatformError)
       assert.equal(error.message, 'Docker is not running')
       assert.match(error.why ?? '', /unix:\/\/\/x/)
