@@ -83,7 +83,8 @@ export async function startDetached(command: readonly string[], log: string, { r
 export async function endProcess(identity: ProcessIdentity, { ask: asRoot }: Privilege): Promise<void> {
   for (const [signal, waitMs] of [['TERM', 3000] as const, ['KILL', 3000] as const]) {
     if (!(await isSame(identity))) return
-    const group = await asRoot(['kill', `-${signal}`, '--', `-${identity.pid}`])
+    // `-s`, because the kill of dash does not take `-TERM --`
+    const group = await asRoot(['kill', '-s', signal, '--', `-${identity.pid}`])
     if (group.exitCode !== 0) await asRoot(['kill', `-${signal}`, String(identity.pid)])
     for (const deadline = Date.now() + waitMs; Date.now() < deadline; ) {
       if (!(await isSame(identity))) return

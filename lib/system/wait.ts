@@ -1,0 +1,71 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { messageOf, type PlatformError } from './errors.ts'
+
+export interface Wait {
+  timeoutMs: number
+  /** Between two looks; 200 ms unless said otherwise. */
+  pauseMs?: number
+  /** Ends the wait early, with the signal's reason. */
+  signal?: AbortSignal | undefined
+  /** The error when time is up; `last` is what the last look said or threw, as text. */
+  onTimeout: (last: string) => PlatformError | Promise<PlatformError>
+}
+
+/** What a look that is not satisfied says, for the error. */
+export class NotYet {
+  readonly seen: string
+  constructor(seen: string) {
+    this.seen = seen
+  }
+}
+
+/**
+ * Looks again and again until the look is satisfied, and returns what it found. A look that throws, or returns a NotYet, is not satisfied;
+ * its signal fires when time is up, so a look that hangs cannot outlast the deadline. The first look comes at once.
+ * Throws what `onTimeout` makes of the last look.
+ */
+export async function waitFor<T>(
+  look: (signal: AbortSignal) => Promise<T | NotYet> | T | NotYet,
+  { timeoutMs, pauseMs = 200, signal, onTimeout }: Wait,
+): Promise<T> {
+  // not AbortSignal.timeout, whose timer would not keep the process alive
+  const deadline = new AbortController()
+  const timer = setTimeout(() => deadline.abort(), timeoutMs)
+  const over = signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, signal])
+  try {
+    return await lookUntil(look, over, pauseMs, signal, onTimeout)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+async function lookUntil<T>(
+  look: (signal: AbortSignal) => Promise<T | NotYet> | T | NotYet,
+  over: AbortSignal,
+  pauseMs: number,
+  signal: AbortSignal | undefined,
+  onTimeout: Wait['onTimeout'],
+): Promise<T> {
+  let last = 'nothing was seen'
+  for (;;) {
+    try {
+      const found = await orAborted(Promise.resolve(look(over)), over)
+      if (!(found instanceof NotYet)) return found
+      last = found.seen
+    } catch (error) {
+      if (!over.aborted) last = messageOf(error)
+    }
+    if (!over.aborted) await pause(pauseMs, undefined, { signal: over }).catch(() => {})
+    if (signal?.aborted) throw signal.reason
+    if (over.aborted) throw await onTimeout(last)
+  }
+}
+
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason)
+    if (signal.aborted) return abort()
+    signal.addEventListener('abort', abort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
+}
