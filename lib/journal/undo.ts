@@ -1,6 +1,6 @@
 import { PlatformError } from '../system/errors.ts'
 import { hasTool, shown } from '../system/exec.ts'
-import { type PathState, sameState, setState, stateOf, temporaryOf } from '../system/files.ts'
+import { type PathState, removeLeftovers, sameState, setState, stateOf } from '../system/files.ts'
 import {
   missingPackages,
   type PackageManagerName,
@@ -109,8 +109,7 @@ export async function undo({ file, privilege, records, dryRun, report = () => {}
   }
 
   async function undoPath({ path, before, ours, block }: PathChange): Promise<Undone['outcome']> {
-    if (!dryRun && (await stateOf(temporaryOf(path))).kind !== 'absent')
-      await privilege.run(['rm', '-f', temporaryOf(path)])
+    if (!dryRun) await removeLeftovers(path, privilege)
     const now = restored.get(path) ?? (await stateOf(path))
     if (sameState(now, before)) return 'was so already'
     if (!ours.some(state => sameState(now, state) || isTorn(now, state))) {

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import { chmod, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
+import { chmod, lstat, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { root } from '../system/checkout.ts'
 import { PlatformError } from '../system/errors.ts'
+import { ensureFolder, replaceFile } from '../system/files.ts'
 
 /** A file to write: where, what, and who may read it. */
 export interface RenderedFile {
@@ -36,8 +37,8 @@ export function fillTemplate(template: string, values: Readonly<Record<string, s
 }
 
 /**
- * Writes a file only where its content or mode differs, through a temporary file beside it, so that nobody ever reads half of it.
- * Missing folders are made with `folderMode`.
+ * Writes a file only where its content or mode differs, in one step. A link is replaced, never followed. Missing folders are created with
+ * `folderMode`; both modes hold whatever the umask.
  */
 export async function writeIfChanged(
   path: string,
@@ -45,19 +46,16 @@ export async function writeIfChanged(
   mode = 0o644,
   folderMode = 0o755,
 ): Promise<'unchanged' | 'created' | 'updated'> {
-  const before = await readFile(path, 'utf8').catch(() => undefined)
-  if (before === content) {
-    if (((await stat(path)).mode & 0o777) === mode) return 'unchanged'
+  const found = await lstat(path).catch(() => undefined)
+  const isFile = found?.isFile() ?? false
+  if (isFile && (await readFile(path, 'utf8').catch(() => undefined)) === content) {
+    if ((found!.mode & 0o7777) === mode) return 'unchanged'
     await chmod(path, mode)
     return 'updated'
   }
-  await mkdir(dirname(path), { recursive: true, mode: folderMode })
-  const temporary = `${path}.new`
-  await writeFile(temporary, content, { mode })
-  // the mode of writeFile is cut by the umask
-  await chmod(temporary, mode)
-  await rename(temporary, path)
-  return before === undefined ? 'created' : 'updated'
+  await ensureFolder(dirname(path), folderMode)
+  await replaceFile(path, content, { mode })
+  return found === undefined ? 'created' : 'updated'
 }
 
 /** Short hash of texts, to see whether any of them changed. */

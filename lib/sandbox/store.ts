@@ -1,7 +1,8 @@
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { keyOf } from '../supply/cache.ts'
 import { badInput } from '../system/errors.ts'
+import { ensureFolder, replaceFile } from '../system/files.ts'
 import { isSame, type ProcessIdentity } from '../system/processes.ts'
 
 /** What a sandbox of one name keeps between runs, and how it is found again. */
@@ -63,9 +64,8 @@ export async function livingSandbox(store: Store): Promise<SandboxState | undefi
 }
 
 export async function writeState(store: Store, state: SandboxState): Promise<void> {
-  await mkdir(store.folder, { recursive: true })
-  await writeFile(`${store.stateFile}.new`, JSON.stringify(state, null, 2), { mode: 0o600 })
-  await rename(`${store.stateFile}.new`, store.stateFile)
+  await ensureFolder(store.folder)
+  await replaceFile(store.stateFile, JSON.stringify(state, null, 2), { mode: 0o600 })
 }
 
 export async function forgetState(store: Store): Promise<void> {

@@ -1,4 +1,6 @@
-import { lstat, readFile, readlink, stat } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { chmod, lstat, mkdir, open, readdir, readFile, readlink, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { messageOf, PlatformError } from './errors.ts'
 import { failure } from './exec.ts'
 import type { Privilege } from './privilege.ts'
@@ -21,7 +23,7 @@ export type PathState =
   | { kind: 'directory' }
   | { kind: 'other' }
 
-/** Whether something is there; a link that leads nowhere is not. */
+/** Whether something is there; a dangling link is not. */
 export async function exists(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
@@ -60,52 +62,158 @@ export function sameState(one: PathState, other: PathState): boolean {
   return one.kind === other.kind
 }
 
-/** The temporary file beside a path that is being written; one name per path, so that whoever comes after a crash finds it. */
-export function temporaryOf(path: string): string {
-  return `${path}.macula-new`
+export interface WriteOptions {
+  /** Permission bits, whatever the umask. */
+  mode: number
+  /** Default: the user that runs this. */
+  owner?: { uid: number; gid: number }
 }
 
-// In order: a complete file beside the old one, then one rename, so that readers see the old or the new. A file that is a mount point
-// of its own (Docker's /etc/resolv.conf) refuses the rename and is written in place. SELinux wants its label back.
-const writeScript = `set -eu
+/**
+ * Writes a file in one step: readers see the old content or the new, never half of it, and after a crash the one or the other is on the disk.
+ * The temporary file beside it has a random name and is created exclusively, so that nobody can plant a link under it. A link at `path` is
+ * replaced, not followed. Throws with the path where the system refuses (permissions, a read-only or full file system); the old file stays then.
+ */
+export async function replaceFile(
+  path: string,
+  content: string | Buffer,
+  { mode, owner }: WriteOptions,
+): Promise<void> {
+  const temporary = `${temporaryPrefix(path)}${process.pid}-${randomBytes(6).toString('hex')}`
+  try {
+    for (const leftover of await leftoversOf(path)) await rm(leftover, { force: true })
+    const file = await open(temporary, 'wx', 0o600)
+    try {
+      await file.writeFile(content)
+      if (owner) await file.chown(owner.uid, owner.gid)
+      await file.chmod(mode)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(temporary, path)
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {})
+    throw new PlatformError(`${path} cannot be written`, { why: messageOf(error), hint: hintFor(error, path) })
+  }
+}
+
+/** Creates a folder, and those above it that are missing, each with this mode whatever the umask. Those that exist stay as they are. */
+export async function ensureFolder(path: string, mode = 0o755): Promise<void> {
+  try {
+    const made: string[] = []
+    for (let folder = path; !(await exists(folder)); folder = dirname(folder)) made.unshift(folder)
+    for (const folder of made) {
+      await mkdir(folder, { mode }).catch(error => {
+        // another task was first
+        if (error.code !== 'EEXIST') throw error
+      })
+      await chmod(folder, mode)
+    }
+  } catch (error) {
+    throw new PlatformError(`The folder ${path} cannot be created`, {
+      why: messageOf(error),
+      hint: hintFor(error, dirname(path)),
+    })
+  }
+}
+
+/** What a person can do about a refused write. */
+function hintFor(error: unknown, path: string): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  if (code === 'ENOSPC' || code === 'EDQUOT') return `Make room on that file system: df -h ${dirname(path)}`
+  if (code === 'EROFS') return `That file system is mounted read-only: findmnt --target ${dirname(path)}`
+  return `ls -ld ${dirname(path)} ${path}; lsattr -d ${path}`
+}
+
+/** Temporary files beside a path are called this, then the pid of their writer and something random. */
+function temporaryPrefix(path: string): string {
+  return join(dirname(path), `.${basename(path)}.macula-`)
+}
+
+/** Removes, as root, the temporary files that a killed run left beside a path. */
+export async function removeLeftovers(path: string, { run }: Privilege): Promise<void> {
+  const leftovers = await leftoversOf(path)
+  if (leftovers.length > 0) await run(['rm', '-f', '--', ...leftovers])
+}
+
+/** Temporary files beside a path whose writer was killed; those of a writer that lives are still being written. */
+async function leftoversOf(path: string): Promise<string[]> {
+  const prefix = basename(temporaryPrefix(path))
+  const names = await readdir(dirname(path)).catch(() => [])
+  return names
+    .filter(name => name.startsWith(prefix))
+    .filter(name => {
+      const pid = /^(\d+)-\w+$/.exec(name.slice(prefix.length))?.[1]
+      return pid !== undefined && !isAlive(Number(pid))
+    })
+    .map(name => join(dirname(path), name))
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    // another user's process
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+  }
+}
+
+// In order: a complete file beside the old one, then one rename, so that readers see the old or the new. Input that was cut off, because the
+// task was killed, is no content. A file that is a mount point of its own (Docker's /etc/resolv.conf) refuses the rename and is written in
+// place. `mv` would move into the folder that a link points to. SELinux wants its label back.
+const prepareScript = `set -eu
 umask 077
-cat > "$2"
-chown "$4" "$2"
-chmod "$3" "$2"
+temporary=
+trap '[ -z "$temporary" ] || rm -f "$temporary"' EXIT
+temporary=$(mktemp "$2$$-XXXXXXXX")
+finish() {
+  if [ -L "$1" ] && [ -d "$1" ]; then rm -f "$1"; fi
+  [ ! -d "$1" ] || { echo 'a folder has that name' >&2; exit 1; }
+  mv -f "$temporary" "$1"
+}`
+
+const writeScript = `${prepareScript}
+cat > "$temporary"
+[ "$(wc -c < "$temporary")" -eq "$5" ] || { echo 'the task that was writing it has ended' >&2; exit 1; }
+chown "$4" "$temporary"
+chmod "$3" "$temporary"
 if awk -v p="$1" '$5 == p { found = 1 } END { exit !found }' /proc/self/mountinfo 2>/dev/null; then
-  cat "$2" > "$1"
+  cat "$temporary" > "$1"
   chown "$4" "$1"
   chmod "$3" "$1"
-  rm -f "$2"
 else
-  mv -f "$2" "$1"
+  finish "$1"
 fi
 if command -v restorecon >/dev/null 2>&1; then restorecon "$1" || true; fi`
 
-const linkScript = `set -eu
-ln -sfn "$3" "$2"
-mv -f "$2" "$1"`
+const linkScript = `${prepareScript}
+ln -sfn "$3" "$temporary"
+finish "$1"`
 
 /** Brings a path into a state, as root: atomically, or in place where a mount forbids it. Throws with the tool's words. */
-export async function setState(path: string, state: PathState, { ask }: Privilege): Promise<void> {
-  const temporary = temporaryOf(path)
+export async function setState(path: string, state: PathState, privilege: Privilege): Promise<void> {
+  await removeLeftovers(path, privilege)
+  const content = state.kind === 'file' ? Buffer.from(state.content, 'base64') : undefined
   const command = commandFor()
-  const result = await ask(command, state.kind === 'file' ? { input: Buffer.from(state.content, 'base64') } : {})
+  const result = await privilege.ask(command, content ? { input: content } : {})
   if (result.exitCode === 0) return
-  await ask(['rm', '-f', temporary])
   throw new PlatformError(`${path} could not be ${state.kind === 'absent' ? 'removed' : 'written'}`, {
     why: result.stderr.trim() || failure(command.slice(0, 1), result).message,
     hint: `Look for a read-only file system, or an immutable file: lsattr ${path}`,
   })
 
   function commandFor(): string[] {
+    const args = [path, temporaryPrefix(path)]
     switch (state.kind) {
-      case 'file':
-        return ['sh', '-c', writeScript, 'write', path, temporary, state.mode.toString(8), `${state.uid}:${state.gid}`]
+      case 'file': {
+        const mode = state.mode.toString(8)
+        return ['sh', '-c', writeScript, 'write', ...args, mode, `${state.uid}:${state.gid}`, String(content?.length)]
+      }
       case 'link':
-        return ['sh', '-c', linkScript, 'link', path, temporary, state.target]
+        return ['sh', '-c', linkScript, 'link', ...args, state.target]
       case 'absent':
-        return ['rm', '-f', path, temporary]
+        return ['rm', '-f', path]
       case 'directory':
         return ['mkdir', '-p', '-m', '0755', path]
       case 'other':

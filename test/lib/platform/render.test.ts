@@ -38,8 +38,8 @@ describe('writeIfChanged', () => {
     assert.equal(await writeIfChanged(path, 'text', 0o600), 'updated')
     assert.equal((await stat(path)).mode & 0o777, 0o600)
     assert.deepEqual(
-      (await readdir(folder)).filter(name => name.endsWith('.new')),
-      [],
+      (await readdir(folder)).filter(name => name.startsWith('file') || name.startsWith('.')),
+      ['file'],
     )
   })
 })
