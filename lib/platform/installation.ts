@@ -1,0 +1,99 @@
+import { randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { messageOf, PlatformError } from '../system/errors.ts'
+import { ensureFolder, replaceFile } from '../system/files.ts'
+import type { Paths } from './settings.ts'
+
+/** What containers, networks and volumes that we create are labelled with; its value is the id of the installation. */
+export const installationLabel = 'io.macula.installation'
+
+/** What can be recorded as ours because it takes no label, or was there before we took it over. */
+export type OwnedKind = 'container' | 'network' | 'volume' | 'node' | 'unit' | 'process'
+
+/** One installation of the platform: a state folder. A name proves nothing, since anybody's project may have it; the id does. */
+export interface Installation {
+  /** Twelve random hex digits, made once. */
+  readonly id: string
+  /** Ids as the owner of each kind writes them: an engine's id, `name@created` for a volume. */
+  readonly owned: Readonly<Partial<Record<OwnedKind, readonly string[]>>>
+}
+
+type StateFolder = Pick<Paths, 'stateDir'>
+
+/** The file that makes a state folder an installation; teardown keeps it for as long as it keeps volumes. */
+export function installationFile({ stateDir }: StateFolder): string {
+  return join(stateDir, 'installation.json')
+}
+
+/** The installation of this state folder; undefined where nothing was created from it yet. Throws for a file that cannot be read. */
+export async function readInstallation(paths: StateFolder): Promise<Installation | undefined> {
+  const path = installationFile(paths)
+  const text = await readFile(path, 'utf8').catch(error => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined
+    throw new PlatformError(`${path} cannot be read`, { why: error.message, hint: `ls -l ${path}` })
+  })
+  if (text === undefined) return undefined
+  try {
+    return checked(JSON.parse(text))
+  } catch (error) {
+    throw new PlatformError(`${path} is damaged`, {
+      why: `${messageOf(error)}. It says what on this machine is ours, so nothing was changed.`,
+      hint: `Restore it from a backup. Without one, move it away and take over what is left: task start-infrastructure -- --adopt`,
+    })
+  }
+}
+
+/** The installation of this state folder, made where there is none; for tasks that are about to create something. */
+export async function ensureInstallation(paths: StateFolder): Promise<Installation> {
+  const known = await readInstallation(paths)
+  if (known !== undefined) return known
+  return write(paths, { id: randomBytes(6).toString('hex'), owned: {} })
+}
+
+/** Makes an id that was found on this machine's own containers the id of this state folder again, as after `git clean`. */
+export async function restoreInstallation(paths: StateFolder, id: string): Promise<Installation> {
+  return write(paths, checked({ id, owned: (await readInstallation(paths))?.owned ?? {} }))
+}
+
+/** Records things as ours, before they are changed or right after they were created. */
+export async function recordOwned(paths: StateFolder, kind: OwnedKind, ids: readonly string[]): Promise<Installation> {
+  return change(paths, kind, known => [...new Set([...known, ...ids])])
+}
+
+/** Forgets things that were removed. */
+export async function forgetOwned(paths: StateFolder, kind: OwnedKind, ids: readonly string[]): Promise<Installation> {
+  return change(paths, kind, known => known.filter(id => !ids.includes(id)))
+}
+
+/** Whether something is recorded as ours; nothing is where there is no installation. */
+export function isRecorded(installation: Installation | undefined, kind: OwnedKind, id: string): boolean {
+  return installation?.owned[kind]?.includes(id) ?? false
+}
+
+async function change(
+  paths: StateFolder,
+  kind: OwnedKind,
+  edit: (known: readonly string[]) => readonly string[],
+): Promise<Installation> {
+  const installation = await ensureInstallation(paths)
+  const before = installation.owned[kind] ?? []
+  const after = edit(before)
+  if (after.length === before.length && after.every(id => before.includes(id))) return installation
+  return write(paths, { ...installation, owned: { ...installation.owned, [kind]: after } })
+}
+
+async function write(paths: StateFolder, installation: Installation): Promise<Installation> {
+  await ensureFolder(paths.stateDir)
+  await replaceFile(installationFile(paths), `${JSON.stringify(installation, null, 2)}\n`, { mode: 0o644 })
+  return installation
+}
+
+function checked(value: unknown): Installation {
+  const { id, owned = {} } = (value ?? {}) as { id?: unknown; owned?: unknown }
+  if (typeof id !== 'string' || !/^[0-9a-f]{12}$/.test(id)) throw new Error('its id should be 12 hex digits')
+  const lists = typeof owned === 'object' && owned !== null ? Object.values(owned) : [undefined]
+  const areIds = lists.every(list => Array.isArray(list) && list.every(each => typeof each === 'string'))
+  if (!areIds) throw new Error('`owned` should be lists of ids')
+  return { id, owned: owned as Installation['owned'] }
+}
