@@ -1,11 +1,11 @@
-// Compiles what e2e tests come to need, while those run that need nothing compiled; started by run.mjs. On an empty cache that takes half an hour
+// Compiles what e2e tests come to need, while those run that need nothing compiled; started by run.mjs. On an empty cache that takes ten minutes
 // of two processors. A test that needs a program which is still being compiled waits for it; one that failed is tried again there, and told about.
 import { pathsOf } from '../lib/platform/settings.ts'
 import { ensureProgram } from '../lib/sandbox/programs.ts'
 import { programRecipes } from '../lib/sandbox/recipes.ts'
 
 /** What services are made of, then what clusters are made of: the order in which tests ask for them. */
-const first = ['registry', 'placeholder', 'minio', 'collector', 'loki', 'kubernetes', 'traefik']
+const first = ['registry', 'placeholder', 's3', 'collector', 'kubernetes', 'traefik']
 
 // whoever started us is gone
 process.stdin.on('end', () => process.exit()).resume()

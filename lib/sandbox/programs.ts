@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { type Build, ensureBuilt, type SupplyOptions, withOneOf } from '../supply/cache.ts'
 import { type DebianPackage, unpackPackages } from '../supply/debian.ts'
-import { buildGoFolder, buildGoPrograms } from '../supply/go.ts'
+import { buildGoFolder, buildGoPrograms, type GoBuildOptions, quickFlags } from '../supply/go.ts'
 import { contentsOf, programRecipe, recipesFolder } from './recipes.ts'
 
 /** A Docker engine and its clients that run on this machine without being installed. */
@@ -60,17 +60,23 @@ export async function programBuild(name: string, options: SupplyOptions): Promis
   const recipe = await programRecipe(name)
   const slots = Array.from({ length: compilesAtOnce }, (_, number) => join(cacheDir, 'locks', `compile-${number + 1}`))
   const waiting = () => report?.({ what: name, state: 'waiting', detail: `${compilesAtOnce} other compiles run` })
+  const build = (how: (folder: string, options: GoBuildOptions) => Promise<void>): Build['build'] => {
+    return (folder, note) => withOneOf(slots, waiting, () => how(folder, { ...options, note, quick: true }))
+  }
   if ('module' in recipe) {
+    const replaced = Object.entries(recipe.replaced ?? {}).map(([module, name]) => [module, join(recipesFolder, name)])
+    const sources = await Promise.all(replaced.map(([, source]) => contentsOf(source!)))
+    const whole = { ...recipe, replaced: Object.fromEntries(replaced) }
     return {
       name,
-      inputs: recipe,
-      build: (folder, note) => withOneOf(slots, waiting, () => buildGoPrograms(recipe, folder, { ...options, note })),
+      inputs: [recipe, sources, quickFlags],
+      build: build((folder, options) => buildGoPrograms(whole, folder, options)),
     }
   }
   const source = join(recipesFolder, recipe.folder)
   return {
     name,
-    inputs: await contentsOf(source),
-    build: (folder, note) => withOneOf(slots, waiting, () => buildGoFolder(source, name, folder, { ...options, note })),
+    inputs: [await contentsOf(source), quickFlags],
+    build: build((folder, options) => buildGoFolder(source, name, folder, options)),
   }
 }

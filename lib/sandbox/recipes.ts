@@ -15,6 +15,7 @@ const program = z.union([
     programs: z.record(z.string(), z.string()),
     variables: z.record(z.string(), z.string()).optional(),
     foldersAre: z.string().optional(),
+    replaced: z.record(z.string(), z.string()).optional(),
   }),
   z.strictObject({ folder: z.string() }),
 ])

@@ -45,6 +45,7 @@ describe('the catalogue of stand-ins', () => {
     }
     assert.deepEqual(placeholders.sort(), [
       'grafana/grafana',
+      'grafana/loki',
       'grafana/tempo',
       'joxit/docker-registry-ui',
       'powerdnsadmin/pda-legacy',

@@ -1,0 +1,5 @@
+package consulcatalog
+
+import "github.com/traefik/traefik/v3/pkg/provider/absent"
+
+type ProviderBuilder = absent.Builder
