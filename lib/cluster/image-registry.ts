@@ -2,7 +2,7 @@ import type { Platform } from '../platform/platform.ts'
 import { buildEnvironment } from '../stack/compose.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
 import { ask, run } from '../system/exec.ts'
-import { deadline, type HttpAnswer, http } from '../system/probe.ts'
+import { type HttpResponse, http } from '../system/http.ts'
 import { registryHost } from './cluster.ts'
 
 const manifestTypes = [
@@ -75,10 +75,10 @@ async function askRegistry(
   method: string,
   path: string,
   content?: { type: string; body: string },
-): Promise<HttpAnswer> {
-  const { signal, done } = deadline(10_000)
+): Promise<HttpResponse> {
   try {
-    return await http(`${ownUrl(platform)}${path}`, platform.loopback, signal, {
+    return await http(`${ownUrl(platform)}${path}`, {
+      ip: platform.loopback,
       method,
       headers: { accept: manifestTypes, ...(content ? { 'content-type': content.type } : {}) },
       ...(content ? { body: content.body } : {}),
@@ -88,8 +88,6 @@ async function askRegistry(
       why: messageOf(error),
       hint: 'task start-infrastructure',
     })
-  } finally {
-    done()
   }
 }
 

@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Platform, Route } from '../platform/platform.ts'
 import { webServer } from '../platform/platform.ts'
 import type { Address } from '../system/address.ts'
-import { postgresGreeting, speaksPostgres } from '../system/probe.ts'
+import { postgresGreeting, speaksPostgres } from '../system/tcp.ts'
 
 /** What a look at a route from outside shows. */
 export interface RouteHealth {

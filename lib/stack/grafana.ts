@@ -1,6 +1,6 @@
 import { type Platform, serviceNamed } from '../platform/platform.ts'
 import { run } from '../system/exec.ts'
-import { deadline, http } from '../system/probe.ts'
+import { http } from '../system/http.ts'
 import type { Container } from './docker.ts'
 
 /** How long Grafana may take to check a password: it is slow on purpose, and the machine is busy after a start. */
@@ -38,13 +38,10 @@ export async function ensureGrafanaPassword(
 async function letsIn(platform: Platform): Promise<boolean> {
   const [page] = serviceNamed(platform, 'grafana').hosts
   const login = Buffer.from(`admin:${platform.settings.GRAFANA_PASSWORD}`).toString('base64')
-  const { signal, done } = deadline(loginTimeoutMs)
-  try {
-    const { status } = await http(`http://${page?.name}/api/org`, platform.loopback, signal, {
-      headers: { authorization: `Basic ${login}` },
-    })
-    return status !== 401
-  } finally {
-    done()
-  }
+  const { status } = await http(`http://${page?.name}/api/org`, {
+    ip: platform.loopback,
+    timeoutMs: loginTimeoutMs,
+    headers: { authorization: `Basic ${login}` },
+  })
+  return status !== 401
 }

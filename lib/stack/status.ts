@@ -2,8 +2,10 @@ import { type Platform, type Service, urlOf, webServer } from '../platform/platf
 import { addressText } from '../system/address.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
 import { ask, type Runner } from '../system/exec.ts'
+import { http } from '../system/http.ts'
 import { describeLookup, type Lookups, lookUp } from '../system/lookup.ts'
-import { deadline, http, postgres, speaksPostgres, tcp } from '../system/probe.ts'
+import { postgres, speaksPostgres, tcp } from '../system/tcp.ts'
+import { deadline } from '../system/wait.ts'
 import { type Container, describeContainer, isWell, projectContainers, type StandIn } from './docker.ts'
 
 /**
@@ -121,7 +123,7 @@ export async function askProbe(probe: Probe, lookups: Lookups, signal: AbortSign
     await (speaksPostgres(port) ? postgres : tcp)({ ip, port }, signal)
     return `${addressText({ ip, port })} answers`
   }
-  const { status } = await http(probe.text, ip, signal)
+  const { status } = await http(probe.text, { ip, signal })
   if (status < 200 || status > 299) throw new PlatformError(`${probe.text} answers ${status}`)
   return `${probe.text} answers ${status}`
 }

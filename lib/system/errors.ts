@@ -55,3 +55,9 @@ export function badInput(what: string, problems: readonly Problem[], hint?: stri
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
+
+/** The system's code of an error or of what caused it: ECONNREFUSED, ENOSPC, EPERM; undefined where there is none. */
+export function codeOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined
+  return 'code' in error && typeof error.code === 'string' ? error.code : codeOf(error.cause)
+}

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { messageOf, type PlatformError } from './errors.ts'
+import { messageOf, PlatformError } from './errors.ts'
 
 export interface Wait {
   timeoutMs: number
@@ -58,6 +58,22 @@ async function lookUntil<T>(
     if (!over.aborted) await pause(pauseMs, undefined, { signal: over }).catch(() => {})
     if (signal?.aborted) throw signal.reason
     if (over.aborted) throw await onTimeout(last)
+  }
+}
+
+/**
+ * A signal that fires after `timeoutMs`, or with another one. It keeps the process alive until then or until `done`, which AbortSignal.timeout
+ * does not.
+ */
+export function deadline(timeoutMs: number, signal?: AbortSignal): { signal: AbortSignal; done: () => void } {
+  const controller = new AbortController()
+  const timer = setTimeout(
+    () => controller.abort(new PlatformError(`no answer within ${timeoutMs / 1000} s`)),
+    timeoutMs,
+  )
+  return {
+    signal: signal === undefined ? controller.signal : AbortSignal.any([controller.signal, signal]),
+    done: () => clearTimeout(timer),
   }
 }
 

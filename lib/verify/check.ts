@@ -1,8 +1,9 @@
 import type { Platform } from '../platform/platform.ts'
 import { type Container, describeContainer, isWell } from '../stack/docker.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
+import { type HttpRequest, type HttpResponse, http } from '../system/http.ts'
 import type { Lookups } from '../system/lookup.ts'
-import { deadline, type HttpAnswer, type HttpQuestion, http } from '../system/probe.ts'
+import { deadline } from '../system/wait.ts'
 
 /** Something that can be seen from outside to be right or wrong. */
 export interface Check {
@@ -27,9 +28,9 @@ export interface Tools {
   /** The address a name of the platform has for programs on this machine; throws where it has none. */
   addressOf(name: string): Promise<string>
   /** Sends a request to the address that the system resolver has for the URL's host. */
-  http(url: string, question?: HttpQuestion): Promise<HttpAnswer>
+  http(url: string, request?: HttpRequest): Promise<HttpResponse>
   /** Sends a request while the check's time is over already: for taking away what the check made. */
-  cleanUp(url: string, question: HttpQuestion): Promise<HttpAnswer>
+  cleanUp(url: string, request: HttpRequest): Promise<HttpResponse>
 }
 
 /** What all checks of a run are made from. */
@@ -127,11 +128,9 @@ function toolsOf({ lookups }: Situation, signal: AbortSignal, limits: Limits): T
   return {
     signal,
     addressOf,
-    http: async (url, question) => http(url, await addressOf(new URL(url).hostname), signal, question),
-    cleanUp: async (url, question) => {
-      const extra = deadline(limits.cleanUpMs)
-      return http(url, await addressOf(new URL(url).hostname), extra.signal, question).finally(extra.done)
-    },
+    http: async (url, request) => http(url, { ...request, ip: await addressOf(new URL(url).hostname), signal }),
+    cleanUp: async (url, request) =>
+      http(url, { ...request, ip: await addressOf(new URL(url).hostname), timeoutMs: limits.cleanUpMs }),
   }
 }
 
@@ -213,7 +212,7 @@ export async function thenCleanUp<T>(action: () => Promise<T>, cleanUp: () => Pr
 }
 
 /** Throws unless the status is one of the expected; says what was answered, shortened to a line. */
-export function expectStatus(answer: HttpAnswer, expected: readonly number[], what: string): HttpAnswer {
+export function expectStatus(answer: HttpResponse, expected: readonly number[], what: string): HttpResponse {
   if (expected.includes(answer.status)) return answer
   const words = answer.body
     .replace(/<[^>]*>/g, ' ')

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
 import { PlatformError } from '../system/errors.ts'
-import { deadline, type HttpAnswer, type HttpQuestion, http } from '../system/probe.ts'
+import { type HttpRequest, type HttpResponse, http } from '../system/http.ts'
+import { deadline } from '../system/wait.ts'
 import { defaultLimits, expectStatus, type Family, thenCleanUp } from './check.ts'
 
 /** One repository for all runs: a registry goes on listing a repository whose last image is gone. */
@@ -26,8 +27,8 @@ export const images: Family = ({ platform, unique }) => {
           return await roundTrip(
             base,
             unique,
-            (url, question) => http(url, port.ip, signal, question),
-            (url, question) => http(url, port.ip, end.signal, question),
+            (url, request) => http(url, { ...request, ip: port.ip, signal }),
+            (url, request) => http(url, { ...request, ip: port.ip, signal: end.signal }),
           )
         } finally {
           end.done()
@@ -37,7 +38,7 @@ export const images: Family = ({ platform, unique }) => {
   ]
 }
 
-type Send = (url: string, question?: HttpQuestion) => Promise<HttpAnswer>
+type Send = (url: string, request?: HttpRequest) => Promise<HttpResponse>
 
 async function roundTrip(base: string, tag: string, send: Send, cleanUp: Send): Promise<string> {
   // an empty tar archive is 1024 zero bytes; what stands behind its end is nobody's, and makes this one unique

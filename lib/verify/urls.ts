@@ -2,7 +2,7 @@ import { type Platform, type Service, type VirtualHost, webServer } from '../pla
 import { describeContainer, isWell } from '../stack/docker.ts'
 import { addressText } from '../system/address.ts'
 import { PlatformError } from '../system/errors.ts'
-import { postgres, speaksPostgres, tcp } from '../system/probe.ts'
+import { postgres, speaksPostgres, tcp } from '../system/tcp.ts'
 import type { Check, Family, Situation, Tools } from './check.ts'
 
 /** Every documented URL answers, with its port and without, and every other routed port takes connections. */

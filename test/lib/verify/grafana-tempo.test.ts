@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { before, describe, it } from 'node:test'
 import type { Platform } from '../../../lib/platform/platform.ts'
-import type { HttpQuestion } from '../../../lib/system/probe.ts'
+import type { HttpRequest } from '../../../lib/system/http.ts'
 import type { Family, Tools } from '../../../lib/verify/check.ts'
 import { dashboards } from '../../../lib/verify/dashboards.ts'
 import { traces } from '../../../lib/verify/traces.ts'
@@ -12,7 +12,7 @@ before(async () => {
   platform = await goodPlatform({ settings: { GRAFANA_PASSWORD: 'right' } })
 })
 
-type Answers = (url: URL, question: HttpQuestion) => { status: number; body?: string }
+type Answers = (url: URL, question: HttpRequest) => { status: number; body?: string }
 
 /** Runs the check of a family whose name matches, with a server that answers as it is told. */
 async function run(family: Family, name: RegExp, answers: Answers, limitMs = 1000): Promise<string> {
@@ -34,7 +34,7 @@ async function run(family: Family, name: RegExp, answers: Answers, limitMs = 100
   return check.run({ signal, http, cleanUp: http, addressOf: async () => '127.0.0.1' })
 }
 
-const userOf = ({ headers }: HttpQuestion) =>
+const userOf = ({ headers }: HttpRequest) =>
   Buffer.from(headers?.authorization?.replace('Basic ', '') ?? '', 'base64').toString()
 
 describe('Grafana', () => {
