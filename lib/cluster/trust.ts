@@ -70,7 +70,7 @@ export async function trustCa(store: TrustStore, ca: string, journal: Journal): 
   await journal.afterUndo(store.forget ?? [store.command])
   const written = await journal.writeFile(store.file, ca)
   if (written === 'unchanged' && (await isTrusted(store, ca))) return 'unchanged'
-  await journal.command([store.command])
+  await journal.$`${store.command}`
   if (journal.planned.length === 0 && !(await isTrusted(store, ca)))
     throw new PlatformError(`${store.command} did not take the CA into ${store.bundle}`, {
       hint: `${store.command} --verbose   # as root; it reads ${store.file}`,

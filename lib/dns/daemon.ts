@@ -4,7 +4,7 @@ import type { Platform } from '../platform/platform.ts'
 import { fillTemplate, readTemplate } from '../platform/render.ts'
 import type { Address } from '../system/address.ts'
 import { PlatformError } from '../system/errors.ts'
-import { ask, lastLines } from '../system/exec.ts'
+import { args, ask, lastLines } from '../system/exec.ts'
 import { type Host, packageManagerOf, programPath } from '../system/machine.ts'
 import { lookAtUnit, runsOtherwise } from '../system/systemd.ts'
 import { configPath, type DnsmasqSettings, dnsmasqConfig, versionName } from './config.ts'
@@ -98,15 +98,15 @@ async function ensureUnit(
     { domain, program, config: configPath },
     unitName,
   )
-  await journal.afterUndo(['systemctl', 'daemon-reload'])
+  await journal.afterUndo(args`systemctl daemon-reload`)
   const written = await journal.writeFile(unitPath, unit)
   // also what an earlier run wrote and did not come to tell systemd of
   const before = await lookAtUnit(unitName)
-  if (written !== 'unchanged' || before.isOutdated) await journal.command(['systemctl', 'daemon-reload'])
+  if (written !== 'unchanged' || before.isOutdated) await journal.$`systemctl daemon-reload`
   const [enabled] = await journal.enableUnits([{ unit: unitName }])
   const isRight = written === 'unchanged' && enabled === 'unchanged' && !runsOtherwise(before, unit)
   if (isRight && (await isCurrent())) return 'unchanged'
-  if (enabled !== 'created') await journal.command(['systemctl', 'restart', unitName])
+  if (enabled !== 'created') await journal.$`systemctl restart ${unitName}`
   return enabled === 'created' ? 'created' : 'updated'
 }
 
@@ -122,10 +122,10 @@ async function ensureLaunchDaemon(
   )
   const written = await journal.writeFile(launchPath, plist)
   // recorded after the file, so undone before it
-  await journal.afterUndo(['sh', '-c', 'launchctl bootout "$1" || true', 'bootout', `system/${launchLabel}`])
+  await journal.afterUndo(args`sh -c ${'launchctl bootout "$1" || true'} bootout system/${launchLabel}`)
   if (written === 'unchanged' && (await isCurrent())) return 'unchanged'
   const isLoaded = (await ask(['launchctl', 'print', `system/${launchLabel}`])).exitCode === 0
-  if (isLoaded) await journal.command(['launchctl', 'bootout', `system/${launchLabel}`])
-  await journal.command(['launchctl', 'bootstrap', 'system', launchPath])
+  if (isLoaded) await journal.$`launchctl bootout system/${launchLabel}`
+  await journal.$`launchctl bootstrap system ${launchPath}`
   return isLoaded ? 'updated' : 'created'
 }

@@ -97,8 +97,8 @@ export function dnsSteps(
         const journal = journals.resolver
         const outcome = await adapter.apply({ facts, domain: platform.domain, listen, journal })
         if (outcome !== 'unchanged' || (await isInForce(platform))) return outcome
-        for (const command of adapter.refresh) await journal.command(command)
-        return adapter.refresh.length === 0 ? outcome : 'updated'
+        await adapter.refresh?.(journal)
+        return adapter.refresh === undefined ? outcome : 'updated'
       },
     },
   ]

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { PlatformError } from '../system/errors.ts'
-import { lastLines, shown } from '../system/exec.ts'
+import { args, lastLines, shown } from '../system/exec.ts'
 import { type PathState, sameState, setState, stateOf } from '../system/files.ts'
 import {
   installCommand,
@@ -69,7 +69,7 @@ export interface PlannedChange {
  *     const journal = openJournal({ stateDir, privilege, scope: 'routes/data' })
  *     await journal.afterUndo(['systemctl', 'daemon-reload'])        // before the files whose undo it has to follow
  *     await journal.writeFile('/etc/systemd/system/macula-x.socket', text)
- *     await journal.command(['systemctl', 'daemon-reload'])
+ *     await journal.$`systemctl daemon-reload`
  *     await journal.enableUnits([{ unit: 'macula-x.socket' }])
  *     await journal.startProcess({ name: 'route-grafana-3000', command: ['socat', …], ready: () => accepts(address) })
  *     const undone = await journal.undo()                            // this scope; teardown uses scope ''
@@ -92,8 +92,8 @@ export interface Journal {
   startProcess(daemon: Daemon): Promise<Outcome>
   /** Ends the daemon(s) recorded under a name, so that another command line can take its place. */
   endProcess(name: string): Promise<'unchanged' | 'removed'>
-  /** Runs something as root that leaves nothing behind (daemon-reload, restart of a service). Not recorded. */
-  command(command: readonly string[]): Promise<void>
+  /** Runs a command as root that leaves nothing behind (daemon-reload, restart of a service). Not recorded; a dry run notes it. */
+  $(pieces: TemplateStringsArray, ...values: unknown[]): Promise<void>
   /** Records a command that undo runs when everything recorded later in its scope is undone. */
   afterUndo(command: readonly string[]): Promise<void>
   /** Takes back this journal's scope and all below it (`'dns'` includes `'dns/resolver'`, `''` is everything), latest change first. */
@@ -224,7 +224,8 @@ export function openJournal({ stateDir, privilege, scope, dryRun = false }: Jour
       )
       return replaced === 'removed' ? 'updated' : 'created'
     },
-    async command(command) {
+    async $(pieces, ...values) {
+      const command = args(pieces, ...values)
       if (dryRun) return note({ what: `run ${shown(command)}`, command: shown(command) })
       await privilege.run(command)
     },

@@ -2,12 +2,13 @@ import { networkInterfaces } from 'node:os'
 import type { Journal, Outcome } from '../journal/journal.ts'
 import type { Platform } from '../platform/platform.ts'
 import { fillTemplate, readTemplate } from '../platform/render.ts'
+import { args } from '../system/exec.ts'
 
 const label = 'org.macula.loopback'
 const path = `/Library/LaunchDaemons/${label}.plist`
 // quiet about what is not there: a run may have been broken off before it came to be
-const quietly = (...command: string[]) => ['sh', '-c', '"$@" || true', 'quietly', ...command]
-const stop = quietly('launchctl', 'bootout', `system/${label}`)
+const quietly = (command: readonly string[]) => args`sh -c ${'"$@" || true'} quietly ${command}`
+const stop = quietly(args`launchctl bootout system/${label}`)
 
 /** Journal scope of the aliases. */
 export const loopbackScope = 'routes/loopback'
@@ -38,13 +39,13 @@ export async function ensureLoopbackAliases(
 ): Promise<Outcome> {
   if (system !== 'darwin') return 'unchanged'
   const addresses = aliasAddresses(platform)
-  for (const ip of addresses) await journal.afterUndo(quietly('ifconfig', 'lo0', '-alias', ip))
+  for (const ip of addresses) await journal.afterUndo(quietly(args`ifconfig lo0 -alias ${ip}`))
   await journal.afterUndo(stop)
   const outcome = await journal.writeFile(path, await renderAliases(addresses))
   const missing = addresses.filter(ip => !present().includes(ip))
   if (outcome === 'unchanged' && missing.length === 0) return outcome
-  if (outcome !== 'created') await journal.command(stop)
-  await journal.command(['launchctl', 'bootstrap', 'system', path])
+  if (outcome !== 'created') await journal.$`${stop}`
+  await journal.$`launchctl bootstrap system ${path}`
   return outcome === 'unchanged' ? 'updated' : outcome
 }
 

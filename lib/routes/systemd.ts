@@ -1,8 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Outcome } from '../journal/journal.ts'
+import type { Journal, Outcome } from '../journal/journal.ts'
 import type { Route } from '../platform/platform.ts'
-import { ask } from '../system/exec.ts'
+import { args, ask } from '../system/exec.ts'
 import { exists } from '../system/files.ts'
 import { programPath } from '../system/machine.ts'
 import { isListenedOn } from '../system/ports.ts'
@@ -21,7 +21,7 @@ import {
 
 /** Journal scope of what all routes share. */
 const bootScope = 'routes/boot'
-const reload = ['systemctl', 'daemon-reload']
+const reload = args`systemctl daemon-reload`
 
 /** A route with its units as they should be, and what writing them changed. */
 interface MadeRoute extends RouteChange {
@@ -39,7 +39,7 @@ export interface SystemdOptions {
 
 /** Routes as pairs of a socket unit, which systemd itself holds, and systemd-socket-proxyd behind it; started at boot by macula.target. */
 export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): RouteEngine {
-  const systemctl = (...words: string[]) => openJournal(bootScope).command(['systemctl', ...words])
+  const $: Journal['$'] = (pieces, ...values) => openJournal(bootScope).$(pieces, ...values)
 
   async function write(scope: string, units: readonly Unit[]): Promise<Outcome> {
     const journal = openJournal(scope)
@@ -75,11 +75,11 @@ export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): Rou
     const names = [...shared, ...made.flatMap(({ socket, service }) => [socket, service])].map(({ name }) => name)
     const looks = new Map((await lookAtUnits(names)).map((look, index) => [names[index]!, look]))
     // what an earlier run wrote and did not come to tell systemd of counts as well
-    if (changed || [...looks.values()].some(({ isOutdated }) => isOutdated)) await systemctl('daemon-reload')
+    if (changed || [...looks.values()].some(({ isOutdated }) => isOutdated)) await $`systemctl daemon-reload`
     await openJournal(bootScope).enableUnits(shared.map(({ name }) => ({ unit: name })))
     // its start takes away what it did for a network that the settings do not name any more
     if (ip && looks.get(network.name)?.active && !(await isGuarded(ip, boot.network)))
-      await systemctl('restart', network.name)
+      await $`systemctl restart ${network.name}`
     const refreshed: Outcome[] = []
     for (const each of made)
       refreshed.push(await refresh(each, looks.get(each.socket.name)!, looks.get(each.service.name)!))
@@ -100,12 +100,12 @@ export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): Rou
   ): Promise<Outcome> {
     if (listening.active && !(await isListenedOn(route.listen))) {
       // systemd holds the address of before, or none since it has read of another one
-      await systemctl('stop', socket.name, service.name)
+      await $`systemctl stop ${socket.name} ${service.name}`
       return 'updated'
     }
     if (runsOtherwise(forwarding, service.content)) {
       // a running forwarder knows its old target until it is started anew; its socket goes on listening meanwhile
-      await systemctl('try-restart', service.name)
+      await $`systemctl try-restart ${service.name}`
       return 'updated'
     }
     return 'unchanged'
@@ -119,7 +119,7 @@ export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): Rou
       if (held !== undefined) await takeAway(held)
       gone.push({ route, outcome: held === undefined ? 'unchanged' : 'removed' })
     }
-    if (gone.some(({ outcome }) => outcome === 'removed')) await systemctl('daemon-reload')
+    if (gone.some(({ outcome }) => outcome === 'removed')) await $`systemctl daemon-reload`
     // also where an earlier run took the last route away and came no further
     if ((await installedRoutes()).length === 0) await openJournal(bootScope).undo()
     return gone
@@ -130,9 +130,9 @@ export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): Rou
     await openJournal(scopeOf(route.group, route)).undo()
     // units that the journal does not know (its folder was deleted) are ours all the same: their text says so
     if (!(await installedRoutes()).some(other => sameRoute(other, route))) return
-    await systemctl('disable', '--now', `${unit}.socket`)
+    await $`systemctl disable --now ${unit}.socket`
     const files = [`${unit}.socket`, `${unit}.service`].map(name => join(unitFolder, name))
-    await openJournal(bootScope).command(['rm', '-f', ...files])
+    await $`rm -f ${files}`
   }
 
   return { name: 'systemd', installed: installedRoutes, apply, remove }

@@ -100,6 +100,25 @@ export function quote(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }
 
+/**
+ * A command template as an array of arguments, for commands that are data: recorded for later, or compared with what a process runs.
+ * Spaces of the text separate; a value never does, and an array is one argument for each item.
+ */
+export function args(pieces: TemplateStringsArray, ...values: unknown[]): string[] {
+  const boundary = Symbol('between two arguments')
+  const parts = pieces.flatMap((piece, index) => {
+    const text = piece.split(/(\s+)/).map(part => (/^\s/.test(part) ? boundary : part))
+    const value = index < values.length ? [values[index]].flat().flatMap(item => [boundary, String(item)]) : []
+    return [...text.filter(part => part !== ''), ...value.slice(1)]
+  })
+  const found: (string | undefined)[] = [undefined]
+  for (const part of parts) {
+    if (part === boundary) found.push(undefined)
+    else found.push((found.pop() ?? '') + String(part))
+  }
+  return found.filter(argument => argument !== undefined)
+}
+
 /** A command as a person would type it. */
 export function commandLine(words: readonly string[]): string {
   return words.map(quote).join(' ')

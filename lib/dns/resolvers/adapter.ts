@@ -19,8 +19,8 @@ export interface ResolverAdapter {
   upstream(facts: ResolverFacts, listen: Address): { upstream: Upstream; servers?: string[] }
   /** Files that `apply` changes, which have to be writable. */
   changes: readonly string[]
-  /** Commands that make the machine's resolver read its settings again. */
-  refresh: readonly (readonly string[])[]
+  /** Makes the machine's resolver read its settings again; absent where it reads them with each lookup. */
+  refresh?(journal: Journal): Promise<void>
   /** Points the machine's resolver at our dnsmasq, which runs by now. */
   apply(context: ResolverContext): Promise<Outcome>
 }

@@ -8,12 +8,11 @@ export const macos: ResolverAdapter = {
   detect: ({ host }) => host.os === 'macos',
   check({ host }) {
     if (host.os === 'macos') return
-    throw new PlatformError('This machine is no Mac', { hint: 'RESOLVER=auto in .env' })
+    throw new PlatformError('RESOLVER=macos works on macOS only', { hint: 'RESOLVER=auto in .env' })
   },
   listens: loopback => [53, 5300, 5301].map(port => ({ ip: loopback, port })),
   upstream: () => ({ upstream: { kind: 'none' } }),
   changes: [],
-  refresh: [],
   apply: ({ domain, listen, journal }) =>
     journal.writeFile(`/etc/resolver/${domain}`, renderResolverFile(listen.ip, listen.port)),
 }

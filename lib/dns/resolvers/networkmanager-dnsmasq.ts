@@ -1,10 +1,11 @@
 import { PlatformError } from '../../system/errors.ts'
+import { args } from '../../system/exec.ts'
 import type { ResolverAdapter } from './adapter.ts'
 import { whileItRuns } from './networkmanager.ts'
 
 const settings = '/etc/NetworkManager/dnsmasq.d/macula.conf'
 // the plugin is started again with its new settings; connections stay up
-const reload = ['nmcli', 'general', 'reload', 'dns-full']
+const reload = args`nmcli general reload dns-full`
 
 /** A machine where NetworkManager runs a dnsmasq of its own: that one sends our domain to ours, and goes on with everything else. */
 export const networkManagerDnsmasq: ResolverAdapter = {
@@ -21,14 +22,14 @@ export const networkManagerDnsmasq: ResolverAdapter = {
   listens: loopback => [5300, 5301, 5302, 5303].map(port => ({ ip: loopback, port })),
   upstream: () => ({ upstream: { kind: 'none' } }),
   changes: [settings],
-  refresh: [reload],
+  refresh: journal => journal.$`${reload}`,
   async apply({ domain, listen, journal }) {
     await journal.afterUndo(whileItRuns(reload))
     const outcome = await journal.writeFile(
       settings,
       `# Written by the Macula platform: names of this domain are answered by its dnsmasq.\nserver=/${domain}/${listen.ip}#${listen.port}\n`,
     )
-    if (outcome !== 'unchanged') await journal.command(reload)
+    if (outcome !== 'unchanged') await journal.$`${reload}`
     return outcome
   },
 }

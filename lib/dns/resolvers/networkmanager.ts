@@ -1,4 +1,5 @@
 import { PlatformError } from '../../system/errors.ts'
+import { args } from '../../system/exec.ts'
 import type { ResolverAdapter } from './adapter.ts'
 import { renderResolvConf } from './resolv-conf-file.ts'
 
@@ -6,11 +7,11 @@ const settings = '/etc/NetworkManager/conf.d/macula.conf'
 const resolvConf = '/etc/resolv.conf'
 /** Where NetworkManager always lists the servers of its connections, whoever owns /etc/resolv.conf. */
 const connectionServers = '/run/NetworkManager/no-stub-resolv.conf'
-const reload = ['nmcli', 'general', 'reload']
+const reload = args`nmcli general reload`
 
 /** A command that tells NetworkManager something, for later: where somebody has stopped or removed it by then, there is nobody to tell. */
 export function whileItRuns(command: readonly string[]): string[] {
-  return ['sh', '-c', 'nmcli general >/dev/null 2>&1 || exit 0; "$@"', 'tell', ...command]
+  return args`sh -c ${'nmcli general >/dev/null 2>&1 || exit 0; "$@"'} tell ${command}`
 }
 
 /**
@@ -35,7 +36,7 @@ export const networkManager: ResolverAdapter = {
   ],
   upstream: () => ({ upstream: { kind: 'file', path: connectionServers } }),
   changes: [settings, resolvConf],
-  refresh: [reload],
+  refresh: journal => journal.$`${reload}`,
   async apply({ facts, listen, journal }) {
     await journal.afterUndo(whileItRuns(reload))
     const ownership = await journal.writeFile(
@@ -45,7 +46,7 @@ export const networkManager: ResolverAdapter = {
     )
     // NetworkManager says itself whether it has read that
     const told = [undefined, 'unmanaged'].includes(facts.networkManager?.resolvConf)
-    if (ownership !== 'unchanged' || !told) await journal.command(reload)
+    if (ownership !== 'unchanged' || !told) await journal.$`${reload}`
     const former = facts.resolvConf.content ?? { nameservers: [], rest: [], writtenFor: undefined, keeper: undefined }
     const pointed = await journal.writeFile(resolvConf, renderResolvConf('networkmanager', listen.ip, former))
     if (ownership !== 'unchanged') return ownership

@@ -40,7 +40,6 @@ export const plain: ResolverAdapter = {
       : { upstream: { kind: 'file', path: upstreamPath }, servers }
   },
   changes: [path],
-  refresh: [],
   apply: ({ facts, listen, journal }) =>
     journal.writeFile(path, renderResolvConf(plain.kind, listen.ip, formerOf(facts, listen.ip))),
 }

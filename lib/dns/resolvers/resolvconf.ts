@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { PlatformError } from '../../system/errors.ts'
+import { args } from '../../system/exec.ts'
 import type { ResolverAdapter } from './adapter.ts'
 
 const head = '/etc/resolvconf/resolv.conf.d/head'
 const openresolv = '/etc/resolvconf.conf'
-const update = ['resolvconf', '-u']
+const update = args`resolvconf -u`
 const marker = '# Macula platform'
 
 /**
@@ -27,14 +28,14 @@ export const resolvconf: ResolverAdapter = {
   ],
   upstream: () => ({ upstream: { kind: 'file', path: '/etc/resolv.conf' } }),
   changes: [head, openresolv],
-  refresh: [update],
+  refresh: journal => journal.$`${update}`,
   async apply({ facts, listen, journal }) {
     const [path, line] =
       facts.resolvconf === 'debian' ? [head, `nameserver ${listen.ip}`] : [openresolv, openresolvLine(listen.ip)]
     const before = await readFile(path, 'utf8').catch(() => '')
     await journal.afterUndo(update)
     const outcome = await journal.writeFile(path, withLine(before, line))
-    if (outcome !== 'unchanged') await journal.command(update)
+    if (outcome !== 'unchanged') await journal.$`${update}`
     return outcome
   },
 }

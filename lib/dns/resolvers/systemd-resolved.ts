@@ -1,14 +1,13 @@
+import type { Journal } from '../../journal/journal.ts'
 import { PlatformError } from '../../system/errors.ts'
+import { args } from '../../system/exec.ts'
 import type { ResolverAdapter } from './adapter.ts'
 import type { ResolverFacts } from './facts.ts'
 import { upstreamPath } from './resolv-conf-file.ts'
 
 const dropIn = '/etc/systemd/resolved.conf.d/macula.conf'
 const unit = 'systemd-resolved.service'
-const restart = ['systemctl', 'restart', unit]
-// five restarts within ten seconds are too many for systemd, which then leaves the machine without a resolver; this sets its count to none
-const allowRestart = ['systemctl', 'reset-failed', unit]
-// one that somebody has stopped or removed meanwhile stays so
+// for undo: one that somebody has stopped or removed meanwhile stays so
 const restartAgain =
   'systemctl is-active --quiet "$1" || systemctl is-failed --quiet "$1" || exit 0; systemctl reset-failed "$1"; systemctl restart "$1"'
 
@@ -56,16 +55,22 @@ export const systemdResolved: ResolverAdapter = {
       : { upstream: { kind: 'file', path: upstreamPath }, servers }
   },
   changes: [dropIn],
-  refresh: [allowRestart, restart],
+  refresh: restart,
   async apply({ facts, domain, listen, journal }) {
-    await journal.afterUndo(['sh', '-c', restartAgain, 'restart', unit])
+    await journal.afterUndo(args`sh -c ${restartAgain} restart ${unit}`)
     const outcome = await journal.writeFile(dropIn, renderDropIn(domain, addressOf(listen)))
     const isRead = facts.resolved?.domains.includes(`~${domain}`) && facts.resolved.global.includes(addressOf(listen))
     if (outcome === 'unchanged' && isRead) return outcome
     // also what an earlier run wrote and did not come to tell it of: a name may be answered all the same, in the old way
-    for (const command of [allowRestart, restart]) await journal.command(command)
+    await restart(journal)
     return outcome === 'unchanged' ? 'updated' : outcome
   },
+}
+
+// five restarts within ten seconds are too many for systemd, which then leaves the machine without a resolver; reset-failed sets its count to none
+async function restart(journal: Journal): Promise<void> {
+  await journal.$`systemctl reset-failed ${unit}`
+  await journal.$`systemctl restart ${unit}`
 }
 
 /** The drop-in: our server instead of other global ones, which dnsmasq asks on its behalf. */

@@ -28,7 +28,6 @@ export const wsl: ResolverAdapter = {
     servers: formerServers(facts, listen.ip),
   }),
   changes: [settings, resolvConf],
-  refresh: [],
   async apply({ facts, listen, journal }) {
     const told = await journal.writeFile(settings, withoutResolvConf(facts.wslConf ?? ''))
     const former = {

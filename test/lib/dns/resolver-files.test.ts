@@ -10,6 +10,7 @@ import { renderDropIn, systemdResolved } from '../../../lib/dns/resolvers/system
 import { withoutResolvConf, wsl } from '../../../lib/dns/resolvers/wsl.ts'
 import { type Surroundings, standingFindings } from '../../../lib/doctor/dns.ts'
 import type { Journal } from '../../../lib/journal/journal.ts'
+import { args } from '../../../lib/system/exec.ts'
 import { debian, file, machine, networkManager } from '../../helpers/resolver-facts.ts'
 
 describe('what is written', () => {
@@ -142,7 +143,7 @@ describe('settings that NetworkManager was not told of', () => {
     const journal = {
       afterUndo: async () => {},
       writeFile: async () => 'unchanged',
-      command: async (command: string[]) => void commands.push(command.join(' ')),
+      $: async (...template: Parameters<Journal['$']>) => void commands.push(args(...template).join(' ')),
     } as unknown as Journal
     const facts = machine(ours, file, { networkManager: networkManager('default', dns) })
     const listen = { ip: '127.0.0.1', port: 53 }

@@ -11,6 +11,7 @@ import { aliasAddresses, ensureLoopbackAliases, renderAliases } from '../../../l
 import { publishEngine, publishedPorts, routesOfContainers } from '../../../lib/routes/publish.ts'
 import { routeOfSocat, socatCommand } from '../../../lib/routes/socat.ts'
 import { bootUnits, routeOfUnit, routeUnits } from '../../../lib/routes/units.ts'
+import { args } from '../../../lib/system/exec.ts'
 import { goodPlatform } from '../../helpers/platform.ts'
 
 const route = (service: string, port: number, target = port, group = 'data'): Route => ({
@@ -229,7 +230,7 @@ describe('loopback addresses of macOS', async () => {
         calls.push(`write ${path}`)
         return outcome
       },
-      command: async (command: string[]) => void calls.push(command.join(' ')),
+      $: async (...template: Parameters<Journal['$']>) => void calls.push(args(...template).join(' ')),
     } as unknown as Journal
     return { calls, journal }
   }
