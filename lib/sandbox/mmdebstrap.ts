@@ -1,17 +1,16 @@
 import { join } from 'node:path'
-import { runBoundToUs } from '../supply/bound.ts'
+import { boundToUs } from '../supply/bound.ts'
 import { ensureBuilt, type SupplyOptions } from '../supply/cache.ts'
 import { machineSuite, unpackPackages } from '../supply/debian.ts'
 import { PlatformError } from '../system/errors.ts'
-import { ask, hasTool } from '../system/exec.ts'
+import { $, hasTool } from '../system/exec.ts'
 
 /**
  * Runs mmdebstrap, which makes root file systems out of Debian packages: the machine's own, else that of its release, unpacked into the
  * cache. Needs Debian's apt, and root or user namespaces. Throws with mmdebstrap's last lines.
  */
 export async function mmdebstrap(words: readonly string[], options: SupplyOptions): Promise<void> {
-  const { signal } = options
-  await runBoundToUs([await programFor(options), ...words], signal ? { signal } : {})
+  await boundToUs({ signal: options.signal })`${await programFor(options)} ${words}`
 }
 
 /** Shell command for mmdebstrap's hook after all packages are in: takes away what nobody reads in a container. */
@@ -25,7 +24,7 @@ async function programFor(options: SupplyOptions): Promise<string> {
     options,
   )
   const program = join(folder, 'usr/bin/mmdebstrap')
-  const { exitCode, stderr } = await ask([program, '--version'])
+  const { exitCode, stderr } = await $({ nothrow: true })`${program} --version`
   if (exitCode === 0) return program
   // one Perl script, which needs more than the Perl that is part of every Debian
   throw new PlatformError("Debian's mmdebstrap does not run here as it is; it makes the images that no registry has", {

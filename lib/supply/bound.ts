@@ -1,24 +1,29 @@
-import { ask, failure, type Result, type RunOptions } from '../system/exec.ts'
+import { spawn } from 'node:child_process'
+import { $, type Command, type CommandOptions } from '../system/exec.ts'
 
 /**
- * Runs a command that has to succeed, and that ends when this process does, however that ends: a compile of ten minutes must not go on
- * for nobody after `kill -9`. The end of our pipe to it tells; its own standard input is empty.
+ * A `$` for long work that has to end when this process does, however that ends: a compile of ten minutes must not go on for nobody
+ * after `kill -9`. The end of our pipe to the command tells it; the command's own standard input is empty. No deadline unless one is given.
  */
-export async function runBoundToUs(
-  command: readonly string[],
-  options: Omit<RunOptions, 'input'> = {},
-): Promise<Result> {
-  const result = await ask(['bash', '-c', script, 'bash', ...command], options)
-  if (result.exitCode !== 0) throw failure(command, result)
-  return result
+export function boundToUs(
+  options: Omit<CommandOptions, 'input' | 'spawn'> = {},
+): (pieces: TemplateStringsArray, ...values: unknown[]) => Command {
+  return $({ timeout: 0, ...options, spawn: spawnBound as CommandOptions['spawn'] })
 }
 
-// With job control each of the two is a process group, so what they start ends with them. The shell's own words on that are not the command's.
+const spawnBound = (command: string, args: readonly string[], options: object & { stdio?: unknown[] }) =>
+  spawn('/bin/sh', ['-c', script, command, ...args], {
+    ...options,
+    shell: false,
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+
+// All are in one process group of their own. The watcher reads nothing until we are gone; then it ends the group, itself included.
 const script = `
-  exec 3>&2 2>/dev/null
-  set -m
-  "$@" </dev/null 2>&3 3>&- & work=$!
-  { cat >/dev/null; kill -TERM -- -$work; } 3>&- & watch=$!
+  exec 3<&0
+  /bin/sh -c "$0" </dev/null 3<&- & work=$!
+  { while read -r _; do :; done; kill -TERM 0; } <&3 >/dev/null 2>&1 & watch=$!
+  exec 3<&-
   wait $work; code=$?
-  kill -- -$watch
+  kill $watch
   exit $code`

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PlatformError } from '../system/errors.ts'
-import { run } from '../system/exec.ts'
+import { $ } from '../system/exec.ts'
 import { firstThatExists } from '../system/files.ts'
 
 /** A package of one Debian release, as `apt-get download` takes it. */
@@ -17,20 +17,17 @@ export interface Archive {
   keyring: string
 }
 
+/** apt prints nothing while one package comes in; none takes this long. */
+const downloadIdle = '5m'
+
 // Debian's name since trixie first
 const keyrings = ['/usr/share/keyrings/debian-archive-keyring.pgp', '/usr/share/keyrings/debian-archive-keyring.gpg']
 
 /** Reads the archive out of apt's own configuration. Throws when this is not a Debian machine. */
 export async function machineArchive(): Promise<Archive> {
-  const { stdout } = await run([
-    'apt-get',
-    'indextargets',
-    // without it, archives count only once `apt-get update` has read them, which a fresh machine never did
-    '--no-release-info',
-    '--format',
-    '$(REPO_URI) $(COMPONENT)',
-    'Created-By: Packages',
-  ])
+  // without --no-release-info, archives count only once `apt-get update` has read them, which a fresh machine never did
+  const format = '$(REPO_URI) $(COMPONENT)'
+  const stdout = await $`apt-get indextargets --no-release-info --format ${format} ${'Created-By: Packages'}`.text()
   const keyring = await firstThatExists(keyrings)
   const uri = archiveIn(stdout)
   if (uri && keyring) return { uri, keyring }
@@ -65,8 +62,8 @@ export function archiveIn(lines: string): string | undefined {
 
 /** The settings of this machine's apt that say how to reach an archive (proxy, dates), for an apt of our own. */
 export async function acquireSettings(): Promise<string[]> {
-  const { stdout } = await run(['apt-config', 'dump'])
-  return stdout.split('\n').filter(line => /^Acquire::(?!IndexTargets|Changelogs|cdrom)/.test(line))
+  const lines = await $`apt-config dump`.lines()
+  return lines.filter(line => /^Acquire::(?!IndexTargets|Changelogs|cdrom)/.test(line))
 }
 
 /**
@@ -82,16 +79,15 @@ export async function unpackPackages(
   try {
     const APT_CONFIG = await privateApt(work, [...new Set(packages.map(({ suite }) => suite))])
     note('reading package lists')
-    await run(['apt-get', '-q', 'update'], { env: { APT_CONFIG } })
+    await $({ env: { APT_CONFIG }, idle: downloadIdle })`apt-get -q update`
+    const wanted = packages.map(({ name, suite }) => `${name}/${suite}`)
     note(`downloading ${packages.map(({ name }) => name).join(', ')}`)
     const archives = join(work, 'packages')
     await mkdir(archives)
-    await run(['apt-get', '-q', 'download', ...packages.map(({ name, suite }) => `${name}/${suite}`)], {
-      env: { APT_CONFIG },
-      cwd: archives,
-    })
+    await $({ env: { APT_CONFIG }, cwd: archives, idle: downloadIdle })`apt-get -q download ${wanted}`
     note('unpacking')
-    for (const file of await readdir(archives)) await run(['dpkg-deb', '--extract', join(archives, file), folder])
+    for (const file of await readdir(archives))
+      await $({ timeout: '5m' })`dpkg-deb --extract ${join(archives, file)} ${folder}`
   } finally {
     await rm(work, { recursive: true, force: true })
   }

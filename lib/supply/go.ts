@@ -1,8 +1,8 @@
-import { cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { ask, run } from '../system/exec.ts'
-import { runBoundToUs } from './bound.ts'
+import { $ } from '../system/exec.ts'
+import { boundToUs } from './bound.ts'
 import { ensureBuilt, type SupplyOptions } from './cache.ts'
 import { type DebianPackage, unpackPackages } from './debian.ts'
 
@@ -29,11 +29,6 @@ export interface GoBuildOptions extends SupplyOptions {
 /** What `quick` adds for every package. Part of what decides how a program comes out. */
 export const quickFlags = 'all=-dwarf=false -N -l'
 
-/** Variables under which Go keeps what it downloads and compiles below our own cache, where it can be pruned without touching anybody's. */
-function goFolders(cacheDir: string): Record<string, string> {
-  return { GOCACHE: join(cacheDir, 'go', 'build'), GOMODCACHE: join(cacheDir, 'go', 'mod') }
-}
-
 /** The part of `go mod edit -json` that a module has to repeat to build another one. */
 export interface UpstreamModule {
   Go?: string
@@ -55,56 +50,34 @@ const goPackages: readonly DebianPackage[] = [
   { name: 'golang-1.26-src', suite: 'sid' },
 ]
 
+/** A Go compiler at work on one module in a folder of its own. */
+interface Workshop {
+  go: string
+  /** Holds the go.mod. */
+  folder: string
+  /** Where Go keeps what it downloads and compiles, and that it takes no other compiler than this one, whatever a module wants. */
+  env: Record<string, string>
+}
+
+/** A module's go.mod and sources may be hundreds of megabytes; what ends a download is silence. */
+const downloadIdle = '5m'
+
 /**
  * Compiles a recipe's programs into `folder`. `go install PACKAGE@VERSION` refuses modules with replace lines, which most big
  * programs have; a module of our own that requires the program and repeats those lines is built instead.
  */
 export async function buildGoPrograms(recipe: GoRecipe, folder: string, options: GoBuildOptions): Promise<void> {
-  const go = await goCompiler(options)
-  const env = goFolders(options.cacheDir)
-  const work = await mkdtemp(join(tmpdir(), 'macula-go-'))
-  try {
-    options.note(`downloading ${recipe.module}@${recipe.version}`)
-    const { GoMod } = await downloadModule(go, `${recipe.module}@${recipe.version}`, work, env)
-    const upstream = JSON.parse((await run([go, 'mod', 'edit', '-json', GoMod])).stdout) as UpstreamModule
-    await writeFile(join(work, 'go.mod'), goModFor(recipe, upstream))
-    for (const [module, packages] of Object.entries(recipe.replaced ?? {}))
-      await replacePackages(go, module, packages, work, env)
+  await inWorkshop(options, async workshop => {
+    const module = `${recipe.module}@${recipe.version}`
+    options.note(`downloading ${module}`)
+    const { GoMod } = await downloadModule(workshop, module)
+    const upstream: UpstreamModule = await $`${workshop.go} mod edit -json ${GoMod}`.json()
+    await writeFile(join(workshop.folder, 'go.mod'), goModFor(recipe, upstream))
+    for (const [replaced, packages] of Object.entries(recipe.replaced ?? {}))
+      await replacePackages(workshop, replaced, packages)
     options.note(`compiling ${Object.keys(recipe.programs).join(', ')} ${recipe.version}`)
-    await compile(go, work, recipe.programs, folder, options, recipe.variables)
-  } finally {
-    await rm(work, { recursive: true, force: true })
-  }
-}
-
-async function downloadModule(
-  go: string,
-  module: string,
-  work: string,
-  env: Record<string, string>,
-): Promise<{ GoMod: string; Dir: string }> {
-  const { stdout } = await run([go, 'mod', 'download', '-json', module], { cwd: work, env })
-  return JSON.parse(stdout) as { GoMod: string; Dir: string }
-}
-
-/** Puts a copy of `module` into the build, with the packages of folder `packages` in the place of its own. */
-async function replacePackages(
-  go: string,
-  module: string,
-  packages: string,
-  work: string,
-  env: Record<string, string>,
-): Promise<void> {
-  const { Dir } = await downloadModule(go, module, work, env)
-  const copy = join(work, 'replaced', module)
-  await run(['mkdir', '-p', dirname(copy)])
-  // Go keeps its modules read-only
-  await run(['cp', '--recursive', '--no-preserve=mode', Dir, copy])
-  const files = await readdir(packages, { recursive: true, withFileTypes: true })
-  const folders = new Set(files.filter(file => file.isFile()).map(({ parentPath }) => parentPath))
-  for (const folder of folders) await rm(join(copy, folder.slice(packages.length)), { recursive: true, force: true })
-  await cp(packages, copy, { recursive: true })
-  await run([go, 'mod', 'edit', `-replace=${module}=${copy}`], { cwd: work })
+    await compile(workshop, recipe.programs, folder, options, recipe.variables)
+  })
 }
 
 /** Compiles the program whose source is `source`, a folder with a go.mod, as `program` in `folder`. */
@@ -114,15 +87,45 @@ export async function buildGoFolder(
   folder: string,
   options: GoBuildOptions,
 ): Promise<void> {
-  const go = await goCompiler(options)
-  const work = await mkdtemp(join(tmpdir(), 'macula-go-'))
-  try {
-    await cp(source, work, { recursive: true })
+  await inWorkshop(options, async workshop => {
+    await cp(source, workshop.folder, { recursive: true })
     options.note(`compiling ${program}`)
-    await compile(go, work, { [program]: '.' }, folder, options)
-  } finally {
-    await rm(work, { recursive: true, force: true })
+    await compile(workshop, { [program]: '.' }, folder, options)
+  })
+}
+
+async function inWorkshop(options: SupplyOptions, work: (workshop: Workshop) => Promise<void>): Promise<void> {
+  const go = await goCompiler(options)
+  const folder = await mkdtemp(join(tmpdir(), 'macula-go-'))
+  const env = {
+    GOCACHE: join(options.cacheDir, 'go', 'build'),
+    GOMODCACHE: join(options.cacheDir, 'go', 'mod'),
+    GOTOOLCHAIN: 'local',
+    CGO_ENABLED: '0',
   }
+  try {
+    await work({ go, folder, env })
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+function downloadModule({ go, folder, env }: Workshop, module: string): Promise<{ GoMod: string; Dir: string }> {
+  return $({ cwd: folder, env, idle: downloadIdle })`${go} mod download -json ${module}`.json()
+}
+
+/** Puts a copy of `module` into the build, with the packages of folder `packages` in the place of its own. */
+async function replacePackages(workshop: Workshop, module: string, packages: string): Promise<void> {
+  const { Dir } = await downloadModule(workshop, module)
+  const copy = join(workshop.folder, 'replaced', module)
+  await mkdir(dirname(copy), { recursive: true })
+  // Go keeps its modules read-only
+  await $`cp --recursive --no-preserve=mode ${Dir} ${copy}`
+  const files = await readdir(packages, { recursive: true, withFileTypes: true })
+  const folders = new Set(files.filter(file => file.isFile()).map(({ parentPath }) => parentPath))
+  for (const folder of folders) await rm(join(copy, folder.slice(packages.length)), { recursive: true, force: true })
+  await cp(packages, copy, { recursive: true })
+  await $({ cwd: workshop.folder })`${workshop.go} mod edit ${`-replace=${module}=${copy}`}`
 }
 
 /** The go.mod of a module that builds `recipe` with the versions its authors build it with. */
@@ -139,33 +142,26 @@ export function goModFor({ module, version, foldersAre }: GoRecipe, { Go, Replac
 
 /** Compiles all programs in one command, so that what they share is compiled once; `programs`: name of the executable → package. */
 async function compile(
-  go: string,
-  work: string,
+  { go, folder: cwd, env }: Workshop,
   programs: Record<string, string>,
   folder: string,
-  { cacheDir, signal, quick = false }: GoBuildOptions,
+  { signal, quick = false }: GoBuildOptions,
   variables: Record<string, string> = {},
 ): Promise<void> {
   const linked = Object.entries(variables).map(([name, value]) => `-X ${name}=${value}`)
-  const names = Object.keys(programs)
-  const options = [
-    ...['-mod=mod', '-trimpath', '-ldflags', ['-s -w', ...linked].join(' ')],
-    ...(quick ? ['-gcflags', quickFlags] : []),
-    // several get the names of their packages, which the recipe repeats
-    ...['-o', names.length === 1 ? join(folder, names[0]!) : `${folder}/`],
-  ]
+  const linker = ['-ldflags', ['-s -w', ...linked].join(' ')]
+  const compiler = quick ? ['-gcflags', quickFlags] : []
+  const [name, ...others] = Object.keys(programs)
+  // several get the names of their packages, which the recipe repeats
+  const output = others.length === 0 ? join(folder, name!) : `${folder}/`
   // a compile takes minutes on all processors; whoever works on this machine goes first
-  await runBoundToUs(['nice', '-n', '10', go, 'build', ...options, ...Object.values(programs)], {
-    cwd: work,
-    // no other compiler than this one is downloaded, whatever a module asks for
-    env: { ...goFolders(cacheDir), CGO_ENABLED: '0', GOTOOLCHAIN: 'local' },
-    ...(signal ? { signal } : {}),
-  })
+  const build = ['nice', '-n', '10', go, 'build', '-mod=mod', '-trimpath', ...linker, ...compiler]
+  await boundToUs({ cwd, env, signal })`${build} -o ${output} ${Object.values(programs)}`
 }
 
 /** The machine's own Go; undefined where it has none, or one that is too old for the recipes. */
 export async function machineGo(): Promise<string | undefined> {
-  const { stdout } = await ask(['go', 'env', 'GOVERSION']).catch(() => ({ stdout: '' }))
+  const { stdout } = await $({ nothrow: true })`go env GOVERSION`.catch(() => ({ stdout: '' }))
   const [major = 0, minor = 0] = (/^go(\d+)\.(\d+)/.exec(stdout)?.slice(1) ?? []).map(Number)
   return major > oldestGo[0] || (major === oldestGo[0] && minor >= oldestGo[1]) ? 'go' : undefined
 }

@@ -5,7 +5,7 @@ import { access, mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { runBoundToUs } from '../../../lib/supply/bound.ts'
+import { boundToUs } from '../../../lib/supply/bound.ts'
 import {
   type Build,
   ensureBuilt,
@@ -145,8 +145,9 @@ describe('a slow command of a build', () => {
   it('ends when its builder is killed', { timeout: 20_000 }, async () => {
     const file = join(await cache('bound'), 'pid')
     const script = `
-      const { runBoundToUs } = await import(${JSON.stringify(join(import.meta.dirname, '../../../lib/supply/bound.ts'))})
-      await runBoundToUs(['sh', '-c', 'echo $$ > "$0"; sleep 600 & wait', ${JSON.stringify(file)}])`
+      const { boundToUs } = await import(${JSON.stringify(join(import.meta.dirname, '../../../lib/supply/bound.ts'))})
+      const words = ['sh', '-c', 'echo $$ > "$0"; sleep 600 & wait', ${JSON.stringify(file)}]
+      await boundToUs()\`\${words}\``
     const builder = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', script])
     const pid = await until(async () => Number(await readFile(file, 'utf8').catch(() => '')) || undefined)
     assert.ok(isAlive(pid))
@@ -156,12 +157,15 @@ describe('a slow command of a build', () => {
 
   it('fails in its own words', async () => {
     const command = ['sh', '-c', 'cat; echo undefined: x >&2; exit 7']
-    await assert.rejects(runBoundToUs(command), (error: PlatformError) => {
-      assert.match(error.message, /^`sh -c .*` failed with exit code 7$/)
-      assert.equal(error.why, 'undefined: x')
-      return true
-    })
-    assert.equal((await runBoundToUs(['echo', 'a b'])).stdout, 'a b\n')
+    await assert.rejects(
+      async () => boundToUs()`${command}`,
+      (error: PlatformError) => {
+        assert.match(error.message, /^`sh -c .*` failed with exit code 7$/)
+        assert.equal(error.why, 'undefined: x')
+        return true
+      },
+    )
+    assert.equal(await boundToUs()`echo ${'a b'}`.text(), 'a b\n')
   })
 })
 
