@@ -146,8 +146,14 @@ const checks = {
 export type SettingName = keyof typeof checks
 export type SecretName = keyof typeof secrets
 
-/** Every setting, checked; values are the text of the file, booleans and numbers included. */
-export type Settings = { readonly [K in SettingName]: string }
+/**
+ * Every setting, checked; values are the text of the file, booleans and numbers included. An application of the user's own has a source, too:
+ * SHOP_SOURCE for the host `shop`.
+ */
+export type Settings = { readonly [K in SettingName]: string } & { readonly [source: `${string}_SOURCE`]: string }
+
+/** Where an application of any name may have its source; whether there is such an application is known only with the compose files. */
+const sourcePattern = /^[A-Z][A-Z0-9_]*_SOURCE$/
 
 export const settingNames = Object.keys(checks) as SettingName[]
 /** Settings whose values are never shown. */
@@ -189,9 +195,10 @@ export function readSettings(
   const problems = syntaxProblems(text)
   const file = parse(text)
   for (const key of Object.keys(file)) {
-    if (!(key in checks)) problems.push({ where: key, what: `is not a setting${closest(key)}` })
+    if (!Object.hasOwn(checks, key) && !sourcePattern.test(key)) problems.push({ where: key, what: `is not a setting${closest(key)}` })
   }
-  const values = { ...defaults } as Record<SettingName, string>
+  const ownSources = Object.entries({ ...file, ...environment }).filter(([key]) => sourcePattern.test(key))
+  const values = { ...defaults, ...Object.fromEntries(ownSources) } as Record<SettingName, string>
   for (const key of settingNames) {
     const value = environment[key] ?? file[key]
     if (value !== undefined && (value !== '' || key in secrets)) values[key] = value

@@ -88,6 +88,13 @@ describe('settings', () => {
     assert.deepEqual(await problemsOf('DOMAIN=x.test'), ['DOMAIN: is not a setting; did you mean MACULA_DOMAIN?'])
   })
 
+  it('know a source for an application of any name, whether or not there is such an application', async () => {
+    const { values } = readSettings('SHOP_SOURCE=../shop\n', await defaultSettings(), { MY_CART_SOURCE: '/src/cart' })
+    assert.equal(values.SHOP_SOURCE, '../shop')
+    assert.equal(values.MY_CART_SOURCE, '/src/cart')
+    assert.deepEqual(await problemsOf('SHOP_SOURCE=../shop\n'), [])
+  })
+
   it('never show a secret in a problem', async () => {
     const [problem = ''] = await problemsOf('', { GRAFANA_PASSWORD: 'oh no' })
     assert.match(problem, /^GRAFANA_PASSWORD \(environment\)/)
