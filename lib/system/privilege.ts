@@ -1,9 +1,12 @@
+import { type SpawnOptions, spawn } from 'node:child_process'
 import { userInfo } from 'node:os'
 import { PlatformError } from './errors.ts'
-import { ask, hasTool, type Runner, run } from './exec.ts'
+import { $, ask, type CommandOptions, hasTool, type Runner, run, type Shell, shellWith } from './exec.ts'
 
 /** The way commands run as root on this machine; environment variables of a call do not pass through sudo. */
 export interface Privilege {
+  /** Runs commands as root. Their environment is root's, with what the call's `env` adds. */
+  $: Shell
   run: Runner
   ask: Runner
 }
@@ -20,7 +23,7 @@ export interface PrivilegeNeed {
 }
 
 /** Root as it is: for processes that run as root already. */
-export const asRoot: Privilege = { run, ask }
+export const asRoot: Privilege = { $, run, ask }
 
 /** Whether this process is root itself. */
 export function isRoot(): boolean {
@@ -57,7 +60,15 @@ export async function acquireRoot(need: PrivilegeNeed): Promise<Privilege> {
 
 function through(prefix: readonly string[]): Privilege {
   return {
+    $: shellWith({ spawn: spawnWith(prefix) }),
     run: (command, options) => run([...prefix, ...command], options),
     ask: (command, options) => ask([...prefix, ...command], options),
   }
+}
+
+/** Starts a shell command as root: what the `spawn` option of `$` is for. */
+function spawnWith([program = 'sudo', ...args]: readonly string[]): NonNullable<CommandOptions['spawn']> {
+  const start = (command: string, _: readonly string[], { shell, ...options }: SpawnOptions) =>
+    spawn(program, [...args, String(shell), '-c', command], options)
+  return start as NonNullable<CommandOptions['spawn']>
 }

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { openJournal } from '../../lib/journal/journal.ts'
 import { root } from '../../lib/system/checkout.ts'
-import { ask, run } from '../../lib/system/exec.ts'
+import { $, ask, run } from '../../lib/system/exec.ts'
 import { exists } from '../../lib/system/files.ts'
 
 /** Stands for docker: knows two containers, a network, a volume and a cluster node, and writes down what it is told to do. */
@@ -138,7 +138,7 @@ describe('teardown', () => {
     it(`does nothing at all with a journal that is ${name}, and says what to do`, async () => {
       const [path, stateDir] = [join(folder, 'hosts'), join(folder, 'state')]
       const owner = { uid: userInfo().uid, gid: userInfo().gid }
-      await openJournal({ stateDir, privilege: { run, ask }, scope: 'test' }).writeFile(path, 'ours', { owner })
+      await openJournal({ stateDir, privilege: { $, run, ask }, scope: 'test' }).writeFile(path, 'ours', { owner })
       const journal = join(stateDir, 'journal.jsonl')
       const text = await readFile(journal, 'utf8')
       if (damage) await writeFile(journal, damage(text))
@@ -187,7 +187,7 @@ describe('teardown', () => {
     const path = join(folder, 'resolv.conf')
     await writeFile(path, 'before')
     const owner = { uid: userInfo().uid, gid: userInfo().gid }
-    await openJournal({ stateDir: join(folder, 'state'), privilege: { run, ask }, scope: 'test' }).writeFile(
+    await openJournal({ stateDir: join(folder, 'state'), privilege: { $, run, ask }, scope: 'test' }).writeFile(
       path,
       'ours',
       {

@@ -3,10 +3,11 @@ import { chmod, readdir, readFile, stat, truncate, writeFile } from 'node:fs/pro
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { Journal } from '../../../lib/journal/journal.ts'
-import { ask, type Runner, run } from '../../../lib/system/exec.ts'
+import { $, ask, type Runner, run } from '../../../lib/system/exec.ts'
 import { stateOf } from '../../../lib/system/files.ts'
 import type { Privilege } from '../../../lib/system/privilege.ts'
 import { journalFolder, ourselves, owner } from '../../helpers/journal-folder.ts'
+import { shellAround } from '../../helpers/shell.ts'
 
 describe('journal', () => {
   const { place, open, resolvConf, machine, changeEverything } = journalFolder()
@@ -174,7 +175,14 @@ describe('journal', () => {
         if (isIt) throw new Error('broken off')
         return result
       }
-    return { run: broken(run), ask: broken(ask) }
+    const shell = shellAround($, async command => {
+      const isIt = seen++ === index
+      if (isIt && when === 'before') throw new Error('broken off')
+      const result = await command()
+      if (isIt) throw new Error('broken off')
+      return result
+    })
+    return { $: shell, run: broken(run), ask: broken(ask) }
   }
 
   /** How many commands an action runs as root; leaves the folder as it was. */
@@ -190,7 +198,11 @@ describe('journal', () => {
         return runner(command, options)
       }
     await first(open())
-    await action(open({ run: counting(run), ask: counting(ask) }))
+    const shell = shellAround($, command => {
+      count += 1
+      return command()
+    })
+    await action(open({ $: shell, run: counting(run), ask: counting(ask) }))
     await open().undo({ scope: '' })
     return count
   }

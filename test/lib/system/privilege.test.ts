@@ -13,7 +13,7 @@ const script = `
   const interactive = process.argv[1] === 'terminal'
   try {
     const privilege = await acquireRoot({ reason: 'test', commands: ['install -m 0644 a b', 'systemctl daemon-reload'], interactive, say: text => console.log('said: ' + text) })
-    console.log((await privilege.run(['echo', 'as root'])).stdout.trim())
+    console.log((await privilege.$\`echo as root\`).stdout.trim())
   } catch (error) {
     console.log([error.message, error.why, error.hint].join('|'))
     for (const command of error.commands) console.log(command)
