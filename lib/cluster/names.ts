@@ -28,8 +28,7 @@ export function podNames(platform: Platform): PodName[] {
       names.set(name, ports)
       const add = (listen: number, ip: string, target: number) => ports.set(listen, { listen, ip, target })
       if (service.hosts.some(host => host.name === name)) add(80, web.address, 80)
-      if (service.loopback !== platform.loopback)
-        for (const { listen, target } of service.ports) add(listen, service.address, target)
+      for (const { listen, target } of service.ports) add(listen, service.address, target)
       for (const { hostPort, containerPort, protocol } of service.published)
         if (protocol === 'tcp') add(hostPort, service.address, containerPort)
     }

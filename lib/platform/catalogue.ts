@@ -51,23 +51,36 @@ const byte = '(25[0-5]|2[0-4]\\d|1?\\d?\\d)'
 const loopback = z
   .string()
   .regex(new RegExp(`^127\\.${byte}\\.${byte}\\.${byte}$`), 'should be an address of 127.0.0.0/8')
-const portAndPath = z.string().regex(/^\d{1,5}\/\S*$/, 'should be port/path, like 9090/metrics')
+const portText = '([1-9]\\d{0,3}|[1-5]\\d{4}|6[0-4]\\d{3}|65[0-4]\\d{2}|655[0-2]\\d|6553[0-5])'
+// these end up in nginx's configuration, where ; { } $ # " ' and \ mean something
+const pathText = '/[\\w.~!&()*+,=:@%/-]*'
+const queryText = '(\\?[\\w.~!&()*+,=:@%/?-]*)?'
+const path = z
+  .string()
+  .regex(new RegExp(`^${pathText}$`), 'should be a path: / and letters, digits, . _ ~ ! & ( ) * + , = : @ % -')
+const portAndPath = z
+  .string()
+  .regex(new RegExp(`^${portText}${pathText}$`), 'should be port/path, like 9090/metrics; a port is 1 to 65535')
+const health = z
+  .string()
+  .regex(
+    new RegExp(`^(tcp|${portText}?${pathText}${queryText})$`),
+    'should be a path, port/path, or tcp; a port is 1 to 65535, and a path has no spaces and none of ; { } $ # " \' \\',
+  )
+const portPair = z
+  .string()
+  .regex(new RegExp(`^${portText}:${portText}$`), 'should be a port, 1 to 65535, or two of them: "listen:target"')
 
 const serviceBlock = z.strictObject({
   group: z.string().regex(/^[a-z][a-z0-9-]*$/, 'should be a word in lower case'),
   host: z.union([label, z.record(label, port)], 'should be a name, or names with their ports: { s3: 9000 }').optional(),
-  path: z
-    .string()
-    .regex(/^\/\S*$/, 'should start with /')
+  path: path.optional(),
+  web: z
+    .union([port, z.literal(false), z.array(port).min(1)], 'should be a port, a list of ports, or false')
     .optional(),
-  web: z.union([port, z.literal(false)], 'should be a port, or false').optional(),
   loopback: loopback.optional(),
-  ports: z
-    .array(z.union([port, z.string().regex(/^\d{1,5}:\d{1,5}$/)], 'should be a port, or "listen:target"'))
-    .optional(),
-  health: z
-    .union([z.literal('tcp'), portAndPath, z.string().regex(/^\/\S*$/)], 'should be a path, port/path, or tcp')
-    .optional(),
+  ports: z.array(z.union([port, portPair], 'should be a port, 1 to 65535, or two of them: "listen:target"')).optional(),
+  health: health.optional(),
   metrics: portAndPath.optional(),
   title: z.string().optional(),
   description: z.string().optional(),

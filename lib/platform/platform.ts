@@ -5,10 +5,10 @@ import { root } from '../system/checkout.ts'
 import { badInput, type Problem } from '../system/errors.ts'
 import { addressShift, settleAddresses } from './addresses.ts'
 import { type ApplicationsBlock, type ComposeSource, type ReadCompose, readCompose } from './catalogue.ts'
-import { describeService, type Service } from './services.ts'
+import { describeService, type Service, withGatewayPorts } from './services.ts'
 import { defaultSettings, loadSettings, type Paths, type Settings, secretNames } from './settings.ts'
 
-export type { Published, Service, VirtualHost } from './services.ts'
+export type { Published, RoutedPort, Service, VirtualHost } from './services.ts'
 
 /** A DNS name of the platform and the loopback address it answers with. */
 export interface Name {
@@ -16,7 +16,7 @@ export interface Name {
   ip: string
 }
 
-/** TCP from a loopback address to where the service really listens. */
+/** TCP from a loopback address to the container of the service, by way of the web server's where it is HTTP. */
 export interface Route {
   group: string
   service: string
@@ -95,9 +95,10 @@ export function buildPlatform(
   const shift = addressShift(settings, defaults)
   for (const compose of composeFiles) settleAddresses(compose, shift, settings, composeFiles)
 
-  const services = serviceNames(composeFiles).map(name =>
+  const described = serviceNames(composeFiles).map(name =>
     describeService(name, composeFiles, settings, problems, shift),
   )
+  const services = withGatewayPorts(described, settings.MACULA_LOOPBACK, webServer)
   const block = (composeFiles[0]?.content['x-macula'] ?? {}) as ApplicationsBlock
   const own = composeFiles
     .slice(1)
@@ -193,12 +194,13 @@ function routesOf(services: readonly Service[], firstLoopback: string): Route[] 
   for (const service of services) {
     if (service.loopback === firstLoopback) continue
     const { group, name, loopback: ip } = service
-    for (const { listen, target } of service.ports) {
+    for (const { listen, target, gateway } of service.ports) {
       routes.set(`${ip}:${listen}`, {
         group,
         service: name,
         listen: { ip, port: listen },
-        target: { ip: service.address, port: target },
+        target:
+          web && gateway !== undefined ? { ip: web.address, port: gateway } : { ip: service.address, port: target },
       })
     }
     if (web && service.hosts.length > 0 && !routes.has(`${ip}:80`))

@@ -21,6 +21,14 @@ export interface Published {
   protocol: 'tcp' | 'udp'
 }
 
+/** A port of a service that is routed to it from its loopback address. */
+export interface RoutedPort {
+  listen: number
+  target: number
+  /** Port of the web server that forwards it, which only HTTP has: there a request from a foreign web page is refused. */
+  gateway?: number
+}
+
 export interface Service {
   name: string
   container: string
@@ -33,7 +41,9 @@ export interface Service {
   names: string[]
   /** Loopback address of its own routes; the first one for services that are reached by name only. */
   loopback: string
-  ports: { listen: number; target: number }[]
+  ports: RoutedPort[]
+  /** Ports of the container that speak HTTP, as `host`, `web`, `health` and `metrics` name them. */
+  httpPorts: number[]
   published: Published[]
   /** What answers when it works: an HTTP path, or just a TCP port where `path` is undefined. */
   health: { port: number; path: string | undefined } | undefined
@@ -68,7 +78,7 @@ export function describeService(
   const published = parts.flatMap(({ file, service }) =>
     (service.ports ?? []).flatMap(port => publishedPort(port, `${file.locate(['services', name, 'ports'])}`, problems)),
   )
-  const web = block.web ?? ports[0]?.target
+  const web = Array.isArray(block.web) ? block.web[0] : (block.web ?? ports[0]?.target)
   const fullName = (host: string) => `${host}.${settings.MACULA_DOMAIN}`
   const pages =
     typeof block.host === 'object'
@@ -79,6 +89,8 @@ export function describeService(
   const hosts = pages.flatMap(([host, port]) =>
     typeof port === 'number' ? [{ host, name: fullName(host), path: block.path ?? '/', port }] : [],
   )
+  const health = healthOf(block.health, hosts[0]?.port ?? ports[0]?.target)
+  const metrics = portAndPath(block.metrics)
   return {
     name,
     container: merged.container_name ?? containerName(settings, name),
@@ -89,9 +101,17 @@ export function describeService(
     names: pages.map(([host]) => fullName(host)),
     loopback: block.loopback === undefined ? settings.MACULA_LOOPBACK : shift.loopback(block.loopback),
     ports,
+    httpPorts: [
+      ...new Set([
+        ...hosts.map(({ port }) => port),
+        ...(Array.isArray(block.web) ? block.web : []),
+        ...(health?.path === undefined ? [] : [health.port]),
+        ...(metrics === undefined ? [] : [metrics.port]),
+      ]),
+    ],
     published,
-    health: healthOf(block.health, hosts[0]?.port ?? ports[0]?.target),
-    metrics: portAndPath(block.metrics),
+    health,
+    metrics,
     title: block.title ?? name,
     description: block.description ?? '',
   }
@@ -133,4 +153,26 @@ function publishedPort(
       protocol: protocol === 'udp' ? 'udp' : 'tcp',
     },
   ]
+}
+
+/**
+ * The services with a port of the web server for each routed port that speaks HTTP: the same number where it is free there, else one from 10000 on.
+ * Those on the first loopback address keep their number, because the compose file publishes it.
+ */
+export function withGatewayPorts(services: readonly Service[], firstLoopback: string, webServer: string): Service[] {
+  const taken = new Set([80])
+  const free = (wanted: number) => {
+    let port = wanted
+    for (let next = 10_000; taken.has(port); next += 1) port = next
+    taken.add(port)
+    return port
+  }
+  const assigned = new Map<RoutedPort, RoutedPort>()
+  const isFirst = ({ loopback }: Service) => loopback === firstLoopback
+  for (const service of [...services.filter(isFirst), ...services.filter(service => !isFirst(service))]) {
+    if (service.name === webServer) continue
+    for (const port of service.ports)
+      if (service.httpPorts.includes(port.target)) assigned.set(port, { ...port, gateway: free(port.listen) })
+  }
+  return services.map(service => ({ ...service, ports: service.ports.map(port => assigned.get(port) ?? port) }))
 }

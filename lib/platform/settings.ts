@@ -195,7 +195,8 @@ export function readSettings(
   const problems = syntaxProblems(text)
   const file = parse(text)
   for (const key of Object.keys(file)) {
-    if (!Object.hasOwn(checks, key) && !sourcePattern.test(key)) problems.push({ where: key, what: `is not a setting${closest(key)}` })
+    if (!Object.hasOwn(checks, key) && !sourcePattern.test(key))
+      problems.push({ where: key, what: `is not a setting${closest(key)}` })
   }
   const ownSources = Object.entries({ ...file, ...environment }).filter(([key]) => sourcePattern.test(key))
   const values = { ...defaults, ...Object.fromEntries(ownSources) } as Record<SettingName, string>

@@ -63,11 +63,7 @@ async function lookAtRoute(route: Route, { speaks }: VerifyOptions): Promise<Rou
 export function languageOf(platform: Pick<Platform, 'services'>, { target }: Route): Language | undefined {
   const service = platform.services.find(({ address }) => address === target.ip)
   if (service === undefined) return undefined
-  const isWeb =
-    service.name === webServer ||
-    service.hosts.some(({ port }) => port === target.port) ||
-    (service.health?.port === target.port && service.health.path !== undefined)
-  if (isWeb) return 'http'
+  if (service.name === webServer || service.httpPorts.includes(target.port)) return 'http'
   return speaksPostgres(target.port) ? 'postgres' : undefined
 }
 

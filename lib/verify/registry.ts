@@ -9,16 +9,17 @@ import { defaultLimits, expectStatus, type Family, thenCleanUp } from './check.t
 const repository = 'macula/verify'
 const manifestType = 'application/vnd.oci.image.manifest.v1+json'
 
-/** A tiny image is pushed to the registry's published port, the way `docker push` does it, pulled back, and deleted. */
+/** A tiny image is pushed to the registry's documented port, the way `docker push` does it, pulled back, and deleted. */
 export const images: Family = ({ platform, unique }) => {
   const service = platform.services.find(({ name }) => name === 'registry')
-  const port = service?.published.find(({ protocol }) => protocol === 'tcp')
+  const [port] = service?.ports ?? []
   if (service === undefined || port === undefined) return []
+  const { loopback } = service
   // Docker is told `localhost`, because it takes no other name without TLS; the address is the one that is published
-  const base = `http://localhost:${port.hostPort}/v2/${repository}`
+  const base = `http://localhost:${port.listen}/v2/${repository}`
   return [
     {
-      name: `an image, pushed to localhost:${port.hostPort} and pulled`,
+      name: `an image, pushed to localhost:${port.listen} and pulled`,
       service: service.name,
       realOnly: true,
       async run({ signal }) {
@@ -27,8 +28,8 @@ export const images: Family = ({ platform, unique }) => {
           return await roundTrip(
             base,
             unique,
-            (url, request) => http(url, { ...request, ip: port.ip, signal }),
-            (url, request) => http(url, { ...request, ip: port.ip, signal: end.signal }),
+            (url, request) => http(url, { ...request, ip: loopback, signal }),
+            (url, request) => http(url, { ...request, ip: loopback, signal: end.signal }),
           )
         } finally {
           end.done()

@@ -95,7 +95,7 @@ test('ports are published on 127.0.0.1 only', () => {
   const published = services.flatMap(([, { ports = [] }]) => ports.map(String))
   assert.deepEqual(published, [
     '127.0.0.1:80:80',
-    '127.0.0.1:5001:5000',
+    '127.0.0.1:5001:5001',
     '127.0.0.1:5300:53/tcp',
     '127.0.0.1:5300:53/udp',
   ])

@@ -1,7 +1,7 @@
 import { type Platform, serviceNamed } from '../../platform/platform.ts'
 import { fillTemplate, type RenderedFile, readTemplate } from '../../platform/render.ts'
 import { gatewayFiles } from './gateway.ts'
-import { portalFiles } from './portal.ts'
+import { portalFiles, portalIndex } from './portal.ts'
 import { secretFiles } from './secrets.ts'
 import { scrapeTargets } from './targets.ts'
 
@@ -31,6 +31,7 @@ export async function renderConfigs(platform: Platform): Promise<RenderedFile[]>
     path,
     content: await readTemplate(template),
   }))
+  const portal = await portalFiles(platform)
   return [
     ...(await Promise.all(copies)),
     {
@@ -42,8 +43,8 @@ export async function renderConfigs(platform: Platform): Promise<RenderedFile[]>
       ),
     },
     { path: 'config/prometheus/targets/services.json', content: scrapeTargets(platform.services) },
-    ...(await gatewayFiles(platform)),
-    ...(await portalFiles(platform)),
+    ...portal,
+    ...(await gatewayFiles(platform, portal.find(({ path }) => path === portalIndex)?.content ?? '')),
     ...(await secretFiles(platform.settings)),
   ]
 }

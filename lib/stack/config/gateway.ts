@@ -1,33 +1,25 @@
+import { createHash } from 'node:crypto'
+import { networkName } from '../../platform/addresses.ts'
 import { type Platform, type Service, type VirtualHost, webServer } from '../../platform/platform.ts'
 import { fillTemplate, type RenderedFile, readTemplate } from '../../platform/render.ts'
 
-/** Configuration of the web server in front of everything: one virtual host per name, and the portal's own. */
-export async function gatewayFiles(platform: Platform): Promise<RenderedFile[]> {
-  const [vhost, location, portal, health] = await Promise.all(
-    ['vhost', 'location', 'portal', 'health'].map(name => readTemplate(`nginx/${name}.conf`)),
-  )
-  const fill = (name: string, template: string | undefined, values: Record<string, string>) =>
-    fillTemplate(template ?? '', values, `nginx/${name}.conf`)
-
-  const checks = probedServices(platform).map(({ name, address, health: probe }) =>
-    fill('health', health, { service: name, address, port: String(probe.port), path: probe.path }),
-  )
-  const portals = portalNames(platform).map(name => fill('portal', portal, { name, health: checks.join('') }))
-  const vhosts = [...hostsByName(platform)].map(([name, hosts]) => {
-    const locations = hosts.map(({ service, path, port }) =>
-      fill('location', location, { service: service.name, address: service.address, path, port: String(port) }),
-    )
-    return fill('vhost', vhost, { name, locations: locations.join('').trimEnd() })
-  })
+/** Configuration of the web server in front of everything: who is answered, one virtual host per name, one port per documented HTTP port, and the portal. */
+export async function gatewayFiles(platform: Platform, portalPage: string): Promise<RenderedFile[]> {
+  const verbatim = ['nginx.conf', 'headers.conf', 'server.conf', 'pages.conf', 'proxy.conf']
   return [
     ...(await Promise.all(
-      ['nginx.conf', 'pages.conf', 'proxy.conf'].map(async file => ({
-        path: `config/nginx/${file}`,
-        content: await readTemplate(`nginx/${file}`),
-      })),
+      verbatim.map(async file => ({ path: `config/nginx/${file}`, content: await readTemplate(`nginx/${file}`) })),
     )),
+    { path: 'config/nginx/guard.conf', content: await guard(platform) },
     // all in one file: a service that is gone leaves nothing behind
-    { path: 'config/nginx/vhosts.conf', content: [...portals, ...vhosts].join('\n') },
+    {
+      path: 'config/nginx/vhosts.conf',
+      content: [
+        ...(await portals(platform, portalPage)),
+        ...(await virtualHosts(platform)),
+        ...(await ports(platform)),
+      ].join('\n'),
+    },
   ]
 }
 
@@ -45,11 +37,78 @@ export function portalNames(platform: Platform): string[] {
   return platform.services.find(({ name }) => name === webServer)?.names ?? []
 }
 
-function hostsByName(platform: Platform): Map<string, (VirtualHost & { service: Service })[]> {
+/** Which hosts and which web pages are answered. */
+async function guard(platform: Platform): Promise<string> {
+  const { domain, services, settings } = platform
+  const network = networkName(settings)
+  const names = services.flatMap(({ name, container }) => [name, container])
+  const hosts = [...new Set(names)].flatMap(name => [name, `${name}.${network}`])
+  return fill('guard', {
+    domain,
+    domainPattern: pattern(domain),
+    subnetPattern: `${pattern(settings.MACULA_SUBNET.split('.').slice(0, 2).join('.'))}\\.\\d+\\.\\d+`,
+    containerNames: hosts.map(host => `  ${host} 0;`).join('\n'),
+  })
+}
+
+async function portals(platform: Platform, page: string): Promise<string[]> {
+  const checks = await Promise.all(
+    probedServices(platform).map(({ name, address, health: { port, path } }) =>
+      fill('health', { service: name, address, port: String(port), path }),
+    ),
+  )
+  const hashes = { scriptHash: inlineHash(page, 'script'), styleHash: inlineHash(page, 'style') }
+  return Promise.all(portalNames(platform).map(name => fill('portal', { name, health: checks.join(''), ...hashes })))
+}
+
+async function virtualHosts(platform: Platform): Promise<string[]> {
   const hosts = new Map<string, (VirtualHost & { service: Service })[]>()
   for (const service of platform.services) {
     if (service.name === webServer) continue
     for (const host of service.hosts) hosts.set(host.name, [...(hosts.get(host.name) ?? []), { ...host, service }])
   }
-  return hosts
+  return Promise.all(
+    [...hosts].map(async ([name, pages]) => {
+      const locations = await Promise.all(
+        pages.map(({ service, path, port }) =>
+          fill('location', { service: service.name, address: service.address, path, port: String(port) }),
+        ),
+      )
+      return fill('vhost', { name, service: pages[0]?.service.name ?? '', locations: locations.join('').trimEnd() })
+    }),
+  )
+}
+
+async function ports({ services }: Platform): Promise<string[]> {
+  const routed = services.flatMap(({ name, address, loopback, ports }) =>
+    ports.flatMap(({ listen, target, gateway }) =>
+      gateway === undefined
+        ? []
+        : [
+            fill('port', {
+              service: name,
+              address,
+              loopback,
+              listen: String(listen),
+              target: String(target),
+              gateway: String(gateway),
+            }),
+          ],
+    ),
+  )
+  return Promise.all(routed)
+}
+
+/** What a Content-Security-Policy calls the one `<script>` or `<style>` of a page. */
+function inlineHash(page: string, element: 'script' | 'style'): string {
+  const text = new RegExp(`<${element}>(.*?)</${element}>`, 's').exec(page)?.[1] ?? ''
+  return `sha256-${createHash('sha256').update(text).digest('base64')}`
+}
+
+async function fill(name: string, values: Record<string, string>): Promise<string> {
+  return fillTemplate(await readTemplate(`nginx/${name}.conf`), values, `nginx/${name}.conf`)
+}
+
+function pattern(text: string): string {
+  return text.replaceAll('.', '\\.')
 }

@@ -2,6 +2,9 @@ import { type Platform, type Service, urlOf, webServer } from '../../platform/pl
 import { fillTemplate, type RenderedFile, readTemplate } from '../../platform/render.ts'
 import { portalNames, probedServices } from './gateway.ts'
 
+/** The portal's page, relative to the state folder. */
+export const portalIndex = 'config/portal/index.html'
+
 /** The portal (one page, a tile per service) and the two pages for names that lead nowhere. */
 export async function portalFiles(platform: Platform): Promise<RenderedFile[]> {
   const [index, group, tile, state, page, unknown, down] = await Promise.all(

@@ -24,7 +24,7 @@ describe('the catalogue', () => {
     assert.equal(wildcard, '127.0.0.2')
   })
 
-  it('routes every documented address, with the documented port and with port 80', async () => {
+  it('routes HTTP of every documented address to the web server, all else straight to its container', async () => {
     const { routes } = await goodPlatform()
     assert.deepEqual(
       routes
@@ -33,17 +33,17 @@ describe('the catalogue', () => {
       [
         'data 127.0.0.7:5432 172.23.0.31:5432',
         'data 127.0.0.8:80 172.23.0.2:80',
-        'data 127.0.0.8:9000 172.23.0.30:9000',
-        'data 127.0.0.8:9001 172.23.0.30:9001',
+        'data 127.0.0.8:9000 172.23.0.2:9000',
+        'data 127.0.0.8:9001 172.23.0.2:9001',
         'observability 127.0.0.3:80 172.23.0.2:80',
-        'observability 127.0.0.3:9090 172.23.0.20:9090',
-        'observability 127.0.0.4:3000 172.23.0.21:3000',
+        'observability 127.0.0.3:9090 172.23.0.2:9090',
+        'observability 127.0.0.4:3000 172.23.0.2:3000',
         'observability 127.0.0.4:80 172.23.0.2:80',
-        'observability 127.0.0.5:3100 172.23.0.22:3100',
+        'observability 127.0.0.5:3100 172.23.0.2:3100',
         'observability 127.0.0.5:80 172.23.0.2:80',
-        'observability 127.0.0.6:3200 172.23.0.23:3200',
+        'observability 127.0.0.6:3200 172.23.0.2:3200',
         'observability 127.0.0.6:4317 172.23.0.23:4317',
-        'observability 127.0.0.6:4318 172.23.0.23:4318',
+        'observability 127.0.0.6:4318 172.23.0.2:4318',
         'observability 127.0.0.6:80 172.23.0.2:80',
       ],
     )
@@ -117,7 +117,19 @@ describe("a user's own service", () => {
       platform.routes
         .filter(({ service }) => service === 'pgweb')
         .map(({ listen, target }) => `${listen.ip}:${listen.port} ${target.ip}:${target.port}`),
-      ['127.0.0.9:8081 172.23.0.200:8081', '127.0.0.9:80 172.23.0.2:80'],
+      ['127.0.0.9:8081 172.23.0.2:8081', '127.0.0.9:80 172.23.0.2:80'],
+    )
+  })
+
+  it('has a port of the web server to itself where another service has the same port', async () => {
+    const platform = await goodPlatform({
+      local: pgweb('{ group: data, host: pgweb, loopback: 127.0.0.9, ports: ["9090:8081", 7000], health: / }'),
+    })
+    assert.deepEqual(
+      platform.routes
+        .filter(({ listen }) => listen.port === 9090 || listen.port === 7000)
+        .map(({ listen, target }) => `${listen.ip}:${listen.port} ${target.ip}:${target.port}`),
+      ['127.0.0.3:9090 172.23.0.2:9090', '127.0.0.9:9090 172.23.0.2:10000', '127.0.0.9:7000 172.23.0.200:7000'],
     )
   })
 
@@ -155,6 +167,30 @@ describe('a broken description', () => {
       'docker-compose.local.yml:8: services.one.x-macula.ports.0 should be a port, 1 to 65535',
       'docker-compose.local.yml:9: services.one.x-macula.colour is not a key of x-macula; known: group, host, path, web, loopback, ports, health, metrics, title, description',
     ])
+  })
+
+  it('refuses paths and ports that nginx would take for something else', async () => {
+    for (const health of ['99999/x', '0/x', '/x;y', '/{id}', '/x?y=$z', '/"', "/'", '/\\', '/a b', '/#'])
+      assert.match(
+        (await problemsOf(pgweb(`{ group: data, host: pgweb, web: 80, health: ${JSON.stringify(health)} }`)))[0] ?? '',
+        /^docker-compose\.local\.yml:4: services\.pgweb\.x-macula\.health should be a path, port\/path, or tcp/,
+        health,
+      )
+    for (const ports of ['80:0', '0:80', '99999:80', '80:99999'])
+      assert.match(
+        (await problemsOf(pgweb(`{ group: data, loopback: 127.0.0.9, ports: ["${ports}"] }`)))[0] ?? '',
+        /x-macula\.ports\.0 should be a port, 1 to 65535/,
+        ports,
+      )
+    for (const block of ['path: "/x;y"', 'path: "/$x"', 'metrics: 99999/metrics', 'metrics: "80/{x}"'])
+      assert.match((await problemsOf(pgweb(`{ group: data, host: p, web: 80, ${block} }`)))[0] ?? '', /should/, block)
+    const good = ['tcp', '/', '/-/ready', '/a~b/c.d_e', '8080/x?y=z&a=%20', '/api/health?full=1', '/a:b@c,d+e']
+    for (const health of good)
+      assert.deepEqual(
+        await problemsOf(pgweb(`{ group: data, host: pgweb, web: 80, health: "${health}" }`)),
+        [],
+        health,
+      )
   })
 
   it('names both sides of a host that is claimed twice', async () => {

@@ -11,6 +11,7 @@ import { aliasAddresses, ensureLoopbackAliases, renderAliases } from '../../../l
 import { publishEngine, publishedPorts, routesOfContainers } from '../../../lib/routes/publish.ts'
 import { routeOfSocat, socatCommand } from '../../../lib/routes/socat.ts'
 import { bootUnits, routeOfUnit, routeUnits } from '../../../lib/routes/units.ts'
+import { addressText } from '../../../lib/system/address.ts'
 import { args } from '../../../lib/system/exec.ts'
 import { goodPlatform } from '../../helpers/platform.ts'
 
@@ -45,9 +46,11 @@ describe('a socat command', () => {
 describe('publishing', async () => {
   const platform = await goodPlatform()
 
-  it('gives each container the addresses of its routes, and the web server those of every page', () => {
+  it('gives each container the addresses of its routes, and the web server those of everything that is HTTP', () => {
     const ports = publishedPorts(platform)
-    assert.deepEqual(ports.grafana, ['127.0.0.4:3000:3000'])
+    assert.equal(ports.grafana, undefined)
+    assert.ok(ports.nginx?.includes('127.0.0.4:3000:3000'))
+    assert.deepEqual(ports.tempo, ['127.0.0.6:4317:4317'])
     assert.deepEqual(ports.timescaledb, ['127.0.0.7:5432:5432'])
     assert.ok(ports.nginx?.includes('127.0.0.4:80:80') && ports.nginx.includes('127.0.0.8:80:80'))
     assert.equal(Object.values(ports).flat().length, platform.routes.length)
@@ -60,18 +63,20 @@ describe('publishing', async () => {
 
   it('recognises routes in what containers publish beyond the catalogue', () => {
     const found = routesOfContainers(
-      'macula-nginx\t127.0.0.1:80->80/tcp, 127.0.0.4:80->80/tcp\nmacula-grafana\t127.0.0.4:3000->3000/tcp\nother\t127.0.0.5:80->80/tcp\n',
+      'macula-nginx\t127.0.0.1:80->80/tcp, 127.0.0.4:80->80/tcp, 127.0.0.4:3000->3000/tcp\nmacula-timescaledb\t127.0.0.7:5432->5432/tcp\nother\t127.0.0.5:80->80/tcp\n',
       platform,
     )
     assert.deepEqual(
       found,
-      platform.routes.filter(({ listen }) => listen.ip === '127.0.0.4').sort((a, b) => a.listen.port - b.listen.port),
+      ['127.0.0.4:80', '127.0.0.4:3000', '127.0.0.7:5432'].map(address =>
+        platform.routes.find(({ listen }) => addressText(listen) === address),
+      ),
     )
     // Docker writes neighbouring ports as a range
-    const range = routesOfContainers('macula-tempo\t127.0.0.6:4317-4318->4317-4318/tcp\n', platform)
+    const range = routesOfContainers('macula-nginx\t127.0.0.8:9000-9001->9000-9001/tcp\n', platform)
     assert.deepEqual(
       range,
-      platform.routes.filter(({ listen }) => [4317, 4318].includes(listen.port)),
+      platform.routes.filter(({ listen }) => [9000, 9001].includes(listen.port)),
     )
   })
 
@@ -82,7 +87,7 @@ describe('publishing', async () => {
       message: /does not publish 127\.0\.0\.4:3000/,
       hint: 'task start-infrastructure',
     })
-    const published = docker('macula-grafana\t127.0.0.4:3000->3000/tcp\n')
+    const published = docker('macula-nginx\t127.0.0.4:3000->3000/tcp\n')
     assert.deepEqual(await published.apply([grafana]), [{ route: grafana, outcome: 'unchanged' }])
     await assert.rejects(published.remove([grafana]), { message: /still publishes 127\.0\.0\.4:3000/ })
     assert.deepEqual(await docker('').remove([grafana]), [{ route: grafana, outcome: 'unchanged' }])

@@ -49,7 +49,7 @@ describe('the rendered compose file', () => {
     })
     const { services } = parse(file?.content ?? '')
     assert.deepEqual(services.grafana.ports, ['127.0.0.4:3000:3000'])
-    assert.deepEqual(services.nginx.ports, ['127.0.0.1:80:80', '127.0.0.4:80:80'])
+    assert.deepEqual(services.nginx.ports, ['127.0.0.1:80:80', '127.0.0.1:5001:5001', '127.0.0.4:80:80'])
   })
 })
 

@@ -16,7 +16,10 @@ test('a service of the user gets a virtual host, a scrape target, a health check
   const platform = await examplePlatform({ local: ownService })
   const { address } = platform.services.find(({ name }) => name === 'wiki')!
   const vhosts = contentOf(files, 'config/nginx/vhosts.conf')
-  assert.match(vhosts, /server_name wiki\.macula\.local;\n\n {2}# wiki\n {2}location \/ \{\n/)
+  assert.match(
+    vhosts,
+    /server_name wiki\.macula\.local;\n {2}set \$service wiki;\n {2}include \/etc\/nginx\/macula\/server\.conf;\n\n {2}# wiki\n {2}location \/ \{\n/,
+  )
   assert.ok(vhosts.includes(`proxy_pass http://${address}:8080;`))
   assert.ok(vhosts.includes(`location = /health/wiki {\n    proxy_pass http://${address}:8080/alive;`))
   const targets = JSON.parse(contentOf(files, 'config/prometheus/targets/services.json')) as unknown[]
