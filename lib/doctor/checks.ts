@@ -1,3 +1,4 @@
+import { exposureOf } from '../platform/env-file.ts'
 import type { Platform, Route } from '../platform/platform.ts'
 import { chooseEngine, type RoutingMachine } from '../routes/choose.ts'
 import { means } from '../routes/engine.ts'
@@ -36,6 +37,7 @@ export async function examineAddresses(platform: Platform, machine: RoutingMachi
 export function allChecks(platform: Platform, machine: RoutingMachine, host: Host): Check[] {
   const facts = engineFacts()
   return [
+    settingsFileCheck(platform),
     ...stackChecks(platform, machine, facts),
     routingCheck(platform, machine),
     logFilesCheck(platform.settings.DOCKER_DATA_ROOT, facts),
@@ -46,6 +48,18 @@ export function allChecks(platform: Platform, machine: RoutingMachine, host: Hos
     inotifyCheck(),
     clusterCheck(platform),
   ]
+}
+
+function settingsFileCheck({ paths }: Platform): Check {
+  return {
+    name: 'Settings',
+    async look() {
+      const exposure = await exposureOf(paths)
+      return [
+        { check: 'Settings', ...(exposure ? { state: 'warn', ...exposure } : { state: 'ok', detail: paths.envFile }) },
+      ]
+    },
+  }
 }
 
 function routingCheck({ settings }: Platform, machine: RoutingMachine): Check {

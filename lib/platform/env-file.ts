@@ -1,20 +1,23 @@
 import { randomBytes } from 'node:crypto'
-import { readFile, stat } from 'node:fs/promises'
+import { lstat, readFile, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parse } from 'dotenv'
 import { root } from '../system/checkout.ts'
-import { badInput } from '../system/errors.ts'
-import { writeIfChanged } from './render.ts'
+import { badInput, PlatformError } from '../system/errors.ts'
+import { quote } from '../system/exec.ts'
+import { replaceFile } from '../system/files.ts'
+import { editEnvText, envValue, readEnvText } from './env-text.ts'
 import {
   defaultSettings,
+  isSecret,
   type Paths,
+  problemWith,
   readSettings,
+  readSettingsFile,
   type SecretName,
   type SettingName,
-  secretNames,
 } from './settings.ts'
 
-/** What a person is asked, and what it is for. */
+/** What the prompt says of each secret. */
 export const secretQuestions: Readonly<Record<SecretName, string>> = {
   GRAFANA_PASSWORD: 'Password of Grafana (user admin)',
   MINIO_ROOT_PASSWORD: 'Password of the object store MinIO',
@@ -33,63 +36,86 @@ export function generateSecret(): string {
   return randomBytes(18).toString('base64url')
 }
 
-/** What the settings file holds now; empty where there is none. Throws when it has mistakes other than missing secrets. */
+/** What the settings file sets now, and which secrets it lacks. Throws (exit code 2) with every mistake in it. */
 export async function readEnvFile(
   paths: Paths,
 ): Promise<{ values: Partial<Record<SettingName, string>>; missing: SecretName[] }> {
-  const text = await readFile(paths.envFile, 'utf8').catch(error => {
-    if (error.code === 'ENOENT') return ''
-    throw badInput(`${paths.envFile} cannot be read`, [{ where: paths.envFile, what: error.message }])
-  })
-  const values = parse(text) as Partial<Record<SettingName, string>>
-  const { problems } = readSettings(text, await defaultSettings(), {})
-  const isMissing = (name: string) => secretNames.some(secret => secret === name) && !values[name as SecretName]
-  const mistakes = problems.filter(({ where }) => !isMissing(where))
-  if (mistakes.length > 0)
+  const text = await readSettingsFile(paths)
+  const { problems, missing } = readSettings(text, await defaultSettings(), {})
+  if (problems.length > 0)
     throw badInput(
       `The settings in ${paths.envFile} are not usable`,
-      mistakes,
+      problems,
       'Correct the file; .env.example explains every key',
     )
-  return { values, missing: secretNames.filter(name => !values[name]) }
+  const values = Object.fromEntries(readEnvText(text, isSecret).entries.map(({ key, value }) => [key, value]))
+  return { values, missing }
 }
 
-/** Says what is wrong with a value for one setting, for a prompt that can ask again; undefined when it is good. */
-export async function problemWith(name: SettingName, value: string): Promise<string | undefined> {
-  const { problems } = readSettings(`${name}=${quoted(value)}`, await defaultSettings(), {})
-  return problems.find(({ where }) => where === name || where === 'line 1')?.what
+/** What is wrong with a value that is to be written to the settings file; undefined for a good one. */
+export function problemWithAnswer(name: SettingName, value: string): string | undefined {
+  if (envValue(value) === undefined)
+    return 'cannot be written to a .env file: with # in it, it should not end with a backslash, nor have all three kinds of quotes'
+  return problemWith(name, value)
 }
 
-/** Writes the settings file: `.env.example` with these values in it, mode 0600. */
+/**
+ * Sets values in the settings file. A file that is there is edited: only lines whose value differs change, its owner, mode and links stay.
+ * Otherwise it is created from `.env.example`, mode 0600. Throws where the file is a link to nothing.
+ */
 export async function writeEnvFile(
   paths: Paths,
   values: Partial<Record<SettingName, string>>,
 ): Promise<'unchanged' | 'created' | 'updated'> {
   const example = await readFile(join(root, '.env.example'), 'utf8')
-  return writeIfChanged(paths.envFile, envText(example, values), 0o600)
+  const found = await settingsTarget(paths)
+  if (found === undefined) {
+    await replaceFile(paths.envFile, editEnvText(example, values, example), { mode: 0o600 })
+    return 'created'
+  }
+  const before = await readFile(found.path, 'utf8')
+  const after = editEnvText(before, values, example)
+  if (after === before) return 'unchanged'
+  await replaceFile(found.path, after, found)
+  return 'updated'
 }
 
-/** Whether the settings file can be read by others on this machine. */
-export async function isPrivate(paths: Paths): Promise<boolean> {
-  return ((await stat(paths.envFile)).mode & 0o077) === 0
+/** The warning for a settings file that other users can read, with the command that closes it; undefined for a private file and for none. */
+export async function exposureOf({
+  envFile,
+}: Pick<Paths, 'envFile'>): Promise<{ detail: string; hint: string } | undefined> {
+  const mode = await stat(envFile).then(
+    stats => stats.mode & 0o777,
+    () => 0,
+  )
+  if ((mode & 0o077) === 0) return undefined
+  return {
+    detail: `${envFile} holds passwords, and other users of this machine can read it (mode ${mode.toString(8).padStart(4, '0')})`,
+    hint: `chmod 600 ${quote(envFile)}`,
+  }
 }
 
-/** `.env.example` with values in place of its defaults; comments and order stay. */
-export function envText(example: string, values: Partial<Record<SettingName, string>>): string {
-  return example.replace(/^([A-Z_]+)=(.*)$/gm, (line, name: SettingName) => {
-    const value = values[name]
-    return value === undefined ? line : `${name}=${quoted(value)}`
-  })
+interface Target {
+  /** The file itself, links followed. */
+  path: string
+  mode: number
+  owner: { uid: number; gid: number }
 }
 
-/** A value as dotenv reads it back; no kind of quote is needed for plain words. */
-function quoted(value: string): string {
-  if (/^[\w@%+:,./-]*$/.test(value)) return value
-  const quote = ["'", '"', '`'].find(mark => !value.includes(mark))
-  // double quotes expand \n and \r, so they come second; a value with all three kinds cannot be written
-  if (quote === undefined)
-    throw badInput('This value cannot be written to a .env file', [
-      { where: 'value', what: 'contains all three kinds of quotes' },
-    ])
-  return `${quote}${value}${quote}`
+async function settingsTarget({ envFile }: Paths): Promise<Target | undefined> {
+  const isThere = await lstat(envFile).then(
+    () => true,
+    () => false,
+  )
+  if (!isThere) return undefined
+  try {
+    const path = await realpath(envFile)
+    const { mode, uid, gid } = await stat(path)
+    return { path, mode: mode & 0o7777, owner: { uid, gid } }
+  } catch (error) {
+    throw new PlatformError(`${envFile} is a link to a file that does not exist`, {
+      hint: `Create the file that it names, or remove the link: rm ${quote(envFile)}`,
+      cause: error,
+    })
+  }
 }

@@ -1,12 +1,14 @@
 import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { isAbsolute, join, resolve } from 'node:path'
 import { parse } from 'dotenv'
+import ipaddr from 'ipaddr.js'
 import { root } from '../system/checkout.ts'
 import { badInput, type Problem } from '../system/errors.ts'
 import { operatingSystems } from '../system/machine.ts'
+import { readEnvText } from './env-text.ts'
 
-/** Where this run reads and writes; the only place that looks at variables which are not settings. */
+/** The paths this run reads and writes, and the other variables that are not settings; nothing else looks at those. */
 export interface Paths {
   /** The user's settings. */
   envFile: string
@@ -26,14 +28,18 @@ export interface Paths {
   sandbox: string | undefined
 }
 
-/** Paths named by MACULA_ENV_FILE, MACULA_STATE_DIR and their like, or their defaults in the checkout. */
+/**
+ * Paths named by MACULA_ENV_FILE, MACULA_STATE_DIR and their like, or their defaults. Relative ones are relative to the checkout: to the working
+ * directory, the same variable would make one installation in each directory that a task is run from.
+ */
 export function pathsOf(environment: NodeJS.ProcessEnv = process.env): Paths {
+  const cacheHome = environment.XDG_CACHE_HOME ?? ''
   return {
-    envFile: resolve(environment.MACULA_ENV_FILE || join(root, '.env')),
-    stateDir: resolve(environment.MACULA_STATE_DIR || join(root, '.macula')),
-    localComposeFile: resolve(environment.MACULA_LOCAL_COMPOSE || join(root, 'docker-compose.local.yml')),
-    localKindFile: resolve(environment.MACULA_LOCAL_KIND || join(root, 'kind.local.yaml')),
-    cacheDir: join(environment.XDG_CACHE_HOME || join(homedir(), '.cache'), 'macula'),
+    envFile: resolve(root, environment.MACULA_ENV_FILE || '.env'),
+    stateDir: resolve(root, environment.MACULA_STATE_DIR || '.macula'),
+    localComposeFile: resolve(root, environment.MACULA_LOCAL_COMPOSE || 'docker-compose.local.yml'),
+    localKindFile: resolve(root, environment.MACULA_LOCAL_KIND || 'kind.local.yaml'),
+    cacheDir: join(isAbsolute(cacheHome) ? cacheHome : join(homedir(), '.cache'), 'macula'),
     onlyGroups: environment.MACULA_ONLY ? environment.MACULA_ONLY.split(',') : undefined,
     laterServices: environment.MACULA_LATER ? environment.MACULA_LATER.split(',') : [],
     sandbox: environment.MACULA_SANDBOX || undefined,
@@ -66,12 +72,50 @@ const optional =
   value =>
     value === '' ? undefined : check(value)
 
-const octet = '(25[0-5]|2[0-4]\\d|1?\\d?\\d)'
-const anything: Check = () => undefined
-const domainName = matches(
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it is about them
+const oneLine = matches(/^[^\0-\x1f\x7f]*$/, 'without line ends and control characters')
+const domainLabels = matches(
   /^(?=.{1,190}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+$/,
   'a domain of two labels or more in lower case, like macula.local',
 )
+
+/** Domains that programs answer by themselves, or that a cluster keeps for itself: our names in them would not be asked of our DNS server. */
+const reservedDomains: Readonly<Record<string, string>> = {
+  'cluster.local': 'Kubernetes keeps it for its own services',
+  localhost: 'resolvers answer it themselves',
+  invalid: 'resolvers answer it themselves',
+  onion: 'resolvers answer it themselves',
+  arpa: 'DNS keeps it for addresses',
+}
+
+const domainName: Check = value => {
+  const wrong = domainLabels(value)
+  if (wrong !== undefined) return wrong
+  if (/\.\d+$/.test(value)) return `${value} should end in a label that is not a number; it is read as an address`
+  const within = (domain: string) => value === domain || value.endsWith(`.${domain}`)
+  const reserved = within('home.arpa') ? undefined : Object.keys(reservedDomains).find(within)
+  return reserved === undefined ? undefined : `${value} should not be in ${reserved}: ${reservedDomains[reserved]}`
+}
+
+const subnet: Check = value => {
+  const [address = '', length] = value.split('/')
+  if (!ipaddr.IPv4.isValidFourPartDecimal(address) || length !== '16' || !address.endsWith('.0.0'))
+    return `${JSON.stringify(value)} should be a network of the form 172.23.0.0/16`
+  const range = ipaddr.IPv4.parse(address).range()
+  return range === 'private' || range === 'carrierGradeNat'
+    ? undefined
+    : `${value} should be a private network, in 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10`
+}
+
+/** The services use this many addresses from the first one on. */
+const loopbackCount = 8
+const firstLoopback: Check = value => {
+  const address = ipaddr.IPv4.isValidFourPartDecimal(value) ? ipaddr.IPv4.parse(value) : undefined
+  const last = address?.octets[3] ?? 0
+  return address?.range() === 'loopback' && last >= 1 && last + loopbackCount - 1 <= 254
+    ? undefined
+    : `${JSON.stringify(value)} should be an address of 127.0.0.0/8 that ends in 1 to ${255 - loopbackCount}, with room for ${loopbackCount - 1} more`
+}
 const plainName = matches(/^[A-Za-z_][A-Za-z0-9_-]{0,62}$/, 'letters, digits, _ and -, starting with a letter')
 const imagePrefix = matches(/^[a-z0-9.-]+(:\d+)?(\/[a-z0-9._-]+)*$/, 'host/prefix, like mirror.example.com/hub')
 const imageName = matches(/^[a-z0-9.-]+(:\d+)?(\/[a-z0-9._-]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?$/, 'an image name')
@@ -103,11 +147,8 @@ const checks = {
   ...secrets,
   MACULA_DOMAIN: domainName,
   MACULA_PROJECT: matches(/^[a-z0-9][a-z0-9-]{0,30}$/, 'up to 31 lower case letters, digits and -'),
-  MACULA_SUBNET: matches(new RegExp(`^${octet}\\.${octet}\\.0\\.0/16$`), 'a network of the form 172.23.0.0/16'),
-  MACULA_LOOPBACK: value =>
-    /^127\.\d+\.\d+\.\d+$/.test(value) && Number(value.split('.')[3]) <= 247
-      ? undefined
-      : `${value} should be an address of 127.0.0.0/8 with room for seven more`,
+  MACULA_SUBNET: subnet,
+  MACULA_LOOPBACK: firstLoopback,
   REGISTRY_PORT: port,
   MACULA_OS: oneOf(...operatingSystems),
   RESOLVER: oneOf(
@@ -127,7 +168,7 @@ const checks = {
   POSTGRES_USER: plainName,
   POSTGRES_DB: plainName,
   CLUSTER: oneOf('kind', 'existing'),
-  CLUSTER_CONTEXT: anything,
+  CLUSTER_CONTEXT: oneLine,
   REGISTRY: optional(imagePrefix),
   CLUSTER_TOOLS: oneOf('path', 'install'),
   CLUSTER_NAME: matches(/^[a-z0-9][a-z0-9.-]{0,48}$/, 'lower case letters, digits, . and -'),
@@ -137,10 +178,10 @@ const checks = {
   INGRESS_IMAGE: optional(imageName),
   INGRESS_HTTP_PORT: port,
   INGRESS_HTTPS_PORT: port,
-  CONSOLE_SOURCE: anything,
-  BOOTSTRAP_SOURCE: anything,
-  PEER1_SOURCE: anything,
-  PEER2_SOURCE: anything,
+  CONSOLE_SOURCE: oneLine,
+  BOOTSTRAP_SOURCE: oneLine,
+  PEER1_SOURCE: oneLine,
+  PEER2_SOURCE: oneLine,
 } satisfies Record<string, Check>
 
 export type SettingName = keyof typeof checks
@@ -164,69 +205,82 @@ export async function defaultSettings(): Promise<Settings> {
   return parse(await readFile(join(root, '.env.example'), 'utf8')) as unknown as Settings
 }
 
+/** Says what is wrong with a value for one setting, and what to write instead; undefined for a good one. A secret is not part of the answer. */
+export function problemWith(name: SettingName, value: string): string | undefined {
+  return checks[name](value)
+}
+
+/** Whether a setting's value is never shown. */
+export function isSecret(name: string): name is SecretName {
+  return Object.hasOwn(secrets, name)
+}
+
+/** The text of the settings file; empty where there is none. Throws where it cannot be read. */
+export async function readSettingsFile({ envFile }: Pick<Paths, 'envFile'>): Promise<string> {
+  return readFile(envFile, 'utf8').catch(error => {
+    if (error.code === 'ENOENT') return ''
+    throw badInput(`${envFile} cannot be read`, [{ where: envFile, what: error.message }])
+  })
+}
+
 /**
  * The settings in force: the environment over the file over the defaults.
  * Throws one error (exit code 2) with all problems: lines that cannot be read, unknown keys, wrong values, missing secrets.
  */
 export async function loadSettings(paths: Paths, environment: NodeJS.ProcessEnv = process.env): Promise<Settings> {
-  const text = await readFile(paths.envFile, 'utf8').catch(error => {
-    if (error.code === 'ENOENT') return ''
-    throw badInput(`${paths.envFile} cannot be read`, [{ where: paths.envFile, what: error.message }])
-  })
-  const { values, problems } = readSettings(text, await defaultSettings(), environment)
-  if (problems.length > 0) {
+  const text = await readSettingsFile(paths)
+  const { values, problems, missing } = readSettings(text, await defaultSettings(), environment)
+  if (problems.length + missing.length > 0) {
     throw badInput(
       `The settings in ${paths.envFile} are not usable`,
-      problems,
-      text === ''
-        ? 'task configure'
-        : 'Correct the file, or delete it and run `task configure`; .env.example explains every key',
+      [...problems, ...missing.map(where => ({ where, what: 'is not set' }))],
+      problems.length === 0 ? 'task configure' : 'Correct the file; .env.example explains every key',
     )
   }
   return values
 }
 
-/** Reads the text of a `.env` without touching anything; the pure half of loadSettings. */
-export function readSettings(
-  text: string,
-  defaults: Settings,
-  environment: NodeJS.ProcessEnv,
-): { values: Settings; problems: Problem[] } {
-  const problems = syntaxProblems(text)
-  const file = parse(text)
-  for (const key of Object.keys(file)) {
-    if (!Object.hasOwn(checks, key) && !sourcePattern.test(key))
-      problems.push({ where: key, what: `is not a setting${closest(key)}` })
-  }
-  const ownSources = Object.entries({ ...file, ...environment }).filter(([key]) => sourcePattern.test(key))
-  const values = { ...defaults, ...Object.fromEntries(ownSources) } as Record<SettingName, string>
-  for (const key of settingNames) {
-    const value = environment[key] ?? file[key]
-    if (value !== undefined && (value !== '' || key in secrets)) values[key] = value
-    const problem = values[key] === '' && key in secrets ? 'is not set' : checks[key](values[key])
-    if (problem !== undefined)
-      problems.push({ where: environment[key] === undefined ? key : `${key} (environment)`, what: problem })
-  }
-  if (values.CLUSTER === 'existing' && values.CLUSTER_CONTEXT === '')
-    problems.push({ where: 'CLUSTER_CONTEXT', what: 'is needed for CLUSTER=existing' })
-  return { values, problems }
+/** Settings as they were read; `missing` are the secrets that nothing sets. */
+export interface ReadSettings {
+  values: Settings
+  problems: Problem[]
+  missing: SecretName[]
 }
 
-// dotenv skips what it does not understand, and a setting that silently is not there is the hardest kind of wrong
-function syntaxProblems(text: string): Problem[] {
-  const seen = new Set<string>()
-  return text.split(/\r?\n/).flatMap((line, index) => {
-    const where = `line ${index + 1}`
-    if (/^\s*(#|$)/.test(line)) return []
-    const key = /^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=/.exec(line)?.[1]
-    if (key === undefined) return [{ where, what: 'should read NAME=value' }]
-    if (seen.has(key)) return [{ where, what: `sets ${key} a second time` }]
-    seen.add(key)
-    const value = line.slice(line.indexOf('=') + 1).trim()
-    const quote = /^["'`]/.exec(value)?.[0]
-    return quote !== undefined && !new RegExp(`^${quote}[^${quote}]*${quote}\\s*(#.*)?$`).test(value)
-      ? [{ where, what: `opens a quote (${quote}) and does not close it` }]
-      : []
+/** Reads the text of a `.env` without touching anything; the pure half of loadSettings. An exported variable that is empty counts as not there. */
+export function readSettings(text: string, defaults: Settings, environment: NodeJS.ProcessEnv): ReadSettings {
+  const { entries, problems } = readEnvText(text, isSecret)
+  const file = new Map(entries.map(entry => [entry.key, entry]))
+  for (const { key, line } of entries)
+    if (!Object.hasOwn(checks, key) && !sourcePattern.test(key))
+      problems.push({ where: `line ${line}, ${key}`, what: `is not a setting${closest(key)}` })
+  const given = [...entries.map(({ key, value }) => [key, value] as const), ...Object.entries(environment)]
+  const ownSources = given.filter(([key, value]) => value && sourcePattern.test(key))
+  const values = { ...defaults, ...Object.fromEntries(ownSources) } as Record<SettingName, string>
+  const whereOf = (key: SettingName) => {
+    if (environment[key]) return `${key} (environment)`
+    const entry = file.get(key)
+    return entry === undefined ? key : `line ${entry.line}, ${key}`
+  }
+  for (const key of settingNames) {
+    values[key] = environment[key] || file.get(key)?.value || values[key]
+    const what = values[key] === '' && isSecret(key) ? undefined : checks[key](values[key])
+    if (what !== undefined) problems.push({ where: whereOf(key), what })
+  }
+  if (values.CLUSTER === 'existing' && values.CLUSTER_CONTEXT === '')
+    problems.push({ where: whereOf('CLUSTER_CONTEXT'), what: 'is needed for CLUSTER=existing' })
+  problems.push(...sharedPorts(values).map(([key, what]) => ({ where: whereOf(key), what })))
+  return { values, problems, missing: secretNames.filter(name => values[name] === '') }
+}
+
+/** Ports on the first loopback address that two settings name. */
+function sharedPorts(values: Settings): [SettingName, string][] {
+  const names = ['REGISTRY_PORT', 'INGRESS_HTTP_PORT', 'INGRESS_HTTPS_PORT'] as const
+  return names.flatMap((name, index) => {
+    const other = names.slice(0, index).find(earlier => Number(values[earlier]) === Number(values[name]))
+    return other === undefined
+      ? []
+      : [[name, `${values[name]} is ${other} already; both listen on ${values.MACULA_LOOPBACK}`]]
   })
 }
 

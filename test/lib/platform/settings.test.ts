@@ -5,6 +5,7 @@ import { describe, it } from 'node:test'
 import {
   defaultSettings,
   loadSettings,
+  pathsOf,
   readSettings,
   secretNames,
   settingNames,
@@ -62,10 +63,9 @@ describe('settings', () => {
     assert.deepEqual(problems, [
       `line ${secretNames.length + 1}: should read NAME=value`,
       `line ${secretNames.length + 5}: opens a quote (") and does not close it`,
-      'MACULA_DOMIAN: is not a setting; .env.example lists them all',
-      'REGISTRY_PORT: 99999 should be a port, 1 to 65535',
-      'ROUTING: "carrier-pigeon" should be one of auto, systemd, socat, publish',
-      'CLUSTER_NAME: "\\"open" should be lower case letters, digits, . and -',
+      `line ${secretNames.length + 2}, MACULA_DOMIAN: is not a setting; .env.example lists them all`,
+      `line ${secretNames.length + 3}, REGISTRY_PORT: 99999 should be a port, 1 to 65535`,
+      `line ${secretNames.length + 4}, ROUTING: "carrier-pigeon" should be one of auto, systemd, socat, publish`,
     ])
   })
 
@@ -80,12 +80,14 @@ describe('settings', () => {
   ]) {
     it(`refuse ${domain} as a domain`, async () => {
       const [problem = ''] = await problemsOf(`MACULA_DOMAIN=\`${domain}\``)
-      assert.match(problem, /^MACULA_DOMAIN: .* should be a domain of two labels or more/)
+      assert.match(problem, /^line 8, MACULA_DOMAIN: .* should be a domain of two labels or more/)
     })
   }
 
   it('say which name was probably meant', async () => {
-    assert.deepEqual(await problemsOf('DOMAIN=x.test'), ['DOMAIN: is not a setting; did you mean MACULA_DOMAIN?'])
+    assert.deepEqual(await problemsOf('DOMAIN=x.test'), [
+      'line 8, DOMAIN: is not a setting; did you mean MACULA_DOMAIN?',
+    ])
   })
 
   it('know a source for an application of any name, whether or not there is such an application', async () => {
@@ -109,9 +111,71 @@ describe('settings', () => {
     assert.deepEqual(await problemsOf('', { POSTGRES_PASSWORD: 'long-enough\\' }), [])
   })
 
+  it('take keys that every object has for what they are: unknown', async () => {
+    assert.deepEqual(await problemsOf('constructor=x\n__proto__=y\ntoString=z'), [
+      'line 8, constructor: is not a setting; .env.example lists them all',
+      'line 9, __proto__: is not a setting; .env.example lists them all',
+      'line 10, toString: is not a setting; .env.example lists them all',
+    ])
+  })
+
+  it('of the file stay where an exported variable is empty', async () => {
+    const { values, problems } = readSettings(`${complete}\nREGISTRY_PORT=5002`, await defaultSettings(), {
+      REGISTRY_PORT: '',
+      GRAFANA_PASSWORD: '',
+    })
+    assert.deepEqual(problems, [])
+    assert.equal(values.REGISTRY_PORT, '5002')
+    assert.equal(values.GRAFANA_PASSWORD, 'long-enough-for-every-secret')
+  })
+
+  for (const [setting, wrong, expected] of [
+    [
+      'MACULA_SUBNET',
+      ['127.0.0.0/16', '8.8.0.0/16', '224.0.0.0/16', '0.0.0.0/16', '169.254.0.0/16'],
+      /a private network/,
+    ],
+    ['MACULA_SUBNET', ['01.02.0.0/16', '10.1.2.0/16', '10.1.0.0', 'fd00::/16', '10.0.0/16'], /of the form 172\.23/],
+    ['MACULA_LOOPBACK', ['127.999.0.1', '127.0.0.0', '127.0.0.248', '10.0.0.1', '::1', '127.1'], /ends in 1 to 247/],
+    ['MACULA_DOMAIN', ['127.0.0.1', 'macula.42'], /not a number/],
+    [
+      'MACULA_DOMAIN',
+      ['in-addr.arpa', '1.in-addr.arpa', 'cluster.local', 'svc.cluster.local', 'a.localhost'],
+      /should not be in/,
+    ],
+    ['MACULA_PROJECT', ['Macula', '-a', 'a_b', 'a'.repeat(32)], /lower case letters/],
+  ] as const)
+    for (const value of wrong)
+      it(`refuse ${setting}=${value}`, async () => {
+        const [problem = '', ...more] = await problemsOf(`${setting}=${value}`)
+        assert.match(problem, new RegExp(`^line 8, ${setting}: `))
+        assert.match(problem, expected)
+        assert.deepEqual(more, [])
+      })
+
+  it('take every private network, and domains beside the reserved ones', async () => {
+    for (const line of ['MACULA_SUBNET=10.0.0.0/16', 'MACULA_SUBNET=192.168.0.0/16', 'MACULA_SUBNET=100.64.0.0/16'])
+      assert.deepEqual(await problemsOf(line), [])
+    for (const domain of ['home.arpa', 'x.home.arpa', 'mycluster.local', 'dev.test'])
+      assert.deepEqual(await problemsOf(`MACULA_DOMAIN=${domain}`), [])
+  })
+
+  it('refuse one port for two of them', async () => {
+    assert.deepEqual(await problemsOf('REGISTRY_PORT=8080'), [
+      'INGRESS_HTTP_PORT: 8080 is REGISTRY_PORT already; both listen on 127.0.0.1',
+    ])
+  })
+
   it('refuse a subnet or loopback address that the platform could not use', async () => {
     assert.equal((await problemsOf('MACULA_SUBNET=172.23.0.0/24\nMACULA_LOOPBACK=10.0.0.1')).length, 2)
     assert.equal((await problemsOf('MACULA_LOOPBACK=127.0.0.250')).length, 1)
+  })
+
+  it('name paths relative to the checkout, wherever a task is run from', () => {
+    const { envFile, stateDir } = pathsOf({ MACULA_ENV_FILE: 'own.env', MACULA_STATE_DIR: '../state' })
+    assert.equal(envFile, join(root, 'own.env'))
+    assert.equal(stateDir, join(root, '../state'))
+    assert.equal(pathsOf({ MACULA_ENV_FILE: '/etc/own.env' }).envFile, '/etc/own.env')
   })
 
   it('need a context for a cluster that exists already', async () => {
