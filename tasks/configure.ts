@@ -1,3 +1,4 @@
+#!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import type { Output } from '../lib/cli/output.ts'
 import { defineTask } from '../lib/cli/task.ts'
 import { lackingTools } from '../lib/cluster/tools.ts'

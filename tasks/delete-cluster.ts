@@ -1,3 +1,4 @@
+#!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { defineTask } from '../lib/cli/task.ts'
 import { clusterOf, notOurs } from '../lib/cluster/cluster.ts'
 import { removeCluster } from '../lib/cluster/lifecycle.ts'
@@ -21,7 +22,7 @@ export default defineTask({
     if ((await nodesOf(name)).length > 0 && !yes) {
       if (!out.interactive) {
         const problem = { where: 'delete-cluster', what: 'there is no terminal to ask on' }
-        throw badInput(`Deleting ${name} needs a yes`, [problem], 'npm run delete-cluster -- --yes')
+        throw badInput(`Deleting ${name} needs a yes`, [problem], 'task delete-cluster -- --yes')
       }
       if (!(await out.confirm(`Delete the cluster ${name} with all that runs in it?`))) return
     }

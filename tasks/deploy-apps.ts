@@ -1,3 +1,4 @@
+#!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { readFile } from 'node:fs/promises'
 import { defineTask } from '../lib/cli/task.ts'
 import {
@@ -39,7 +40,7 @@ export default defineTask({
       for (const line of plannedChanges(cluster, applicationNames(platform))) out.say(`  ${line}`)
       if (!out.interactive) {
         const problem = { where: 'CLUSTER=existing', what: 'there is no terminal to ask on' }
-        throw badInput(`Deploying to ${cluster.context} needs a yes`, [problem], 'npm run deploy-apps -- --yes')
+        throw badInput(`Deploying to ${cluster.context} needs a yes`, [problem], 'task deploy-apps -- --yes')
       }
       if (!(await out.confirm(`Deploy to ${cluster.context}?`))) return
     }

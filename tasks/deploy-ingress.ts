@@ -1,3 +1,4 @@
+#!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { readFile } from 'node:fs/promises'
 import { defineTask } from '../lib/cli/task.ts'
 import { ensureCertificate, trustCommand } from '../lib/cluster/certs.ts'

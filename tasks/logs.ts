@@ -1,3 +1,4 @@
+#!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { defineTask } from '../lib/cli/task.ts'
 import { loggedInCluster, showClusterLogs } from '../lib/cluster/logs.ts'
 import { loadPlatform, type Platform } from '../lib/platform/platform.ts'

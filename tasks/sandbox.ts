@@ -1,3 +1,4 @@
+#!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { defineTask } from '../lib/cli/task.ts'
 import { requireGroups } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
@@ -13,7 +14,7 @@ export default defineTask({
   leaves: [
     "~/.cache/macula: programs, images and the layers of the sandbox's engine, so that the next start is quick; nothing else",
   ],
-  undo: 'rm -r ~/.cache/macula; a kept sandbox ends with npm run sandbox -- --end',
+  undo: 'rm -r ~/.cache/macula; a kept sandbox ends with task sandbox -- --end',
   options: {
     exec: {
       type: 'string',
@@ -90,5 +91,5 @@ export default defineTask({
 })
 
 function commandFor(name: string, option: string): string {
-  return `npm run sandbox --${name === defaultName ? '' : ` --name ${name}`} ${option}`
+  return `task sandbox --${name === defaultName ? '' : ` --name ${name}`} ${option}`
 }

@@ -1,3 +1,4 @@
+#!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { defineTask } from '../lib/cli/task.ts'
 import { applicationsNamespace, clusterOf } from '../lib/cluster/cluster.ts'
 import { requireContext } from '../lib/cluster/existing.ts'

@@ -1,3 +1,4 @@
+#!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { defineRoutingTask } from '../lib/cli/routing-task.ts'
 import { clusterGroup, clusterRoutes } from '../lib/platform/ingress-routes.ts'
 

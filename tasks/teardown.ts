@@ -1,3 +1,4 @@
+#!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { defineTask } from '../lib/cli/task.ts'
 import { removeFromUsers } from '../lib/cluster/merge-kubeconfig.ts'
 import { removeNetwork } from '../lib/cluster/network.ts'
@@ -33,7 +34,7 @@ export default defineTask({
     if (lines.length > 0 && !yes) {
       if (!out.interactive) {
         const problem = { where: 'teardown', what: 'there is no terminal to ask on' }
-        throw badInput('Undoing all this needs a yes', [problem], 'npm run teardown -- --yes')
+        throw badInput('Undoing all this needs a yes', [problem], 'task teardown -- --yes')
       }
       if (!(await out.confirm('Undo all this?'))) return ExitCode.done
     }

@@ -1,3 +1,4 @@
+#!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { styleText } from 'node:util'
 import { defineTask } from '../lib/cli/task.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'

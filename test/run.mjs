@@ -20,7 +20,9 @@ supply?.kill()
 process.exitCode = status ?? 1
 
 function start(words, stdio) {
-  return spawn(process.execPath, [...typescriptArguments, ...words], { cwd: root, stdio })
+  // what npm says of itself would make every task a test starts name its commands as `npm run`
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_|^INIT_CWD$/.test(name)))
+  return spawn(process.execPath, [...typescriptArguments, ...words], { cwd: root, stdio, env })
 }
 
 function testFiles(folders) {

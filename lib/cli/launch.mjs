@@ -1,4 +1,4 @@
-// The way in: `node lib/cli/launch.mjs TASK [words]`. Plain JavaScript without packages, because it has to work on a fresh clone:
+// The way in: `node lib/cli/launch.mjs TASK [ARGS]`, or a script of tasks/ in place of TASK, whose first line starts us. Plain JavaScript without packages, because it has to work on a fresh clone:
 // it installs the npm packages where they are missing or outdated, then hands over to tasks/TASK.ts, or, for a task that
 // only names others in Taskfile.yml, to these one after the other.
 // The only place that touches the process: streams, exit code, signals.
@@ -8,8 +8,10 @@ import { pathToFileURL } from 'node:url'
 import { ensurePackages, requireNode, root } from './bootstrap.mjs'
 import { bundleFolder } from './bundle.mjs'
 import { endChildren, statOf } from './children.mjs'
+import { inUsedForm, readInvocation } from './invocation.mjs'
 
-const [name, ...words] = process.argv.slice(2)
+const invocation = readInvocation()
+const { name, args: words } = invocation
 /** What the running task wants done when it is interrupted. */
 const interruptions = []
 /** All that speaks to the user. */
@@ -21,8 +23,8 @@ ensurePackages()
 const load = await loader()
 endWithOurChildren()
 endWithOurStarter()
-const alone = name !== undefined && existsSync(scriptOf(name)) && !words.includes('--dry')
-process.exitCode = alone ? await runScript(name, words) : await runWorkflow(name ?? '', words)
+const alone = name !== '' && existsSync(scriptOf(name)) && !words.includes('--dry')
+process.exitCode = alone ? await runScript(name, words) : await runWorkflow(name, words)
 
 /** Imports a module of ours, like `lib/cli/task`: as it is where Node runs TypeScript, else out of the bundle, or compiled one by one. */
 async function loader() {
@@ -83,6 +85,7 @@ async function createOutput(verbose) {
     stderr: process.stderr,
     interactive: process.stdin.isTTY === true && process.stderr.isTTY === true,
     color: watched && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
+    inUsedForm: text => inUsedForm(text, invocation),
     // a terminal that does not know its width (0 columns) sends ora into an endless loop
     spinner: watched && !verbose && process.stderr.columns > 0,
   })

@@ -38,6 +38,8 @@ export interface OutputOptions {
   /** Whether standard input is a terminal too. */
   interactive: boolean
   color: boolean
+  /** Puts the commands in a text, written as `task NAME -- ARGS`, into the form that the user used. */
+  inUsedForm?: (text: string) => string
   /** A spinner moves only where a person watches; elsewhere the same words come as plain lines. */
   spinner: boolean
 }
@@ -50,11 +52,11 @@ type Style = Parameters<typeof styleText>[0]
 const unchanged: readonly string[] = ['unchanged', 'skipped']
 
 export function createOutput(options: OutputOptions): Output {
-  const { stdout, stderr, interactive, color, spinner: animated } = options
+  const { stdout, stderr, interactive, color, spinner: animated, inUsedForm = text => text } = options
   const paint = (style: Style, text: string) => (color ? styleText(style, text, { validateStream: false }) : text)
   let isSilent = false
   const write = (stream: Writable, text: string) => {
-    if (!isSilent) stream.write(`${color ? text : stripVTControlCharacters(text)}\n`)
+    if (!isSilent) stream.write(`${inUsedForm(color ? text : stripVTControlCharacters(text))}\n`)
   }
   const say = (text: string) => write(stderr, text)
   /** How to end each step that is shown. */

@@ -1,8 +1,11 @@
-import { delimiter } from 'node:path'
+import { delimiter, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { $, within } from 'zx/core'
 import { pathsOf, toolsFolder } from '../platform/settings.ts'
+import { root } from '../system/checkout.ts'
 import { badInput, ExitCode, messageOf, PlatformError } from '../system/errors.ts'
+import { isStartedDirectly } from './invocation.mjs'
 import type { Output } from './output.ts'
 
 /** One option of a task, as node:util parseArgs knows it, with its line of help. */
@@ -57,8 +60,10 @@ const commonOptions = {
   verbose: { type: 'boolean', short: 'v', help: 'show the commands that are run, and what they print' },
 } as const satisfies Options
 
-/** Gives a task its types; the default export of each `tasks/<name>.ts`. */
+/** Gives a task its types; the default export of each `tasks/<name>.ts`. Where that script is what was started (`npx tsx tasks/<name>.ts`), the launcher runs it. */
 export function defineTask<const O extends Options>(definition: TaskDefinition<O>): TaskDefinition<O> {
+  if (isStartedDirectly(definition.name))
+    setImmediate(() => import(pathToFileURL(join(root, 'lib/cli/launch.mjs')).href))
   return definition
 }
 
@@ -120,10 +125,11 @@ export function helpText(task: TaskDefinition): string {
     },
   )
   const width = Math.max(...rows.map(([flag]) => flag.length))
+  const args = ['[options]', task.positionals].filter(Boolean).join(' ')
   return [
     `${task.name}: ${task.summary}`,
     '',
-    `Usage: npm run ${task.name} -- [options]${task.positionals ? ` ${task.positionals}` : ''}   or   task ${task.name} -- [options]${task.positionals ? ` ${task.positionals}` : ''}`,
+    `Usage: task ${task.name} -- ${args}, npm run ${task.name} -- ${args}, or ./tasks/${task.name}.ts ${args}`,
     ...(task.replaces ? ['', `Replaces: ${task.replaces}`] : []),
     '',
     'Options:',
@@ -167,7 +173,7 @@ function parse(task: TaskDefinition, words: readonly string[]): Parsed | Platfor
     return badInput(
       `${task.name} does not take these arguments`,
       [{ where: words.join(' '), what: messageOf(error) }],
-      `npm run ${task.name} -- --help`,
+      `task ${task.name} -- --help`,
     )
   }
 }

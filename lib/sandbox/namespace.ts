@@ -99,8 +99,8 @@ export async function inUse(store: Store): Promise<PlatformError> {
   const who = state === undefined ? 'another process' : state.kept ? 'kept' : `of process ${state.runner.pid}`
   return new PlatformError(`The sandbox ${store.name} is up already (${who}${state ? `, since ${state.since}` : ''})`, {
     hint: state?.kept
-      ? `npm run sandbox -- --name ${store.name} --enter   # or --end\nnpm run sandbox -- --name OTHER   # one more, with a store of its own`
-      : 'npm run sandbox -- --name OTHER   # one more, with a store of its own',
+      ? `task sandbox -- --name ${store.name} --enter   # or --end\ntask sandbox -- --name OTHER   # one more, with a store of its own`
+      : 'task sandbox -- --name OTHER   # one more, with a store of its own',
   })
 }
 

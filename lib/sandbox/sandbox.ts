@@ -64,7 +64,7 @@ export async function requireSandbox(store: Store): Promise<SandboxState> {
   const state = await livingSandbox(store)
   if (state) return state
   throw new PlatformError(`There is no sandbox ${store.name}`, {
-    hint: `npm run sandbox -- --keep${store.name === defaultName ? '' : ` --name ${store.name}`}`,
+    hint: `task sandbox -- --keep${store.name === defaultName ? '' : ` --name ${store.name}`}`,
   })
 }
 

@@ -88,7 +88,7 @@ export function sandboxOf({
   }
   const up = () => {
     if (raised) return raised
-    throw new PlatformError(`The sandbox ${store.name} is not up`, { hint: 'npm run sandbox' })
+    throw new PlatformError(`The sandbox ${store.name} is not up`, { hint: 'task sandbox' })
   }
 
   return {
@@ -178,7 +178,7 @@ export function sandboxOf({
       const { exitCode } = await askInside(state, command, { inherit: true, env })
       if (exitCode === 0) return leftOut
       throw new PlatformError(`\`${words.join(' ')}\` failed inside the sandbox`, {
-        hint: 'npm run sandbox -- --keep   # leaves it up to look at',
+        hint: 'task sandbox -- --keep   # leaves it up to look at',
         exitCode: exitCode ?? 1,
       })
     },

@@ -106,7 +106,7 @@ describe('teardown', () => {
   it('asks for a yes where there is no terminal', async () => {
     const { status, stderr } = teardown([])
     assert.equal(status, 2)
-    assert.match(stderr, /needs a yes\n.*no terminal.*\n {2}→ npm run teardown -- --yes/)
+    assert.match(stderr, /needs a yes\n.*no terminal.*\n {2}→ task teardown -- --yes/)
     assert.deepEqual(await told(), [''])
   })
 

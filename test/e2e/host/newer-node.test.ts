@@ -6,7 +6,7 @@ import { pathsOf } from '../../../lib/platform/settings.ts'
 import { ensureBuilt } from '../../../lib/supply/cache.ts'
 import { root } from '../../../lib/system/checkout.ts'
 import { messageOf } from '../../../lib/system/errors.ts'
-import { ask, run } from '../../../lib/system/exec.ts'
+import { $ } from '../../../lib/system/exec.ts'
 
 /** The line of Node that most users have by now, as npm packages carry it. */
 const release = `node-linux-${process.arch}@24.21.0`
@@ -15,8 +15,8 @@ const release = `node-linux-${process.arch}@24.21.0`
 async function newerNode(): Promise<{ folder: string; skip: string | false }> {
   if (process.platform !== 'linux') return { folder: '', skip: 'only Linux has it as a package' }
   const build = async (folder: string) => {
-    const { stdout } = await run(['npm', 'pack', release, '--silent', '--pack-destination', folder])
-    await run(['tar', '--extract', '--file', join(folder, stdout.trim()), '--directory', folder, '--strip', '1'])
+    const archive = await $({ idle: '60s' })`npm pack ${release} --silent --pack-destination ${folder}`.text()
+    await $`tar --extract --file ${join(folder, archive.trim())} --directory ${folder} --strip 1`
   }
   return ensureBuilt({ name: 'node', inputs: release, build }, { cacheDir: pathsOf().cacheDir }).then(
     folder => ({ folder: join(folder, 'bin'), skip: false as const }),
@@ -29,10 +29,8 @@ const { folder, skip } = await newerNode()
 describe('a Node that runs TypeScript by itself', { skip }, () => {
   // whatever this test was started with is for another Node, and for another runner of tests
   const node = (...words: string[]) =>
-    ask(['env', '--unset=NODE_OPTIONS', '--unset=NODE_TEST_CONTEXT', 'node', ...words], {
-      cwd: root,
-      env: { PATH: [folder, process.env.PATH].join(delimiter) },
-    })
+    $({ nothrow: true, timeout: '5m', cwd: root, env: { PATH: [folder, process.env.PATH].join(delimiter) } })`
+      env --unset=NODE_OPTIONS --unset=NODE_TEST_CONTEXT node ${words}`
 
   before(async () => {
     const { stdout } = await node('--print', 'process.version + " " + process.features.typescript')
@@ -46,6 +44,24 @@ describe('a Node that runs TypeScript by itself', { skip }, () => {
       assert.equal(exitCode, 0, stderr)
       assert.match(stdout, new RegExp(`^${name}: `))
       assert.equal(stderr, '')
+    }
+  })
+
+  it('runs scripts of tasks/ by itself, by their first line and through zx, with the hints of each', async () => {
+    const ways: [string[], string][] = [
+      [['node', 'tasks/status.ts'], 'node tasks/status.ts --help'],
+      [['npx', 'zx', 'tasks/status.ts'], 'npx zx tasks/status.ts --help'],
+      [['npx', 'tsx', 'tasks/status.ts'], 'npx tsx tasks/status.ts --help'],
+      [['./tasks/status.ts'], './tasks/status.ts --help'],
+    ]
+    for (const [words, hint] of ways) {
+      const [program = '', ...args] = words
+      const env = { PATH: [folder, process.env.PATH].join(delimiter) }
+      const help = await $({ cwd: root, env })`env --unset=NODE_OPTIONS ${program} ${args} --help`
+      assert.match(help.stdout, /^status: /, program)
+      const wrong = await $({ cwd: root, env, nothrow: true })`env --unset=NODE_OPTIONS ${program} ${args} --bogus`
+      assert.equal(wrong.exitCode, 2, wrong.stderr)
+      assert.ok(wrong.stderr.includes(`  → ${hint}`), wrong.stderr)
     }
   })
 

@@ -158,7 +158,7 @@ describe('a task', () => {
       ['--nmae', 'x'],
     )
     assert.equal(exitCode, 2)
-    assert.match(stderr, /npm run example -- --help/)
+    assert.match(stderr, /task example -- --help/)
   })
 
   it('refuses words it has no use for', async () => {
