@@ -4,8 +4,18 @@ import { requireGroups } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
 import { endSandbox, inUse } from '../lib/sandbox/namespace.ts'
 import { requireSandboxMachine } from '../lib/sandbox/requirements.ts'
-import { askInside, defaultName, execute, openShell, requireSandbox } from '../lib/sandbox/sandbox.ts'
-import { sandboxOf } from '../lib/sandbox/start.ts'
+import { defaultName, execute, openShell, requireSandbox, sandboxShell } from '../lib/sandbox/sandbox.ts'
+import {
+  keepSandbox,
+  newSandbox,
+  requireUp,
+  runWorkflow,
+  startSandbox,
+  stopSandbox,
+  supplyCluster,
+  supplyNext,
+  supplySandbox,
+} from '../lib/sandbox/start.ts'
 import { livingSandbox, storeOf } from '../lib/sandbox/store.ts'
 
 export default defineTask({
@@ -52,40 +62,41 @@ export default defineTask({
     if (await livingSandbox(store)) throw await inUse(store)
     out.title(`Sandbox ${name}: a private copy of this machine, gone when it ends`)
     const cluster = !options['no-cluster']
-    const sandbox = sandboxOf({ store, cacheDir, environment, only, cluster, warn: out.warn })
-    onInterrupt(sandbox.end)
+    const sandbox = newSandbox({ store, cacheDir, environment, only, cluster, warn: out.warn })
+    onInterrupt(() => stopSandbox(sandbox))
     try {
-      await out.step('Raise the sandbox', progress => sandbox.raise(progress))
-      await out.step('Have the images', progress => sandbox.supply(progress))
-      let later = await sandbox.runWorkflow(['platform', '--yes'])
+      await out.step('Start the sandbox', progress => startSandbox(sandbox, progress))
+      await out.step('Get the images', progress => supplySandbox(sandbox, progress))
+      let later = await runWorkflow(sandbox, ['platform', '--yes'])
       while (later.length > 0) {
         out.say(`What is up can be used already: ${commandFor(name, '--enter')}`)
-        await out.step(`Have the image of ${later.join(' or ')}`, progress => sandbox.supplyNext(later, progress))
-        later = await sandbox.runWorkflow(['start-infrastructure', '--yes'])
+        await out.step(`Get the image of ${later.join(' or ')}`, progress => supplyNext(sandbox, later, progress))
+        later = await runWorkflow(sandbox, ['start-infrastructure', '--yes'])
       }
       if (cluster) {
-        await out.step('Have the images of the cluster', progress => sandbox.supplyCluster(progress))
-        await sandbox.runWorkflow(['cluster', '--yes'])
+        await out.step('Get the images of the cluster', progress => supplyCluster(sandbox, progress))
+        await runWorkflow(sandbox, ['cluster', '--yes'])
       }
+      const { state } = requireUp(sandbox)
       if (options.json) {
-        const { stdout } = await askInside(sandbox.state, ['node', 'lib/cli/launch.mjs', 'status', '--json'])
-        out.json({ sandbox: sandbox.state, ...JSON.parse(stdout) })
-      } else if (exec === undefined) await execute(sandbox.state, 'node lib/cli/launch.mjs status')
-      const exitCode = exec !== undefined ? await execute(sandbox.state, exec) : 0
+        const status: object = await sandboxShell(state)`node lib/cli/launch.mjs status --json`.json()
+        out.json({ sandbox: state, ...status })
+      } else if (exec === undefined) await execute(state, 'node lib/cli/launch.mjs status')
+      const exitCode = exec !== undefined ? await execute(state, exec) : 0
       if (options.keep) {
-        await sandbox.keep()
+        await keepSandbox(sandbox)
         out.summary(`It stays up: ${commandFor(name, '--enter')}, ${commandFor(name, '--end')}`)
       } else if (exec === undefined && out.interactive) {
         out.say('A shell inside; leave it with exit, and the sandbox is gone')
-        return await openShell(sandbox.state)
+        return await openShell(state)
       }
       return exitCode
     } catch (error) {
       // whoever wants it kept wants to look at it all the more
-      if (options.keep && sandbox.isUp()) await sandbox.keep()
+      if (options.keep && sandbox.up) await keepSandbox(sandbox)
       throw error
     } finally {
-      if (!options.keep) await sandbox.end()
+      if (!options.keep) await stopSandbox(sandbox)
     }
   },
 })

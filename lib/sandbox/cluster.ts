@@ -11,7 +11,7 @@ import { ensureBuilt, type SupplyOptions } from '../supply/cache.ts'
 import { releases, supplyRelease } from '../supply/releases.ts'
 import { ensureProgram } from './programs.ts'
 import { programRecipe } from './recipes.ts'
-import { askInside, type Inside, runInside } from './sandbox.ts'
+import { type Inside, sandboxShell } from './sandbox.ts'
 import { ensureNodeImage, ensureStandIns, type StandInOptions } from './standins.ts'
 
 /** What the bundled applications are built on. */
@@ -27,7 +27,8 @@ export async function clusterImages(platform: Platform): Promise<string[]> {
  * release that setup-cluster would install on a machine.
  */
 export async function bringKubectl(inside: Inside, standIns: boolean, options: SupplyOptions): Promise<void> {
-  const found = await requireKubectl(words => askInside(inside, words)).catch(() => undefined)
+  const $ = sandboxShell(inside)
+  const found = await requireKubectl(words => $({ nothrow: true })`${words}`).catch(() => undefined)
   if (found !== undefined) return
   const { recipe, version } = releases.kubectl
   const folder = standIns
@@ -40,7 +41,7 @@ export async function bringKubectl(inside: Inside, standIns: boolean, options: S
         },
         options,
       )
-  await runInside(inside, ['ln', '-sf', join(folder, 'kubectl'), '/usr/local/bin/kubectl'])
+  await $`ln -sf ${join(folder, 'kubectl')} /usr/local/bin/kubectl`
 }
 
 /** Has the user's own additions to the kind config inside, with what the sandbox itself adds to them. */

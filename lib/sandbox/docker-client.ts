@@ -1,7 +1,7 @@
 import { mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ask, failure, type Result, type RunOptions, run } from '../system/exec.ts'
+import { failureOf, type Shell, shellWith } from '../system/exec.ts'
 import type { EnginePrograms } from './programs.ts'
 
 /** The engine that images are made for, and the programs to talk to it with. */
@@ -19,7 +19,8 @@ export interface EngineImage {
 
 /** Docker's CLI against one engine; nothing of the user's own Docker configuration is read or changed. */
 export interface DockerClient {
-  run(args: readonly string[], options?: RunOptions): Promise<Result>
+  /** A `$` whose `docker` is that CLI. Builds, saves and loads take minutes: no deadline unless a call gives one. */
+  $: Shell
   /** Whether the engine has an image of this name. */
   has(image: string): Promise<boolean>
   /** What the engine knows of an image; undefined when it has none of this name. */
@@ -31,27 +32,31 @@ export interface DockerClient {
 export async function dockerClient({ host, programs }: EngineAddress, path: string): Promise<DockerClient> {
   const config = await mkdtemp(join(tmpdir(), 'macula-docker-'))
   await symlink(programs.cliPlugins, join(config, 'cli-plugins'))
-  const env = {
-    DOCKER_HOST: host,
-    DOCKER_CONFIG: config,
-    DOCKER_BUILDKIT: '1',
-    ...(programs.path ? { PATH: `${programs.path}:${path}` } : {}),
-  }
-  const withEnv = (options: RunOptions = {}) => ({ ...options, env: { ...env, ...options.env } })
-  const inspect: DockerClient['inspect'] = async image => {
-    const format = '{"id":{{json .Id}},"labels":{{json .Config.Labels}}}'
-    const answer = await ask(['docker', 'image', 'inspect', '--format', format, image], withEnv())
-    if (answer.exitCode !== 0) {
-      if (/no such image/i.test(answer.stderr)) return undefined
-      throw failure(['docker', 'image', 'inspect', image], answer)
-    }
-    const { id, labels } = JSON.parse(answer.stdout)
-    return { id, labels: labels ?? {} }
-  }
+  const $ = shellWith({
+    timeout: 0,
+    env: {
+      DOCKER_HOST: host,
+      DOCKER_CONFIG: config,
+      DOCKER_BUILDKIT: '1',
+      ...(programs.path ? { PATH: `${programs.path}:${path}` } : {}),
+    },
+  })
+  const inspect = (image: string) => inspectImage($, image)
   return {
-    run: (args, options) => run(['docker', ...args], withEnv(options)),
+    $,
     has: async image => (await inspect(image)) !== undefined,
     inspect,
     close: () => rm(config, { recursive: true, force: true }),
   }
+}
+
+async function inspectImage($: Shell, image: string): Promise<EngineImage | undefined> {
+  const format = '{"id":{{json .Id}},"labels":{{json .Config.Labels}}}'
+  const answer = await $({ nothrow: true, timeout: '60s' })`docker image inspect --format ${format} ${image}`
+  if (answer.exitCode === 0) {
+    const { id, labels } = JSON.parse(answer.stdout)
+    return { id, labels: labels ?? {} }
+  }
+  if (/no such image/i.test(answer.stderr)) return undefined
+  throw failureOf(`docker image inspect ${image}`, answer)
 }

@@ -1,11 +1,11 @@
 import { copyFile, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { $, within } from 'zx/core'
+import { within, $ as zx } from 'zx/core'
 import { mirrored, missingImages, pullImages } from '../stack/image-store.ts'
 import type { SupplyOptions } from '../supply/cache.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
-import { ask } from '../system/exec.ts'
+import { $ } from '../system/exec.ts'
 import type { StepProgress } from '../system/progress.ts'
 import { bytes } from '../system/text.ts'
 import { type EngineOptions, outsideAddress, withMachineNetwork } from './engine.ts'
@@ -135,7 +135,7 @@ async function unreal(images: readonly string[], missing: readonly string[]): Pr
   const found: string[] = []
   for (const image of images) {
     const isStandIn = async () =>
-      (await ask(['docker', 'image', 'inspect', '--format', format, image])).stdout.trim() !== ''
+      (await $({ nothrow: true })`docker image inspect --format ${format} ${image}`).stdout.trim() !== ''
     if (missing.includes(image) || (await isStandIn())) found.push(image)
   }
   return found
@@ -150,7 +150,7 @@ async function pull(
 ): Promise<void> {
   await withEnvironment(env, async () => {
     // a name that a stand-in has would pass for pulled; the stand-in itself stays under a name of its own
-    for (const image of images) await ask(['docker', 'image', 'rm', image])
+    for (const image of images) await $({ nothrow: true })`docker image rm ${image}`
     try {
       await pullImages(images, mirror, pulls =>
         progress.update(
@@ -167,8 +167,8 @@ async function pull(
 
 /** Why no registry answers for this image, in Docker's words; undefined when one does. */
 async function registryRefusal(image: string, env: Record<string, string>): Promise<string | undefined> {
-  const inspect = ['docker', 'manifest', 'inspect', '--insecure', image]
-  const answer = await ask(inspect, { env, timeoutMs: registryDeadlineMs }).catch(error => ({
+  const inspect = $({ env, timeout: registryDeadlineMs, nothrow: true })
+  const answer = await inspect`docker manifest inspect --insecure ${image}`.catch(error => ({
     exitCode: 1,
     stderr: messageOf(error),
   }))
@@ -178,7 +178,7 @@ async function registryRefusal(image: string, env: Record<string, string>): Prom
 /** Runs `action` with variables added to the environment of every command in it. */
 function withEnvironment<T>(env: Record<string, string>, action: () => Promise<T>): Promise<T> {
   return within(async () => {
-    $.env = { ...$.env, ...env }
+    zx.env = { ...zx.env, ...env }
     return action()
   })
 }

@@ -1,9 +1,11 @@
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { SupplyOptions } from '../supply/cache.ts'
 import { PlatformError } from '../system/errors.ts'
-import { ask, hasTool, lastLines, run } from '../system/exec.ts'
-import { commandInside, type Namespace } from './namespace.ts'
+import { $, hasTool, lastLines } from '../system/exec.ts'
+import { exists } from '../system/files.ts'
+import { NotYet, waitFor } from '../system/wait.ts'
+import { type Namespace, shellInside } from './namespace.ts'
 import { type EnginePrograms, ensureEnginePrograms } from './programs.ts'
 import type { Store } from './store.ts'
 
@@ -11,9 +13,12 @@ import type { Store } from './store.ts'
 const oldestEngine = 25
 /** An engine is up in 2 s; reading a store full of images and containers after a crash takes longer. */
 const startDeadlineMs = 60_000
+/** It has no containers then, and ends in under a second. */
+const stopDeadlineMs = 30_000
 /** Where the engine listens, seen from inside. */
 const socket = '/run/docker.sock'
 const clientConfig = '/run/macula/docker'
+const engineConfig = '/run/macula/daemon.json'
 
 /** The machine's own engine and clients where they are new enough, else Debian's, unpacked into the cache. */
 export async function enginePrograms(supply: SupplyOptions): Promise<EnginePrograms> {
@@ -47,8 +52,12 @@ export interface EngineOptions {
  */
 export async function startEngine(namespace: Namespace, options: EngineOptions): Promise<void> {
   await forgetRestarts(options.store)
-  const prepare = ['bash', '-c', prepareScript, clientConfig, options.programs.cliPlugins]
-  await run(commandInside(namespace.init, prepare), { env: options.environment })
+  const inside = shellInside(namespace.init, options)
+  await inside`ip link set lo up`
+  await inside`mkdir -p ${clientConfig}`
+  await inside`ln -sfn ${options.programs.cliPlugins} ${clientConfig}/cli-plugins`
+  // the machine's own settings are for the machine's own engine
+  await inside({ input: '{}\n' })`tee ${engineConfig}`
   await launchEngine(namespace, options, daemon(options.store))
   await emptyEngine(namespace, options.environment)
 }
@@ -79,52 +88,42 @@ async function launchEngine(
   command: readonly string[],
   network: 'private' | 'machine' = 'private',
 ): Promise<void> {
-  const script = ['bash', '-c', startScript, store.engineLog, ...command]
-  const started = await run(commandInside(init, script, '/', network), { env: environment })
+  const inside = shellInside(init, { environment, network })
+  const started = await inside`setsid ${command} </dev/null >${store.engineLog} 2>&1 & echo $!`
   // the sandbox's own view of its processes, seen from outside
   const folder = `/proc/${init.pid}/root/proc/${started.stdout.trim()}`
-  const version = commandInside(init, ['docker', 'version'])
-  await untilAnswering(
-    store,
-    async () => (await ask(version, { env: environment, timeoutMs: 10_000 })).exitCode === 0,
-    () => stat(folder).then(Boolean, () => false),
-  )
+  const answers = async () => (await inside({ nothrow: true, timeout: '10s' })`docker version`).exitCode === 0
+  await untilAnswering(store, answers, () => exists(folder))
 }
 
 async function stopEngine({ init }: Namespace): Promise<void> {
-  await run(commandInside(init, ['bash', '-c', stopScript]), { timeoutMs: 30_000 })
+  const inside = shellInside(init)
+  const pid = (await inside`cat /run/docker.pid`.text()).trim()
+  await inside`kill ${pid}`
+  await waitFor(
+    async () => ((await inside({ nothrow: true })`kill -0 ${pid}`).exitCode === 0 ? new NotYet('it runs') : true),
+    {
+      timeoutMs: stopDeadlineMs,
+      pauseMs: 100,
+      onTimeout: () => new PlatformError(`The sandbox's Docker engine does not end after ${stopDeadlineMs / 1000} s`),
+    },
+  )
 }
 
 /** Removes every container, volume and network of the engine; images stay, except those that lost their name to a newer one. */
 export async function emptyEngine(namespace: Namespace, environment: Record<string, string>): Promise<void> {
-  await run(commandInside(namespace.init, ['bash', '-c', emptyScript]), { env: environment, timeoutMs: 60_000 })
+  const inside = shellInside(namespace.init, { environment })
+  const containers = await inside`docker ps --all --quiet`.lines()
+  if (containers.length > 0) await inside({ timeout: '2m' })`docker rm --force --volumes ${containers}`
+  await inside`docker volume prune --all --force`
+  await inside`docker network prune --force`
+  await inside`docker image prune --force`
 }
-
-const prepareScript = `
-  ip link set lo up
-  mkdir -p "$0" && ln -sfn "$1" "$0/cli-plugins"
-  echo '{}' >/run/macula/daemon.json`
-
-const startScript = 'log=$0; setsid "$@" </dev/null >"$log" 2>&1 & echo $!'
-
-const stopScript = `
-  engine=$(cat /run/docker.pid)
-  kill "$engine"
-  while kill -0 "$engine" 2>/dev/null; do sleep 0.1; done`
-
-const emptyScript = `
-  set -e
-  containers=$(docker ps --all --quiet)
-  [ -z "$containers" ] || docker rm --force --volumes $containers
-  docker volume prune --all --force
-  docker network prune --force
-  docker image prune --force`
 
 function daemon(store: Store): string[] {
   return [
     'dockerd',
-    // the machine's own settings are for the machine's own engine
-    ...['--config-file', '/run/macula/daemon.json'],
+    ...['--config-file', engineConfig],
     ...['--data-root', store.dataRoot, '--exec-root', '/run/docker', '--pidfile', '/run/docker.pid'],
     ...['--host', `unix://${socket}`],
     // no systemd in here; and containers in a cgroup that is told from all others, so that none is left behind
@@ -150,25 +149,25 @@ async function untilAnswering(
   isAnswering: () => Promise<boolean>,
   isRunning: () => Promise<boolean>,
 ): Promise<void> {
-  const deadline = Date.now() + startDeadlineMs
-  for (;;) {
-    if (await isAnswering()) return
-    const running = await isRunning()
-    if (!running || Date.now() > deadline) {
-      throw new PlatformError(
-        running
-          ? `The sandbox's Docker engine does not answer after ${startDeadlineMs / 1000} s`
-          : "The sandbox's Docker engine ended",
-        { why: lastLines(await readFile(store.engineLog, 'utf8')), hint: `cat ${store.engineLog}` },
-      )
-    }
-    await new Promise(resume => setTimeout(resume, 100))
-  }
+  const failed = async (what: string) =>
+    new PlatformError(what, {
+      why: lastLines(await readFile(store.engineLog, 'utf8')),
+      hint: `cat ${store.engineLog}`,
+    })
+  const isUp = await waitFor(
+    async () => ((await isAnswering()) ? true : (await isRunning()) ? new NotYet('it does not answer') : false),
+    {
+      timeoutMs: startDeadlineMs,
+      pauseMs: 100,
+      onTimeout: () => failed(`The sandbox's Docker engine does not answer after ${startDeadlineMs / 1000} s`),
+    },
+  )
+  if (!isUp) throw await failed("The sandbox's Docker engine ended")
 }
 
 async function machinePrograms(): Promise<EnginePrograms | undefined> {
   if (!(await hasTool('dockerd')) || !(await hasTool('docker'))) return undefined
-  const { stdout } = await ask(['dockerd', '--version'])
+  const { stdout } = await $({ nothrow: true })`dockerd --version`
   if (Number(/version (\d+)\./.exec(stdout)?.[1] ?? 0) < oldestEngine) return undefined
   for (const plugins of [
     '/usr/libexec/docker/cli-plugins',

@@ -5,8 +5,9 @@ import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { root } from '../system/checkout.ts'
 import { PlatformError } from '../system/errors.ts'
-import { ask, lastLines } from '../system/exec.ts'
+import { $, type CommandOptions, lastLines, type Shell } from '../system/exec.ts'
 import { childrenOf, identityOf, isSame, type ProcessIdentity } from '../system/processes.ts'
+import { NotYet, waitFor } from '../system/wait.ts'
 import { forgetState, livingSandbox, type SandboxState, type Store } from './store.ts'
 
 /** A private copy of the machine: own network, mounts and processes. */
@@ -80,17 +81,32 @@ export async function endSandbox(store: Store, { init }: SandboxState): Promise<
   await removeLeftovers(store)
 }
 
-/** A command that runs `command` in the sandbox, in folder `cwd` of it; with the machine's network where that is asked for. */
-export function commandInside(
-  init: ProcessIdentity,
-  command: readonly string[],
-  cwd = '/',
-  network: 'private' | 'machine' = 'private',
-): string[] {
-  return [
-    ...['nsenter', '--target', String(init.pid), '--mount', '--pid', ...(network === 'private' ? ['--net'] : []), '--'],
-    ...['env', '--chdir', cwd, ...command],
-  ]
+export interface InsideOptions {
+  /** Added to the environment of every command. */
+  environment?: Readonly<Record<string, string>> | undefined
+  /** Taken out of it. */
+  unset?: readonly string[]
+  /** Folder that commands start in, as it is called inside; `/` unless said otherwise. */
+  cwd?: string
+  network?: 'private' | 'machine'
+}
+
+/** A `$` whose commands run in the sandbox; with the machine's network where that is asked for. */
+export function shellInside(init: ProcessIdentity, options: InsideOptions = {}): Shell {
+  const { environment = {}, unset = [], cwd: folder = '/', network = 'private' } = options
+  const namespaces = ['--mount', '--pid', ...(network === 'private' ? ['--net'] : [])]
+  const enter = [...namespaces, '--', 'env', ...unset.map(name => `--unset=${name}`)]
+  const inside = ({ cwd = folder, ...call }: CommandOptions) =>
+    $({
+      ...call,
+      env: { ...environment, ...call.env },
+      spawn: ((command: string, _: readonly string[], how: object) => {
+        const words = ['--target', String(init.pid), ...enter, '--chdir', cwd, '/bin/sh', '-c', command]
+        return spawn('nsenter', words, { ...how, cwd: '/', shell: false })
+      }) as CommandOptions['spawn'],
+    })
+  return ((first: TemplateStringsArray | CommandOptions, ...values: unknown[]) =>
+    Array.isArray(first) ? inside({})(first as never, ...values) : inside(first as CommandOptions)) as Shell
 }
 
 /** The error for a store whose sandbox is up. */
@@ -130,8 +146,9 @@ async function endOrphan(store: Store): Promise<void> {
 
 async function removeLeftovers(store: Store): Promise<void> {
   await forgetState(store)
-  const script = 'find "/sys/fs/cgroup/$0" /sys/fs/cgroup/*/"$0" -depth -type d -delete 2>/dev/null || true'
-  await ask(['bash', '-c', script, store.cgroup])
+  await $({
+    nothrow: true,
+  })`find /sys/fs/cgroup/${store.cgroup} /sys/fs/cgroup/*/${store.cgroup} -depth -type d -delete`
 }
 
 async function untilReady(child: Child): Promise<void> {
@@ -147,14 +164,12 @@ async function untilReady(child: Child): Promise<void> {
   })
 }
 
-async function untilGone(init: ProcessIdentity, deadlineMs: number): Promise<void> {
-  const deadline = Date.now() + deadlineMs
-  while (await isSame(init)) {
-    if (Date.now() > deadline) {
-      // the kernel ends every process of a PID namespace with its first one
-      process.kill(init.pid, 'SIGKILL')
-      return untilGone(init, 5000)
-    }
-    await new Promise(resume => setTimeout(resume, 50))
-  }
+async function untilGone(init: ProcessIdentity, timeoutMs: number): Promise<void> {
+  const isGone = async () => ((await isSame(init)) ? new NotYet('it runs') : true)
+  const late = () => new PlatformError(`The first process of the sandbox, ${init.pid}, does not end`)
+  await waitFor(isGone, { timeoutMs, pauseMs: 50, onTimeout: late }).catch(async () => {
+    // the kernel ends every process of a PID namespace with its first one
+    process.kill(init.pid, 'SIGKILL')
+    await waitFor(isGone, { timeoutMs: 5000, pauseMs: 50, onTimeout: late })
+  })
 }

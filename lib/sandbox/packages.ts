@@ -1,9 +1,9 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PlatformError } from '../system/errors.ts'
-import { hasTool, run } from '../system/exec.ts'
+import { $, hasTool } from '../system/exec.ts'
 import { missingPackages } from '../system/packages.ts'
-import { commandInside, type Namespace } from './namespace.ts'
+import { type Namespace, shellInside } from './namespace.ts'
 import type { Store } from './store.ts'
 
 /** What the sandbox's own engine needs, and what one looks around with in it. Installed inside where the machine lacks it. */
@@ -43,9 +43,9 @@ export async function fetchPackages(store: Store, note: (detail: string) => void
     ...['-o', 'Debug::NoLocking=true', '-o', 'APT::Sandbox::User=root'],
   ]
   note('reading package lists')
-  await run([...apt, 'update'])
+  await $({ idle: '5m' })`${apt} update`
   note(`downloading ${all.join(', ')}`)
-  await run([...apt, 'install', '--download-only', '--no-install-recommends', ...all])
+  await $({ idle: '5m' })`${apt} install --download-only --no-install-recommends ${all}`
   return { install, offer }
 }
 
@@ -60,15 +60,15 @@ export async function bringPackages(
 ): Promise<void> {
   if (install.length + offer.length === 0) return
   const { lists, archives } = foldersOf(store)
-  await run(commandInside(init, ['mount', '--bind', lists, '/var/lib/apt/lists']))
-  await run(commandInside(init, ['mkdir', archivesInside]))
-  await run(commandInside(init, ['mount', '--bind', archives, archivesInside]))
-  await run(commandInside(init, ['tee', '/etc/apt/apt.conf.d/99macula-sandbox']), {
+  const inside = shellInside(init, { environment: { DEBIAN_FRONTEND: 'noninteractive' } })
+  await inside`mount --bind ${lists} /var/lib/apt/lists`
+  await inside`mkdir ${archivesInside}`
+  await inside`mount --bind ${archives} ${archivesInside}`
+  await inside({
     input: `Dir::Cache::archives "${archivesInside}";\n`,
-  })
+  })`tee /etc/apt/apt.conf.d/99macula-sandbox`
   if (install.length === 0) return
-  const apt = ['apt-get', '-q', '-y', 'install', '--no-download', '--no-install-recommends', ...install]
-  await run(commandInside(init, apt), { env: { DEBIAN_FRONTEND: 'noninteractive' } })
+  await inside({ timeout: '5m' })`apt-get -q -y install --no-download --no-install-recommends ${install}`
 }
 
 function foldersOf(store: Store) {

@@ -2,7 +2,7 @@ import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { folderName } from '../supply/cache.ts'
 import { type DockerClient, dockerClient } from './docker-client.ts'
-import { createImageBuilder } from './image-builder.ts'
+import { createImageBuilder, imageNames } from './image-builder.ts'
 import { programBuild } from './programs.ts'
 import { type ImageCatalogue, imageCatalogue, programRecipes } from './recipes.ts'
 import { rootfsBuild, rootfsRecipe } from './rootfs.ts'
@@ -26,10 +26,10 @@ export async function prune(options: StandInOptions): Promise<Pruned> {
   const client = await dockerClient(options.docker, options.path)
   try {
     const builds = await pruneBuilds(options.cacheDir, await neededBuilds(catalogue, options), limit)
-    const needed = await createImageBuilder(catalogue, client, options).names()
+    const needed = await imageNames(createImageBuilder(catalogue, client, options))
     const images = obsoleteImages(await allImages(client), new Set(needed), limit)
-    if (images.length > 0) await client.run(['image', 'rm', '--force', ...images])
-    await client.run(['builder', 'prune', '--all', '--force', '--filter', `until=${keptMs / 3_600_000}h`])
+    if (images.length > 0) await client.$`docker image rm --force ${images}`
+    await client.$`docker builder prune --all --force --filter until=${keptMs / 3_600_000}h`
     return { builds, images }
   } finally {
     await client.close()
@@ -65,9 +65,9 @@ export interface InspectedImage {
 }
 
 async function allImages(client: DockerClient): Promise<InspectedImage[]> {
-  const ids = (await client.run(['image', 'ls', '--quiet', '--no-trunc'])).stdout.split('\n').filter(Boolean)
+  const ids = await client.$`docker image ls --quiet --no-trunc`.lines()
   if (ids.length === 0) return []
-  return JSON.parse((await client.run(['image', 'inspect', ...new Set(ids)])).stdout)
+  return client.$`docker image inspect ${[...new Set(ids)]}`.json()
 }
 
 /** The names of stand-ins, of their bases and of what was built on them, that are none of the `needed` ones under any name and older than `limit`. */

@@ -1,6 +1,6 @@
 import { mkdir, readFile, statfs } from 'node:fs/promises'
 import { PlatformError } from '../system/errors.ts'
-import { ask, hasTool } from '../system/exec.ts'
+import { $, hasTool } from '../system/exec.ts'
 import { isRoot } from '../system/privilege.ts'
 
 /** Programs a sandbox is made with, and the Debian packages they come from; a Debian machine always has them. */
@@ -37,7 +37,7 @@ export async function requireSandboxMachine(cacheDir: string): Promise<void> {
   const filesystems = async () => readFile('/proc/filesystems', 'utf8')
   if (!(await filesystems()).includes('\toverlay\n')) {
     // many kernels load it when it is first used; asking for it by name is the same
-    await ask(['modprobe', 'overlay'])
+    await $({ nothrow: true })`modprobe overlay`.catch(() => {})
     if (!(await filesystems()).includes('\toverlay\n'))
       throw new PlatformError(
         'This kernel has no overlay filesystem, which keeps the changes of a sandbox off the machine',
@@ -46,7 +46,7 @@ export async function requireSandboxMachine(cacheDir: string): Promise<void> {
         },
       )
   }
-  const unshare = await ask(['unshare', '--net', '--mount', '--pid', '--fork', '--mount-proc', 'true'])
+  const unshare = await $({ nothrow: true })`unshare --net --mount --pid --fork --mount-proc true`
   if (unshare.exitCode !== 0) {
     throw new PlatformError('This machine does not let root make namespaces of its own', {
       why: unshare.stderr.trim(),

@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import { type Paths, pathsOf } from '../platform/settings.ts'
 import { root } from '../system/checkout.ts'
 import { ExitCode, PlatformError } from '../system/errors.ts'
-import { ask, type Result, type RunOptions, run } from '../system/exec.ts'
+import type { Shell } from '../system/exec.ts'
 import { identityOf } from '../system/processes.ts'
-import { commandInside, type Namespace } from './namespace.ts'
+import { type Namespace, shellInside } from './namespace.ts'
 import { livingSandbox, type SandboxState, type Store, writeState } from './store.ts'
 
 /** Inside, in memory: settings and state of the sandbox's platform. */
@@ -70,22 +70,9 @@ export async function requireSandbox(store: Store): Promise<SandboxState> {
 
 export const defaultName = 'default'
 
-/** Runs a command in the sandbox whose exit code is an answer; in this checkout, which is the machine's own there too. */
-export function askInside(
-  { init, environment }: Inside,
-  command: readonly string[],
-  options: RunOptions = {},
-): Promise<Result> {
-  return ask(wordsInside(init, command, options), { ...options, env: { ...environment, ...options.env } })
-}
-
-/** Runs a command in the sandbox that has to succeed. */
-export function runInside(
-  { init, environment }: Inside,
-  command: readonly string[],
-  options: RunOptions = {},
-): Promise<Result> {
-  return run(wordsInside(init, command, options), { ...options, env: { ...environment, ...options.env } })
+/** A `$` whose commands run in the sandbox as a person at its shell would run them: in this checkout, which is the machine's own there too. */
+export function sandboxShell({ init, environment }: Inside): Shell {
+  return shellInside(init, { environment, unset: foreign, cwd: root })
 }
 
 /** Opens a shell in the sandbox at this terminal; its exit code comes back. */
@@ -95,17 +82,12 @@ export async function openShell(state: Inside): Promise<number> {
   // a user's own start file may set PATH and prompt anew
   const lines = ['[ -f ~/.bashrc ] && . ~/.bashrc', `PATH='${state.environment.PATH}'`, `PS1='${prompt}'`, '']
   await writeFile(join(`/proc/${state.init.pid}/root`, startFile), lines.join('\n'))
-  const result = await askInside(state, ['bash', '--rcfile', startFile, '-i'], { inherit: true })
-  return result.exitCode ?? ExitCode.failed
+  const { exitCode } = await sandboxShell(state)({ inherit: true, nothrow: true })`bash --rcfile ${startFile} -i`
+  return exitCode ?? ExitCode.failed
 }
 
 /** Runs a user's command line in the sandbox, with this process's own streams; its exit code comes back, 128 + n for signal n. */
 export async function execute(state: Inside, commandLine: string): Promise<number> {
-  const words = ['bash', '-c', 'bash -c "$0"; exit $?', commandLine]
-  const result = await askInside(state, words, { inherit: true })
-  return result.exitCode ?? ExitCode.failed
-}
-
-function wordsInside(init: SandboxState['init'], command: readonly string[], { cwd = root }: RunOptions): string[] {
-  return commandInside(init, ['env', ...foreign.map(name => `--unset=${name}`), ...command], cwd)
+  const { exitCode } = await sandboxShell(state)({ inherit: true, nothrow: true })`bash -c ${commandLine}; exit $?`
+  return exitCode ?? ExitCode.failed
 }

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import type { SupplyOptions } from '../supply/cache.ts'
 import { type DockerClient, dockerClient, type EngineAddress, type EngineImage } from './docker-client.ts'
-import { createImageBuilder, type ImageBuilder } from './image-builder.ts'
+import { createImageBuilder, ensureImage, type ImageBuilder, needsCompiling } from './image-builder.ts'
 import { imageCatalogue, programRecipe, repositoryOf } from './recipes.ts'
 
 export interface StandInOptions extends SupplyOptions {
@@ -40,7 +40,7 @@ export async function ensureStandIns(
   const builder = createImageBuilder(catalogue, client, options)
   // everything that takes time to look up, before anything is built: what is slow must not start before what is quick
   const present = await Promise.all(wanted.map(image => client.inspect(image)))
-  const slow = await Promise.all(wanted.map(image => builder.compiles(repositoryOf(image)).catch(() => false)))
+  const slow = await Promise.all(wanted.map(image => needsCompiling(builder, repositoryOf(image)).catch(() => false)))
   const standIns = wanted.map((image, index) => ({
     outcome: ensureStandIn(image, present[index], client, builder, options),
     slow: slow[index] === true,
@@ -70,9 +70,9 @@ async function ensureStandIn(
 ): Promise<StandInOutcome> {
   const started = Date.now()
   if (present && !present.labels[standInLabel]) return 'unchanged'
-  const made = await builder.ensure(repositoryOf(image))
+  const made = await ensureImage(builder, repositoryOf(image))
   if (present && present.id === (await client.inspect(made))?.id) return 'unchanged'
-  await client.run(['tag', made, image])
+  await client.$`docker tag ${made} ${image}`
   report?.({ what: image, state: 'ready', detail: 'stand-in', seconds: (Date.now() - started) / 1000 })
   return present ? 'updated' : 'created'
 }

@@ -1,6 +1,6 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { loadPlatform, type Service } from '../platform/platform.ts'
+import { loadPlatform, type Platform, type Service } from '../platform/platform.ts'
 import type { SupplyOptions } from '../supply/cache.ts'
 import { root } from '../system/checkout.ts'
 import { PlatformError } from '../system/errors.ts'
@@ -15,38 +15,14 @@ import {
   writeKindFile,
 } from './cluster.ts'
 import { type EngineOptions, engineEnvironment, enginePrograms, outsideAddress, startEngine } from './engine.ts'
-import { type LaterImages, supplyImages } from './engine-images.ts'
+import { type LaterImages, type Supplied, supplyImages } from './engine-images.ts'
 import { type Namespace, startNamespace } from './namespace.ts'
 import { bringPackages, fetchPackages } from './packages.ts'
 import { prune } from './prune.ts'
-import { supplyReport } from './report.ts'
-import { askInside, pathsInside, rememberSandbox, runInside, sandboxEnvironment } from './sandbox.ts'
+import { type SupplyReport, supplyReport } from './report.ts'
+import { type Inside, pathsInside, rememberSandbox, sandboxEnvironment, sandboxShell } from './sandbox.ts'
+import type { StandInOptions } from './standins.ts'
 import { type SandboxState, type Store, writeState } from './store.ts'
-
-/** A sandbox on its way up; its steps in the order in which they have to be taken. */
-export interface Sandbox {
-  /** The private copy of the machine, with an engine that answers. */
-  raise(progress: StepProgress): Promise<string>
-  /** Settings of its own, and the images in its engine, less those that take minutes to make. */
-  supply(progress: StepProgress): Promise<string>
-  /** Services whose image is still being made. */
-  later(): string[]
-  /** Waits until one more of these services has its image, and names those that have it now. */
-  supplyNext(services: readonly string[], progress: StepProgress): Promise<string>
-  /** Waits for the images of the cluster, where the sandbox has one; they are made while other steps go on. */
-  supplyCluster(progress: StepProgress): Promise<string>
-  /**
-   * The ordinary workflow, inside, less the services that have no image yet: these are returned. It speaks on stderr, and throws when it
-   * fails, after it has said why itself.
-   */
-  runWorkflow(words: readonly string[]): Promise<string[]>
-  isUp(): boolean
-  /** Lets it live on without this process. */
-  keep(): Promise<SandboxState>
-  /** Ends all of it, at any point; twice is as good as once. */
-  end(): Promise<void>
-  readonly state: SandboxState
-}
 
 export interface SandboxOptions {
   store: Store
@@ -62,141 +38,192 @@ export interface SandboxOptions {
   warn: (text: string) => void
 }
 
-/** Makes nothing yet. */
-export function sandboxOf({
-  store,
-  cacheDir,
-  environment,
-  only,
-  cluster = false,
-  variables,
-  warn,
-}: SandboxOptions): Sandbox {
-  const path = environment.PATH ?? ''
-  const { report, during } = supplyReport()
-  // nobody waits for what is still being built when the sandbox ends
-  const builds = new AbortController()
-  const supply: SupplyOptions = { cacheDir, report, signal: builds.signal }
-  let raised: { namespace: Namespace; engine: EngineOptions; state: SandboxState } | undefined
-  /** The images of services, and those of the cluster after them, on their way. */
-  let services: Service[] = []
-  let images: LaterImages | undefined
-  let ofCluster: Promise<string> | undefined
-  const later = () => {
-    const lacking = images?.names() ?? []
-    return services.filter(({ image }) => lacking.includes(image)).map(({ name }) => name)
-  }
-  const up = () => {
-    if (raised) return raised
-    throw new PlatformError(`The sandbox ${store.name} is not up`, { hint: 'task sandbox' })
-  }
+/** A sandbox on its way up. The functions below are its steps, in the order in which they have to be taken. */
+export interface Sandbox {
+  options: SandboxOptions
+  supply: SupplyOptions
+  watch: SupplyReport
+  /** Nobody waits for what is still being built when the sandbox ends. */
+  builds: AbortController
+  /** What is up. */
+  up?: Up
+  /** Those of the settings, once they are known; the images of some may still be made. */
+  services: Service[]
+  later?: LaterImages
+  /** The images of the cluster, which are made while other steps go on. */
+  clusterImages?: Promise<'stand-ins'>
+}
 
-  return {
-    get state() {
-      return up().state
-    },
-    async raise(progress) {
-      const programs = await during(progress, () => enginePrograms(supply))
-      const packages = await fetchPackages(store, progress.update)
-      progress.update('making namespaces')
-      const namespace = await startNamespace(store, [store.folder, root, '/tmp'])
-      const engine = { store, programs, environment: engineEnvironment(programs, path) }
-      const inside = {
-        ...sandboxEnvironment(store, engine.environment),
-        ...(only ? { MACULA_ONLY: only } : {}),
-        ...variables,
-      }
-      // from here on `end` knows of it, whatever happens
-      raised = { namespace, engine, state: await rememberSandbox(store, namespace, inside) }
-      await bringPackages(store, namespace, packages)
-      progress.update('starting the engine')
-      await startEngine(namespace, engine)
-      return 'created'
-    },
-    async supply(progress) {
-      const { namespace, engine, state } = up()
-      await runInside(state, ['node', 'lib/cli/launch.mjs', 'configure', '--yes'])
-      const inside = pathsInside(state)
-      const docker = { host: outsideAddress(namespace), programs: engine.programs }
-      const platform = await loadPlatform(inside, { ...environment, ...state.environment })
-      const onlyPulled = cluster ? await clusterImages(platform) : []
-      const supplied = await during(progress, () =>
-        supplyImages(namespace, engine, {
-          images: [...platform.services.map(({ image }) => image), ...(cluster ? [applicationBase] : [])],
-          onlyPulled,
-          mirror: platform.settings.IMAGE_MIRROR,
-          path,
-          login: join(environment.DOCKER_CONFIG || join(homedir(), '.docker'), 'config.json'),
-          supply,
-          progress,
-          warn,
-        }),
-      )
-      services = platform.services
-      images = supplied.later
-      if (cluster) await writeKindFile(inside, {})
-      if (supplied.lacking.length > 0) {
-        await settleForStandIns(inside)
-        ofCluster = allOf(supplied.later)
-          .then(() => buildClusterStandIns({ ...supply, docker, path }))
-          .then(() => 'stand-ins')
-        // whoever waits for it hears of a failure; until somebody does, it must not end the process
-        ofCluster.catch(() => {})
-      }
-      const { builds: oldBuilds, images: oldImages } = await prune({ ...supply, docker, path })
-      if (oldBuilds.length + oldImages.length > 0)
-        progress.line(
-          `removed ${counted(oldBuilds.length, 'old build')} and ${counted(oldImages.length, 'old image')}: no recipe makes them any more`,
-        )
-      const parts = [
-        supplied.pulled > 0 ? `${counted(supplied.pulled, 'image')} pulled` : '',
-        supplied.standIns > 0 ? `${counted(supplied.standIns, 'stand-in')}` : '',
-        supplied.present > 0 ? `${supplied.present} there` : '',
-        later().length > 0 ? `later: ${later().join(', ')}` : '',
-      ]
-      return parts.filter(Boolean).join(', ')
-    },
-    later,
-    async supplyNext(services, progress) {
-      const found = () => services.filter(name => !later().includes(name))
-      await during(progress, async () => {
-        while (found().length === 0) await images?.next()
-      })
-      return found().join(', ')
-    },
-    supplyCluster: progress =>
-      during(progress, async () => {
-        const outcome = (await ofCluster) ?? 'unchanged'
-        await bringKubectl(up().state, outcome !== 'unchanged', supply)
-        return outcome
-      }),
-    async runWorkflow(words) {
-      const { state } = up()
-      const command = ['bash', '-c', 'exec "$@" >&2', 'workflow', 'node', 'lib/cli/launch.mjs', ...words]
-      const leftOut = later()
-      const env = { MACULA_LATER: leftOut.join(',') }
-      const { exitCode } = await askInside(state, command, { inherit: true, env })
-      if (exitCode === 0) return leftOut
-      throw new PlatformError(`\`${words.join(' ')}\` failed inside the sandbox`, {
-        hint: 'task sandbox -- --keep   # leaves it up to look at',
-        exitCode: exitCode ?? 1,
-      })
-    },
-    isUp: () => raised !== undefined,
-    async keep() {
-      const { namespace, state } = up()
-      builds.abort()
-      const kept = { ...state, kept: true }
-      await writeState(store, kept)
-      await namespace.keep()
-      return kept
-    },
-    async end() {
-      builds.abort()
-      await raised?.namespace.end()
-      raised = undefined
-    },
+interface Up {
+  namespace: Namespace
+  engine: EngineOptions
+  state: SandboxState
+}
+
+/** Makes nothing yet. */
+export function newSandbox(options: SandboxOptions): Sandbox {
+  const watch = supplyReport()
+  const builds = new AbortController()
+  const supply = { cacheDir: options.cacheDir, report: watch.report, signal: builds.signal }
+  return { options, supply, watch, builds, services: [] }
+}
+
+/** What is up of it. Throws where nothing is. */
+export function requireUp({ up, options }: Sandbox): Up {
+  if (up) return up
+  throw new PlatformError(`The sandbox ${options.store.name} is not up`, { hint: 'task sandbox' })
+}
+
+/** Starts the private copy of the machine, with an engine that answers. */
+export async function startSandbox(sandbox: Sandbox, progress: StepProgress): Promise<'created'> {
+  const { options, supply, watch } = sandbox
+  const { store } = options
+  const programs = await watch.during(progress, () => enginePrograms(supply))
+  const packages = await fetchPackages(store, progress.update)
+  progress.update('making namespaces')
+  const namespace = await startNamespace(store, [store.folder, root, '/tmp'])
+  const engine = { store, programs, environment: engineEnvironment(programs, pathOf(options)) }
+  const inside = {
+    ...sandboxEnvironment(store, engine.environment),
+    ...(options.only ? { MACULA_ONLY: options.only } : {}),
+    ...options.variables,
   }
+  // from here on endSandbox knows of it, whatever happens
+  sandbox.up = { namespace, engine, state: await rememberSandbox(store, namespace, inside) }
+  await bringPackages(store, namespace, packages)
+  progress.update('starting the engine')
+  await startEngine(namespace, engine)
+  return 'created'
+}
+
+/** Gives it settings of its own, and its engine the images, without waiting for those that take minutes to make. */
+export async function supplySandbox(sandbox: Sandbox, progress: StepProgress): Promise<string> {
+  const { state } = requireUp(sandbox)
+  await sandboxShell(state)({ timeout: '2m' })`node lib/cli/launch.mjs configure --yes`
+  const platform = await platformInside(sandbox, state)
+  if (sandbox.options.cluster) await writeKindFile(pathsInside(state), {})
+  const supplied = await sandbox.watch.during(progress, () => supplyImagesOf(sandbox, platform, progress))
+  sandbox.services = platform.services
+  sandbox.later = supplied.later
+  if (supplied.lacking.length > 0) await buildClusterLater(sandbox, supplied.later)
+  await pruneOld(sandbox, progress)
+  return told(supplied, servicesWithoutImage(sandbox))
+}
+
+/** Names of services whose image is still being made. */
+export function servicesWithoutImage({ services, later }: Sandbox): string[] {
+  const images = later?.names() ?? []
+  return services.filter(({ image }) => images.includes(image)).map(({ name }) => name)
+}
+
+/** Waits until one more of these services has its image, and names those that have it now. */
+export async function supplyNext(
+  sandbox: Sandbox,
+  services: readonly string[],
+  progress: StepProgress,
+): Promise<string> {
+  const found = () => services.filter(name => !servicesWithoutImage(sandbox).includes(name))
+  await sandbox.watch.during(progress, async () => {
+    while (found().length === 0) await sandbox.later?.next()
+  })
+  return found().join(', ')
+}
+
+/** Waits for the images of the cluster, and gives the sandbox a kubectl. */
+export function supplyCluster(sandbox: Sandbox, progress: StepProgress): Promise<'stand-ins' | 'unchanged'> {
+  return sandbox.watch.during(progress, async () => {
+    const outcome = (await sandbox.clusterImages) ?? 'unchanged'
+    await bringKubectl(requireUp(sandbox).state, outcome !== 'unchanged', sandbox.supply)
+    return outcome
+  })
+}
+
+/**
+ * Runs the ordinary workflow inside, less the services that have no image yet: these are returned. It speaks on stderr. Throws when it fails,
+ * after it has said why itself.
+ */
+export async function runWorkflow(sandbox: Sandbox, words: readonly string[]): Promise<string[]> {
+  const leftOut = servicesWithoutImage(sandbox)
+  const $ = sandboxShell(requireUp(sandbox).state)
+  const env = { MACULA_LATER: leftOut.join(',') }
+  const { exitCode } = await $({ inherit: true, nothrow: true, env })`node lib/cli/launch.mjs ${words} >&2`
+  if (exitCode === 0) return leftOut
+  throw new PlatformError(`\`${words.join(' ')}\` failed inside the sandbox`, {
+    hint: 'task sandbox -- --keep   # leaves it up to look at',
+    exitCode: exitCode ?? 1,
+  })
+}
+
+/** Lets it live on without this process. */
+export async function keepSandbox(sandbox: Sandbox): Promise<void> {
+  const { namespace, state } = requireUp(sandbox)
+  sandbox.builds.abort()
+  await writeState(sandbox.options.store, { ...state, kept: true })
+  await namespace.keep()
+}
+
+/** Ends all of it, at any point; calling it twice is as good as once. */
+export async function stopSandbox(sandbox: Sandbox): Promise<void> {
+  sandbox.builds.abort()
+  await sandbox.up?.namespace.end()
+  delete sandbox.up
+}
+
+function pathOf({ environment }: SandboxOptions): string {
+  return environment.PATH ?? ''
+}
+
+function platformInside({ options }: Sandbox, state: Inside): Promise<Platform> {
+  return loadPlatform(pathsInside(state), { ...options.environment, ...state.environment })
+}
+
+async function supplyImagesOf(sandbox: Sandbox, platform: Platform, progress: StepProgress): Promise<Supplied> {
+  const { options, supply } = sandbox
+  const { namespace, engine } = requireUp(sandbox)
+  const images = platform.services.map(({ image }) => image)
+  return supplyImages(namespace, engine, {
+    images: [...images, ...(options.cluster ? [applicationBase] : [])],
+    onlyPulled: options.cluster ? await clusterImages(platform) : [],
+    mirror: platform.settings.IMAGE_MIRROR,
+    path: pathOf(options),
+    login: join(options.environment.DOCKER_CONFIG || join(homedir(), '.docker'), 'config.json'),
+    supply,
+    progress,
+    warn: options.warn,
+  })
+}
+
+/** Lets the settings name a cluster of stand-ins, and makes their images when those of the services are done. */
+async function buildClusterLater(sandbox: Sandbox, services: LaterImages): Promise<void> {
+  await settleForStandIns(pathsInside(requireUp(sandbox).state))
+  sandbox.clusterImages = allOf(services)
+    .then(() => buildClusterStandIns(standInOptions(sandbox)))
+    .then(() => 'stand-ins')
+  // whoever waits for it hears of a failure; until somebody does, it must not end the process
+  sandbox.clusterImages.catch(() => {})
+}
+
+async function pruneOld(sandbox: Sandbox, progress: StepProgress): Promise<void> {
+  const { builds, images } = await prune(standInOptions(sandbox))
+  if (builds.length + images.length === 0) return
+  const what = `${counted(builds.length, 'old build')} and ${counted(images.length, 'old image')}`
+  progress.line(`removed ${what}: no recipe makes them any more`)
+}
+
+function standInOptions(sandbox: Sandbox): StandInOptions {
+  const { namespace, engine } = requireUp(sandbox)
+  const docker = { host: outsideAddress(namespace), programs: engine.programs }
+  return { ...sandbox.supply, docker, path: pathOf(sandbox.options) }
+}
+
+function told({ pulled, standIns, present }: Supplied, later: readonly string[]): string {
+  const parts = [
+    pulled > 0 ? `${counted(pulled, 'image')} pulled` : '',
+    standIns > 0 ? counted(standIns, 'stand-in') : '',
+    present > 0 ? `${present} there` : '',
+    later.length > 0 ? `later: ${later.join(', ')}` : '',
+  ]
+  return parts.filter(Boolean).join(', ')
 }
 
 async function allOf(images: LaterImages): Promise<void> {

@@ -1,10 +1,9 @@
 // Brings up a bare sandbox with three containers, says what it is in one line of JSON, and waits to be ended: by SIGTERM, or by SIGKILL.
 
 import { engineEnvironment, enginePrograms, startEngine } from '../../lib/sandbox/engine.ts'
-import { commandInside, startNamespace } from '../../lib/sandbox/namespace.ts'
+import { shellInside, startNamespace } from '../../lib/sandbox/namespace.ts'
 import { rememberSandbox } from '../../lib/sandbox/sandbox.ts'
 import { storeOf } from '../../lib/sandbox/store.ts'
-import { run } from '../../lib/system/exec.ts'
 
 const [cacheDir = '', name = ''] = process.argv.slice(2)
 const store = storeOf(cacheDir, name)
@@ -28,7 +27,7 @@ const containers = `
     docker run --detach --restart unless-stopped --network runner --publish "127.0.0.3:900$number:80" \\
       --volume "runner-$number:/data" --name "runner-$number" runner:1 sleep 600 >/dev/null
   done`
-await run(commandInside(namespace.init, ['bash', '-c', containers]), { env: environment })
+await shellInside(namespace.init, { environment })`bash -c ${containers}`
 process.stdout.write(`${JSON.stringify(state)}\n`)
 
 process.once('SIGTERM', async () => {

@@ -1,12 +1,22 @@
 import { join } from 'node:path'
 import { pathsOf } from '../../lib/platform/settings.ts'
 import { requireSandboxMachine } from '../../lib/sandbox/requirements.ts'
-import { askInside } from '../../lib/sandbox/sandbox.ts'
-import { sandboxOf } from '../../lib/sandbox/start.ts'
+import { sandboxShell } from '../../lib/sandbox/sandbox.ts'
+import {
+  newSandbox,
+  requireUp,
+  runWorkflow,
+  servicesWithoutImage,
+  startSandbox as startEmptySandbox,
+  stopSandbox,
+  supplyCluster,
+  supplyNext,
+  supplySandbox,
+} from '../../lib/sandbox/start.ts'
 import { storeOf } from '../../lib/sandbox/store.ts'
 import { withLock } from '../../lib/supply/cache.ts'
 import { messageOf } from '../../lib/system/errors.ts'
-import type { Result, RunOptions } from '../../lib/system/exec.ts'
+import type { CommandOptions, Result } from '../../lib/system/exec.ts'
 import type { StepProgress } from '../../lib/system/progress.ts'
 
 /** All test files share one store, so that images are built once. */
@@ -15,9 +25,9 @@ export const testStoreName = 'tests'
 /** A sandbox with the platform in it, for one test file. */
 export interface TestSandbox {
   /** Runs a script with bash inside, in the checkout; a non-zero exit code is an answer. */
-  exec(script: string, options?: RunOptions): Promise<Result>
+  exec(script: string, options?: CommandOptions): Promise<Result>
   /** Runs one command inside. */
-  ask(command: readonly string[], options?: RunOptions): Promise<Result>
+  ask(command: readonly string[], options?: CommandOptions): Promise<Result>
   /** Variables of the sandbox, MACULA_ENV_FILE and DOCKER_HOST among them. */
   env: Readonly<Record<string, string>>
   /** Where the file of that name inside is seen from outside. */
@@ -56,7 +66,7 @@ export async function startSandbox({
 }: TestSandboxOptions = {}): Promise<TestSandbox> {
   const { cacheDir } = pathsOf()
   const release = await lockSandboxTests()
-  const sandbox = sandboxOf({
+  const sandbox = newSandbox({
     store: storeOf(cacheDir, testStoreName),
     cacheDir,
     environment: process.env,
@@ -66,22 +76,24 @@ export async function startSandbox({
     warn: text => process.stderr.write(`${text}\n`),
   })
   const end = async () => {
-    await sandbox.end()
+    await stopSandbox(sandbox)
     release()
   }
   try {
-    await sandbox.raise(silent)
-    await sandbox.supply(silent)
-    while (sandbox.later().length > 0) await sandbox.supplyNext(sandbox.later(), silent)
-    if (workflow) await sandbox.runWorkflow(workflow)
-    if (cluster) await sandbox.supplyCluster(silent)
-    if (cluster && workflow) await sandbox.runWorkflow(['cluster', '--yes'])
+    await startEmptySandbox(sandbox, silent)
+    await supplySandbox(sandbox, silent)
+    for (let later = servicesWithoutImage(sandbox); later.length > 0; later = servicesWithoutImage(sandbox))
+      await supplyNext(sandbox, later, silent)
+    if (workflow) await runWorkflow(sandbox, workflow)
+    if (cluster) await supplyCluster(sandbox, silent)
+    if (cluster && workflow) await runWorkflow(sandbox, ['cluster', '--yes'])
   } catch (error) {
     await end()
     throw error
   }
-  const { state } = sandbox
-  const ask = (command: readonly string[], options?: RunOptions) => askInside(state, command, options)
+  const { state } = requireUp(sandbox)
+  const $ = sandboxShell(state)
+  const ask: TestSandbox['ask'] = (command, options) => $({ timeout: 0, ...options, nothrow: true })`${command}`
   return {
     exec: (script, options) => ask(['bash', '-c', script], options),
     ask,

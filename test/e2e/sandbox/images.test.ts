@@ -15,10 +15,10 @@ import {
   withMachineNetwork,
 } from '../../../lib/sandbox/engine.ts'
 import { supplyImages } from '../../../lib/sandbox/engine-images.ts'
-import { commandInside, type Namespace, startNamespace } from '../../../lib/sandbox/namespace.ts'
+import { type Namespace, shellInside, startNamespace } from '../../../lib/sandbox/namespace.ts'
 import { ensureProgram } from '../../../lib/sandbox/programs.ts'
 import { storeOf } from '../../../lib/sandbox/store.ts'
-import { ask, type Result, run } from '../../../lib/system/exec.ts'
+import { $, type Shell } from '../../../lib/system/exec.ts'
 import { noSandbox } from '../../helpers/sandbox.ts'
 
 const { cacheDir } = pathsOf()
@@ -30,8 +30,7 @@ describe('images of a sandbox where a registry answers', { skip: await noSandbox
   let mirror: string
   let namespace: Namespace
   let engine: EngineOptions
-  const docker = (...words: string[]): Promise<Result> =>
-    run(commandInside(namespace.init, ['docker', ...words]), { env: engine.environment })
+  let inside: Shell
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'macula-registry-'))
@@ -49,27 +48,18 @@ describe('images of a sandbox where a registry answers', { skip: await noSandbox
     namespace = await startNamespace(store, [store.folder])
     engine = { store, programs, environment: engineEnvironment(programs, process.env.PATH ?? '') }
     await startEngine(namespace, engine)
+    inside = shellInside(namespace.init, engine)
     // an image of nothing but a file, published under the mirror's name for it
-    await run(
-      commandInside(namespace.init, [
-        'bash',
-        '-c',
-        'tar -C / -c etc/hostname | docker import - "$0"',
-        `${mirror}/library/published:1`,
-      ]),
-      {
-        env: engine.environment,
-      },
-    )
+    await inside`tar -C / -c etc/hostname | docker import - ${mirror}/library/published:1`
     await withMachineNetwork(
       namespace,
       engine,
-      async () => void (await docker('push', `${mirror}/library/published:1`)),
+      async () => void (await inside`docker push ${mirror}/library/published:1`),
     )
-    await docker('image', 'rm', `${mirror}/library/published:1`)
+    await inside`docker image rm ${mirror}/library/published:1`
   })
   after(async () => {
-    await ask(commandInside(namespace.init, ['docker', 'image', 'rm', 'published:1']), { env: engine.environment })
+    await inside({ nothrow: true })`docker image rm published:1`
     await namespace.end()
     registry.kill()
     await rm(folder, { recursive: true, force: true })
@@ -77,9 +67,9 @@ describe('images of a sandbox where a registry answers', { skip: await noSandbox
 
   it("pulls what is missing with the machine's network, once, and changes none of the machine's links and rules", async () => {
     const machine = async () => [
-      (await run(['ip', '-brief', 'link'])).stdout,
-      (await ask(['iptables', '-S'])).stdout,
-      (await run(['sysctl', 'net.ipv4.ip_forward'])).stdout,
+      (await $`ip -brief link`).stdout,
+      (await $({ nothrow: true })`iptables -S`.catch(() => ({ stdout: '' }))).stdout,
+      (await $`sysctl net.ipv4.ip_forward`).stdout,
     ]
     const before = await machine()
     const supplied = async (images: string[]) => (({ later: _, ...counts }) => counts)(await supply(images))
@@ -90,10 +80,8 @@ describe('images of a sandbox where a registry answers', { skip: await noSandbox
   })
 
   it('leaves the engine without a way out afterwards', async () => {
-    await docker('image', 'inspect', 'published:1')
-    const pulled = await ask(commandInside(namespace.init, ['docker', 'pull', `${mirror}/library/published:1`]), {
-      env: engine.environment,
-    })
+    await inside`docker image inspect published:1`
+    const pulled = await inside({ nothrow: true })`docker pull ${mirror}/library/published:1`
     assert.match(pulled.stderr, /connection refused|network is unreachable/)
   })
 
@@ -104,12 +92,7 @@ describe('images of a sandbox where a registry answers', { skip: await noSandbox
   it('does not wait for an image whose program has to be compiled first', async () => {
     const [nginx, tempo] = ['nginx:1.30.4-alpine', 'grafana/tempo:3.0.3'] as const
     await supply([nginx])
-    await ask(
-      commandInside(namespace.init, ['bash', '-c', 'docker image rm --force $(docker images -q grafana/tempo)']),
-      {
-        env: engine.environment,
-      },
-    )
+    await inside({ nothrow: true })`docker image rm --force $(docker images -q grafana/tempo)`
     // a cache in which all but one program are built
     const emptier = join(folder, 'cache')
     await mkdir(join(emptier, 'built'), { recursive: true })
@@ -117,10 +100,10 @@ describe('images of a sandbox where a registry answers', { skip: await noSandbox
       if (!name.startsWith('placeholder-')) await symlink(join(cacheDir, 'built', name), join(emptier, 'built', name))
     const { later } = await supply([nginx, tempo], emptier)
     assert.deepEqual(later.names(), [tempo])
-    await docker('image', 'inspect', nginx)
+    await inside`docker image inspect ${nginx}`
     await later.next()
     assert.deepEqual(later.names(), [])
-    await docker('image', 'inspect', tempo)
+    await inside`docker image inspect ${tempo}`
   })
 
   function supply(images: readonly string[], from = cacheDir) {

@@ -6,11 +6,11 @@ import { createInterface } from 'node:readline'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { pathsOf } from '../../../lib/platform/settings.ts'
-import { commandInside, startNamespace } from '../../../lib/sandbox/namespace.ts'
+import { shellInside, startNamespace } from '../../../lib/sandbox/namespace.ts'
 import { execute } from '../../../lib/sandbox/sandbox.ts'
 import { livingSandbox, type SandboxState, storeOf } from '../../../lib/sandbox/store.ts'
 import { root } from '../../../lib/system/checkout.ts'
-import { ask, run } from '../../../lib/system/exec.ts'
+import { $ } from '../../../lib/system/exec.ts'
 import { type Footprint, footprintOf, leftovers } from '../../helpers/leftovers.ts'
 import { noSandbox } from '../../helpers/sandbox.ts'
 
@@ -20,7 +20,7 @@ const skip = await noSandbox()
 
 describe('the private copy of the machine', { skip }, () => {
   let namespace: Awaited<ReturnType<typeof startNamespace>>
-  const inside = (...command: string[]) => ask(commandInside(namespace.init, command))
+  const inside = (...command: string[]) => shellInside(namespace.init)({ nothrow: true })`${command}`
   before(async () => {
     namespace = await startNamespace(store, [store.folder, root])
   })
@@ -47,7 +47,7 @@ describe('the private copy of the machine', { skip }, () => {
   it('keeps modes and owners of the folders it covers', async () => {
     const folders = ['/etc', '/usr', '/var', '/root', '/home']
     const format = ['stat', '--format', '%n %a %U:%G', ...folders]
-    assert.equal((await inside(...format)).stdout, (await run(format)).stdout)
+    assert.equal((await inside(...format)).stdout, (await $`${format}`).stdout)
   })
 
   it('has no network but a loopback of its own', async () => {
@@ -97,7 +97,7 @@ describe('the end of a sandbox', { skip }, () => {
       sleep 300 </dev/null >/dev/null 2>&1 &
       echo $! >"$parent/frozen/cgroup.procs"
       if [ -e "$parent/frozen/freezer.state" ]; then echo FROZEN >"$parent/frozen/freezer.state"; else echo 1 >"$parent/frozen/cgroup.freeze"; fi`
-    await run(commandInside(runner.state.init, ['bash', '-c', freeze, store.cgroup]))
+    await shellInside(runner.state.init)`bash -c ${freeze} ${store.cgroup}`
     runner.child.kill('SIGTERM')
     assert.equal(await runner.exitCode, 0)
     assert.deepEqual(await leftovers(runner.footprint, store.cgroup, store.folder), [])
@@ -116,9 +116,7 @@ describe('the end of a sandbox', { skip }, () => {
     killed.child.kill('SIGKILL')
     await killed.exitCode
     const next = await startRunner()
-    const { stdout } = await run(commandInside(next.state.init, ['docker', 'ps', '--all', '--quiet']), {
-      env: next.state.environment,
-    })
+    const { stdout } = await shellInside(next.state.init, next.state)`docker ps --all --quiet`
     assert.equal(stdout.trim().split('\n').length, 3, 'containers of the next start, and none of the one before')
     next.child.kill('SIGTERM')
     await next.exitCode

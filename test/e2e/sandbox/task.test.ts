@@ -6,13 +6,13 @@ import { after, before, describe, it } from 'node:test'
 import { pathsOf } from '../../../lib/platform/settings.ts'
 import { livingSandbox, storeOf } from '../../../lib/sandbox/store.ts'
 import { root } from '../../../lib/system/checkout.ts'
-import { ask } from '../../../lib/system/exec.ts'
+import { $ } from '../../../lib/system/exec.ts'
 import { footprintOf, leftovers } from '../../helpers/leftovers.ts'
 import { lockSandboxTests, noSandbox, testStoreName } from '../../helpers/sandbox.ts'
 
 const store = storeOf(pathsOf().cacheDir, testStoreName)
 const launcher = ['node', 'lib/cli/launch.mjs', 'sandbox', '--name', store.name]
-const task = (...words: string[]) => ask([...launcher, ...words], { cwd: root })
+const task = (...words: string[]) => $({ cwd: root, timeout: 0, nothrow: true })`${launcher} ${words}`
 
 describe('the task sandbox', { skip: await noSandbox() }, () => {
   let release: () => void
@@ -69,7 +69,7 @@ describe('the task sandbox', { skip: await noSandbox() }, () => {
   })
 
   it('refuses a name that cannot be a folder, and nothing is made', async () => {
-    const { exitCode, stderr } = await ask(['node', 'lib/cli/launch.mjs', 'sandbox', '--name', '../x'], { cwd: root })
+    const { exitCode, stderr } = await $({ cwd: root, nothrow: true })`node lib/cli/launch.mjs sandbox --name ../x`
     assert.equal(exitCode, 2)
     assert.match(stderr, /should be lower case letters, digits and -/)
   })
@@ -78,7 +78,7 @@ describe('the task sandbox', { skip: await noSandbox() }, () => {
     const { exitCode, stderr } = await task('--only', 'data,metrics')
     assert.equal(exitCode, 2)
     assert.match(stderr, /^ {2}--only: there is no group metrics; known: infrastructure, observability, data$/m)
-    assert.doesNotMatch(stderr, /Raise the sandbox/)
+    assert.doesNotMatch(stderr, /Start the sandbox/)
   })
 })
 

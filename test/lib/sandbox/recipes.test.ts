@@ -3,7 +3,6 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { before, describe, it } from 'node:test'
 import { parse } from 'yaml'
-import { firstComeFirstServed } from '../../../lib/sandbox/image-builder.ts'
 import {
   contentsOf,
   type ImageCatalogue,
@@ -14,6 +13,7 @@ import {
 } from '../../../lib/sandbox/recipes.ts'
 import { archiveIn } from '../../../lib/supply/debian.ts'
 import { goModFor } from '../../../lib/supply/go.ts'
+import { firstComeFirstServed } from '../../../lib/supply/queue.ts'
 import { root } from '../../../lib/system/checkout.ts'
 
 describe('the catalogue of stand-ins', () => {
