@@ -1,12 +1,22 @@
 #!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { defineTask } from '../lib/cli/task.ts'
-import { removeFromUsers } from '../lib/cluster/merge-kubeconfig.ts'
 import { removeNetwork } from '../lib/cluster/network.ts'
 import { removeNodes } from '../lib/cluster/nodes.ts'
+import { describeUndone, isUndone } from '../lib/journal/undo.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
-import { badInput, ExitCode } from '../lib/system/errors.ts'
+import { badInput, ExitCode, messageOf, PlatformError } from '../lib/system/errors.ts'
 import { acquireRoot, asRoot } from '../lib/system/privilege.ts'
-import { describeLeftovers, leftovers, removeContainers, removeState, takeBack } from '../lib/teardown/teardown.ts'
+import type { Outcome, StepProgress } from '../lib/system/progress.ts'
+import { counted } from '../lib/system/text.ts'
+import {
+  describeLeftovers,
+  leftovers,
+  removeContainers,
+  removeNetworks,
+  removeState,
+  removeVolumes,
+  undoChanges,
+} from '../lib/teardown/teardown.ts'
 
 export default defineTask({
   name: 'teardown',
@@ -18,11 +28,11 @@ export default defineTask({
     volumes: { type: 'boolean', help: 'delete the data of all services, too' },
     purge: { type: 'boolean', help: 'delete .env, too' },
   },
-  async run({ options, yes, environment, out }) {
+  async run({ options, yes, environment, out, onInterrupt }) {
     const paths = pathsOf(environment)
-    const volumes = options.volumes ?? false
-    const found = await leftovers(paths)
-    const lines = describeLeftovers(found, { volumes })
+    const wanted = { volumes: options.volumes ?? false, purge: options.purge ?? false }
+    const found = await leftovers(paths, wanted)
+    const lines = describeLeftovers(found, wanted)
     if (options['dry-run']) {
       for (const line of lines) out.result(line)
       out.summary(lines.length === 0 ? 'Nothing would be undone.' : 'Nothing was undone (--dry-run).')
@@ -33,8 +43,8 @@ export default defineTask({
     for (const line of lines) out.say(`  ${line}`)
     if (lines.length > 0 && !yes) {
       if (!out.interactive) {
-        const problem = { where: 'teardown', what: 'there is no terminal to ask on' }
-        throw badInput('Undoing all this needs a yes', [problem], 'task teardown -- --yes')
+        const problem = { where: 'teardown', what: 'there is no terminal to prompt on' }
+        throw badInput('Teardown has to be confirmed', [problem], 'task teardown -- --yes')
       }
       if (!(await out.confirm('Undo all this?'))) return ExitCode.done
     }
@@ -46,38 +56,55 @@ export default defineTask({
     }
     const privilege = found.changes.length === 0 ? asRoot : await acquireRoot(need)
 
-    if (found.nodes.length > 0) await out.step('Remove the cluster', () => removeNodes(found.nodes).then(removed))
-    await removeFromUsers(paths)
-    await removeNetwork(paths)
-    let problems: string[] = []
-    if (found.containers.length + found.networks.length > 0 || volumes)
-      await out.step('Stop and remove the containers', async () => {
-        problems = await removeContainers(found, { volumes })
-        return problems.length === 0 ? 'removed' : 'removed in part'
-      })
-    if (found.unseen !== undefined)
-      problems.push('Containers, networks and volumes come back with Docker; start it, then run this again')
-    for (const problem of problems) out.warn(problem)
-    let kept = 0
-    let failed = problems.length
-    await out.step('Put this machine back', async progress => {
-      const undone = await takeBack(paths, privilege, ({ what, outcome }) => {
-        if (outcome !== 'was so already') progress.line(`${what}: ${outcome}`)
-      })
-      kept = undone.filter(({ outcome }) => outcome.startsWith('left')).length
-      failed += undone.filter(({ outcome }) => outcome.startsWith('failed')).length
-      return undone.length === 0 ? 'unchanged' : 'restored'
+    const failures: string[] = []
+    let isInterrupted = false
+    onInterrupt(async () => {
+      isInterrupted = true
     })
-    if (kept + failed > 0) {
-      if (kept > 0) out.warn(`${kept} left as somebody else made them; the journal keeps what was there before us`)
-      if (failed > 0) out.warn(`${failed} could not be undone; run this again when the cause is gone`)
-      out.summary(`The journal stays in ${paths.stateDir}.`)
-      return failed > 0 ? ExitCode.failed : ExitCode.done
-    }
-    await out.step(`Remove ${paths.stateDir}`, () => removeState(paths, options.purge ?? false, privilege))
-    out.summary(`This machine is as it was${found.volumes.length > 0 && !volumes ? ', but for the data volumes' : ''}.`)
+    /** One part of the teardown; when it fails, the others go on, and it is reported at the end. */
+    const part = (title: string, action: (progress: StepProgress) => Promise<Outcome>) =>
+      out.step(title, action).catch(error => {
+        if (isInterrupted) throw error
+        failures.push(`${title}: ${textOf(error)}`)
+      })
+
+    const { nodes, containers, networks, volumes } = found
+    if (nodes.length > 0) await part('Remove the cluster', () => removeNodes(nodes).then(() => 'removed'))
+    if (containers.length > 0) await part('Stop and remove the containers', () => removeContainers(containers))
+    if (networks.length > 0) await part('Remove the network', () => removeNetworks(networks))
+    if (nodes.length > 0) await part("Remove the cluster's network", () => removeNetwork(paths))
+    if (wanted.volumes && volumes.length > 0) await part('Delete the data', () => removeVolumes(volumes))
+    if (found.unseen !== undefined)
+      failures.push(
+        `Containers, networks and volumes come back with Docker (${found.unseen}); start it, then run this again`,
+      )
+    let kept = 0
+    await part('Put this machine back', async progress => {
+      const undone = await undoChanges(paths, privilege, each => {
+        if (each.outcome !== 'unchanged') progress.line(`${each.what}: ${describeUndone(each)}`)
+      })
+      kept = undone.filter(({ outcome }) => outcome === 'kept').length
+      for (const each of undone) if (each.outcome === 'failed') failures.push(`${each.what}: ${each.why}`)
+      return undone.length === 0 ? 'unchanged' : undone.every(isUndone) ? 'restored' : 'restored in part'
+    })
+    if (kept + failures.length === 0)
+      await part(`Remove ${paths.stateDir}`, () => removeState(paths, wanted, privilege))
+
+    if (kept > 0) out.warn(`${counted(kept, 'change')} kept, see above; the journal knows what was there before us`)
+    if (failures.length > 0)
+      throw new PlatformError('Not everything could be undone', {
+        why: failures.join('\n'),
+        hint: `Everything else was. The journal stays in ${paths.stateDir}; run this again when the cause is gone`,
+      })
+    out.summary(
+      kept > 0
+        ? `The journal stays in ${paths.stateDir}.`
+        : `This machine is as it was${volumes.length > 0 && !wanted.volumes ? ', but for the data volumes' : ''}.`,
+    )
     return ExitCode.done
   },
 })
 
-const removed = () => 'removed'
+function textOf(error: unknown): string {
+  return error instanceof PlatformError ? [error.message, error.why].filter(Boolean).join(': ') : messageOf(error)
+}

@@ -1,151 +1,81 @@
-import { appendFile, mkdir, open, readFile, truncate } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { PlatformError } from '../system/errors.ts'
-import type { PathState } from '../system/files.ts'
-import type { PackageManagerName } from '../system/packages.ts'
-import type { ProcessIdentity } from '../system/processes.ts'
+import { isAbsolute, normalize } from 'node:path'
+import { z } from 'zod'
+import { packageManagerNames } from '../system/packages.ts'
+import { accountsFolder } from './accounts.ts'
 
-/** Format of the journal; a file with a higher number was written by a newer platform, and is not ours to guess at. */
-const version = 1
+const text = z.string()
+const path = text.refine(
+  value => isAbsolute(value) && normalize(value) === value && !value.includes('\0'),
+  'should be an absolute path',
+)
+const id = z.int().min(0)
 
-/** First and last line of a part of a file that is ours, where the rest goes on being somebody else's. */
-export interface Block {
-  begin: string
-  end: string
-}
+const pathState = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('absent') }),
+  z.object({ kind: z.literal('file'), content: z.base64(), mode: z.int().min(0).max(0o7777), uid: id, gid: id }),
+  z.object({ kind: z.literal('link'), target: text }),
+  z.object({ kind: z.literal('directory') }),
+  z.object({ kind: z.literal('other') }),
+])
 
-/** What can be recorded: always the state before, plus what tells our own change from somebody else's. */
-export type Change =
-  | { kind: 'path'; path: string; before: PathState; after: PathState; block?: Block }
-  | { kind: 'directory'; path: string }
-  | { kind: 'accounts'; folder: string; packages: string[] }
-  | { kind: 'packages'; manager: PackageManagerName; names: string[] }
-  | { kind: 'unit'; unit: string; enabled: boolean; active: boolean }
-  | { kind: 'process'; name: string; command: string[] }
-  | { kind: 'started'; name: string; identity: ProcessIdentity }
-  | { kind: 'after-undo'; command: string[] }
+// an argument that begins with - would be an option of the command that undoes it
+const word = text.regex(/^[A-Za-z0-9]\S*$/, 'should be a name')
+const command = z.array(text).min(1)
 
-export type JournalRecord = Change & { id: string; scope: string; at: string }
+const block = z.union([z.object({ begin: text, end: text }), z.object({ context: text.min(1) })])
+
+const change = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('path'), path, before: pathState, after: pathState, block: block.optional() }),
+  z.object({ kind: z.literal('directory'), path }),
+  z.object({ kind: z.literal('accounts'), folder: path, packages: z.array(word) }),
+  z.object({ kind: z.literal('packages'), manager: z.enum(packageManagerNames), names: z.array(word) }),
+  z.object({ kind: z.literal('unit'), unit: word, enabled: z.boolean(), active: z.boolean() }),
+  z.object({ kind: z.literal('process'), name: word, command }),
+  z.object({
+    kind: z.literal('started'),
+    name: word,
+    identity: z.object({ pid: z.int().min(2), startTime: text }),
+  }),
+  z.object({ kind: z.literal('after-undo'), command }),
+])
+
+const record = change
+  .and(z.object({ id: z.uuid(), scope: text, at: text }))
+  // undo deletes it as root
+  .refine(each => each.kind !== 'accounts' || each.folder === accountsFolder(each.id), {
+    path: ['folder'],
+    message: 'is not where copies of the account files are kept',
+  })
+
+const undone = z.object({ undone: z.array(text) })
+const header = z.object({ journal: z.literal('macula'), version: z.number() })
 
 /**
- * The file itself. Every record is on the disk before its change begins, and its id then goes to a second file, also before
- * the change begins. So a line cut off by a crash is one whose id is not in the second file and whose change never began,
- * while a journal that lost lines in any other way is noticed.
+ * The part of a file that is ours, where the rest goes on being somebody else's: the lines from one to another, or everything that a kubeconfig
+ * has for one context.
  */
-export interface JournalFile {
-  path: string
-  /** The second file. */
-  begunPath: string
-  /** Records still to be undone, oldest first. */
-  read(): Promise<JournalRecord[]>
-  append(record: JournalRecord): Promise<void>
-  /** Marks records as undone. */
-  close(ids: readonly string[]): Promise<void>
+export type Block = z.infer<typeof block>
+
+/** What can be recorded: always the state before, plus what tells our own change from somebody else's. */
+export type Change = z.infer<typeof change>
+
+export type JournalRecord = z.infer<typeof record>
+
+/** A line of the journal: a record, the ids of records that are undone, or the header that every writer of a new journal begins with. */
+export type JournalLine = JournalRecord | z.infer<typeof undone> | z.infer<typeof header>
+
+/** Format of the journal; a file with a higher number was written by a newer platform, and is not ours to guess at. */
+export const journalVersion = 1
+
+/** Reads one line. Throws an Error that says what is wrong with it: each value is checked against the kind of its record, for undo acts on it as root. */
+export function parseLine(line: string): JournalLine {
+  const value: unknown = JSON.parse(line)
+  const schema = isObjectWith(value, 'undone') ? undone : isObjectWith(value, 'journal') ? header : record
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  throw new Error(result.error.issues.map(issue => `${issue.path.join('.')} ${issue.message}`).join('; '))
 }
 
-/** The journal of a state folder; nothing is created before the first record. */
-export function journalFile(stateDir: string): JournalFile {
-  const path = join(stateDir, 'journal.jsonl')
-  const begunPath = join(stateDir, 'journal.begun')
-
-  async function lines(): Promise<unknown[]> {
-    // first, because records of other processes get here only after they are in the journal
-    const begun = (await readOrEmpty(begunPath)).split('\n').slice(0, -1)
-    const text = await readOrEmpty(path)
-    const end = text.lastIndexOf('\n') + 1
-    const parsed = text
-      .slice(0, end)
-      .split('\n')
-      .slice(0, -1)
-      .map((line, index) => parseLine(line, `${path}:${index + 1}`))
-    if (parsed.length > 0) requireVersion(parsed[0], path)
-    const known = new Set(parsed.map(line => (line as { id?: string }).id))
-    const lost = begun.filter(id => !known.has(id))
-    if (lost.length > 0) throw damaged(path, `${lost.length} records of changes that were begun are missing from it`)
-    // the rest has no line end: a crash cut it off before its change began
-    if (end < text.length && !(await isGrowing(path, text))) await truncate(path, Buffer.byteLength(text.slice(0, end)))
-    return parsed.slice(1)
-  }
-
-  async function write(lines: readonly unknown[]): Promise<void> {
-    const isNew = (await readOrEmpty(path)) === ''
-    if (isNew) await mkdir(dirname(path), { recursive: true, mode: 0o755 })
-    const header = isNew ? [{ journal: 'macula', version }] : []
-    await appendToDisk(path, [...header, ...lines].map(line => `${JSON.stringify(line)}\n`).join(''))
-  }
-
-  return {
-    path,
-    begunPath,
-    async read() {
-      const undone = new Set<string>()
-      const records: JournalRecord[] = []
-      for (const line of (await lines()) as (JournalRecord | { undone: string[] })[]) {
-        if ('undone' in line) for (const id of line.undone) undone.add(id)
-        // two processes that begin at once both write the header
-        else if ('kind' in line) records.push(line)
-      }
-      return records.filter(({ id }) => !undone.has(id))
-    },
-    async append(record) {
-      await lines()
-      await write([record])
-      await appendToDisk(begunPath, `${record.id}\n`)
-    },
-    async close(ids) {
-      if (ids.length > 0) await write([{ undone: ids }])
-    },
-  }
-}
-
-// another process may be writing that line right now
-async function isGrowing(path: string, text: string): Promise<boolean> {
-  await new Promise(resume => setTimeout(resume, 200))
-  return (await readOrEmpty(path)) !== text
-}
-
-async function appendToDisk(path: string, text: string): Promise<void> {
-  await appendFile(path, text, { mode: 0o600, flush: true })
-  const folder = await open(dirname(path), 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
-}
-
-function parseLine(line: string, where: string): unknown {
-  try {
-    return JSON.parse(line)
-  } catch (error) {
-    throw damaged(where, error instanceof Error ? error.message : String(error))
-  }
-}
-
-function requireVersion(header: unknown, path: string): void {
-  const { journal, version: written } = header as { journal?: string; version?: number }
-  if (journal !== 'macula' || typeof written !== 'number') throw damaged(path, 'Its first line is no journal header')
-  if (written > version) {
-    throw new PlatformError(`The journal ${path} was written by a newer version of the platform`, {
-      why: `It has format ${written}, this version reads format ${version}`,
-      hint: 'Update this checkout, then run the same command again',
-    })
-  }
-}
-
-function damaged(where: string, why: string): PlatformError {
-  return new PlatformError(`The journal is damaged at ${where}`, {
-    why: `${why}. It says how to put this machine back, so nothing was changed.`,
-    hint: 'Restore the file from a backup. Without one, look through what is left of it (before: base64 of each file), put things back by hand, then move it away',
-  })
-}
-
-async function readOrEmpty(path: string): Promise<string> {
-  return readFile(path, 'utf8').catch(error => {
-    if (error.code === 'ENOENT') return ''
-    throw new PlatformError(`${path} cannot be read`, {
-      why: error.message,
-      hint: 'Was it written by root? Then run this as root, too',
-    })
-  })
+function isObjectWith(value: unknown, key: string): boolean {
+  return typeof value === 'object' && value !== null && key in value
 }

@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto'
+import { type Stats, statSync } from 'node:fs'
 import { chmod, lstat, mkdir, open, readdir, readFile, readlink, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { root } from './checkout.ts'
 import { messageOf, PlatformError } from './errors.ts'
-import { failure } from './exec.ts'
+import { type Command, failureOf, type Shell } from './exec.ts'
 import type { Privilege } from './privilege.ts'
 
 export interface RegularFile {
@@ -94,7 +96,7 @@ export async function replaceFile(
     await rename(temporary, path)
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {})
-    throw new PlatformError(`${path} cannot be written`, { why: messageOf(error), hint: hintFor(error, path) })
+    throw new PlatformError(`${path} cannot be written`, { why: messageOf(error), hint: hintForWrite(error, path) })
   }
 }
 
@@ -113,17 +115,36 @@ export async function ensureFolder(path: string, mode = 0o755): Promise<void> {
   } catch (error) {
     throw new PlatformError(`The folder ${path} cannot be created`, {
       why: messageOf(error),
-      hint: hintFor(error, dirname(path)),
+      hint: hintForWrite(error, dirname(path)),
     })
   }
 }
 
 /** What a person can do about a refused write. */
-function hintFor(error: unknown, path: string): string {
+export function hintForWrite(error: unknown, path: string): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   if (code === 'ENOSPC' || code === 'EDQUOT') return `Make room on that file system: df -h ${dirname(path)}`
   if (code === 'EROFS') return `That file system is mounted read-only: findmnt --target ${dirname(path)}`
   return `ls -ld ${dirname(path)} ${path}; lsattr -d ${path}`
+}
+
+/**
+ * Throws where a file or folder belongs to somebody whom we have no reason to trust, or can be written by others. Trusted are this user and
+ * root; for root also the owner of this checkout, whose code it is running anyway. `writable`: a mode that lets others write is corrected by the caller.
+ */
+export function requireTrusted(path: string, stats: Stats, { writable = false } = {}): void {
+  const us = process.geteuid?.() ?? stats.uid
+  const trusted = [0, us, ...(us === 0 ? [statSync(root).uid] : [])]
+  if (!trusted.includes(stats.uid))
+    throw new PlatformError(`${path} belongs to somebody else, so it is not used`, {
+      why: `Its owner has the user id ${stats.uid}, this user has ${us}`,
+      hint: `ls -ld ${path}`,
+    })
+  if (!writable && (stats.mode & 0o022) !== 0)
+    throw new PlatformError(`${path} can be written by others, so it is not used`, {
+      why: `Its mode is ${(stats.mode & 0o7777).toString(8)}: anybody could have changed it`,
+      hint: `Read it, and if nobody has: chmod go-w ${path}`,
+    })
 }
 
 /** Temporary files beside a path are called this, then the pid of their writer and something random. */
@@ -132,9 +153,9 @@ function temporaryPrefix(path: string): string {
 }
 
 /** Removes, as root, the temporary files that a killed run left beside a path. */
-export async function removeLeftovers(path: string, { run }: Privilege): Promise<void> {
+export async function removeLeftovers(path: string, { $ }: Privilege): Promise<void> {
   const leftovers = await leftoversOf(path)
-  if (leftovers.length > 0) await run(['rm', '-f', '--', ...leftovers])
+  if (leftovers.length > 0) await $`rm -f -- ${leftovers}`
 }
 
 /** Temporary files beside a path whose writer was killed; those of a writer that lives are still being written. */
@@ -194,31 +215,34 @@ finish "$1"`
 /** Brings a path into a state, as root: atomically, or in place where a mount forbids it. Throws with the tool's words. */
 export async function setState(path: string, state: PathState, privilege: Privilege): Promise<void> {
   await removeLeftovers(path, privilege)
-  const content = state.kind === 'file' ? Buffer.from(state.content, 'base64') : undefined
-  const command = commandFor()
-  const result = await privilege.ask(command, content ? { input: content } : {})
+  const result = await start(path, state, privilege.$)
   if (result.exitCode === 0) return
   throw new PlatformError(`${path} could not be ${state.kind === 'absent' ? 'removed' : 'written'}`, {
-    why: result.stderr.trim() || failure(command.slice(0, 1), result).message,
+    why: result.stderr.trim() || failureOf('sh', result).message,
     hint: `Look for a read-only file system, or an immutable file: lsattr ${path}`,
   })
+}
 
-  function commandFor(): string[] {
-    const args = [path, temporaryPrefix(path)]
-    switch (state.kind) {
-      case 'file': {
-        const mode = state.mode.toString(8)
-        return ['sh', '-c', writeScript, 'write', ...args, mode, `${state.uid}:${state.gid}`, String(content?.length)]
-      }
-      case 'link':
-        return ['sh', '-c', linkScript, 'link', ...args, state.target]
-      case 'absent':
-        return ['rm', '-f', path]
-      case 'directory':
-        return ['mkdir', '-p', '-m', '0755', path]
-      case 'other':
-        throw new PlatformError(`${path} is neither a file nor a link`, { hint: `ls -ld ${path}` })
+function start(path: string, state: PathState, shell: Shell): Command {
+  const $ = shell({ nothrow: true })
+  const prefix = temporaryPrefix(path)
+  switch (state.kind) {
+    case 'file': {
+      const input = Buffer.from(state.content, 'base64')
+      const [mode, owner] = [state.mode.toString(8), `${state.uid}:${state.gid}`]
+      return shell({
+        nothrow: true,
+        input,
+      })`sh -c ${writeScript} write ${path} ${prefix} ${mode} ${owner} ${input.length}`
     }
+    case 'link':
+      return $`sh -c ${linkScript} link ${path} ${prefix} ${state.target}`
+    case 'absent':
+      return $`rm -f ${path}`
+    case 'directory':
+      return $`mkdir -p -m 0755 ${path}`
+    case 'other':
+      throw new PlatformError(`${path} is neither a file nor a link`, { hint: `ls -ld ${path}` })
   }
 }
 
@@ -229,8 +253,8 @@ while [ ! -d "$folder" ]; do folder=$(dirname "$folder"); done
 [ -h "$1" ] || [ ! -f "$1" ] || : >> "$1"`
 
 /** Throws where a file could not be written even by root: immutable, or on a read-only file system. Changes nothing. */
-export async function requireWritable(path: string, { ask }: Privilege): Promise<void> {
-  const { exitCode, stderr } = await ask(['sh', '-c', writableScript, 'check', path])
+export async function requireWritable(path: string, { $ }: Privilege): Promise<void> {
+  const { exitCode, stderr } = await $({ nothrow: true })`sh -c ${writableScript} check ${path}`
   if (exitCode === 0) return
   throw new PlatformError(`${path} cannot be changed on this machine; nothing was changed`, {
     why: stderr.trim(),

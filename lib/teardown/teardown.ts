@@ -1,12 +1,15 @@
-import { readFile, rm, stat } from 'node:fs/promises'
+import { readFile, realpath, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openJournal, type Undone } from '../journal/journal.ts'
-import { journalFile } from '../journal/records.ts'
+import { journalFile } from '../journal/journal-file.ts'
+import { describeUndone } from '../journal/undo.ts'
 import type { Paths } from '../platform/settings.ts'
+import { requireStateFolder } from '../platform/state-folder.ts'
 import { hasRenderedFiles, renderedProject } from '../stack/compose.ts'
 import { engineTimeoutMs, engineVersion } from '../stack/docker.ts'
 import { messageOf } from '../system/errors.ts'
-import { ask, hasTool, run } from '../system/exec.ts'
+import { $, type Command, hasTool } from '../system/exec.ts'
+import { exists } from '../system/files.ts'
 import { asRoot, type Privilege } from '../system/privilege.ts'
 
 /** All that the platform left on this machine, found without its settings: teardown has to work where those are broken. */
@@ -18,30 +21,42 @@ export interface Leftovers {
   volumes: string[]
   /** Nodes of our own KinD cluster. */
   nodes: string[]
+  /** Files and folders of our own. */
+  files: string[]
   /** Why the engine could not be asked, where containers were started from here: they come back with it. */
   unseen: string | undefined
 }
 
-/** Looks for what is left. Throws for a journal that cannot be read. */
-export async function leftovers(paths: Paths): Promise<Leftovers> {
+export interface TeardownOptions {
+  /** Delete the data of the services, too. */
+  volumes: boolean
+  /** Delete the settings, too. */
+  purge: boolean
+}
+
+/** Looks for what is left. Throws for a journal that cannot be read, and for a state folder that is not ours alone. */
+export async function leftovers(paths: Paths, { purge }: TeardownOptions): Promise<Leftovers> {
+  await requireStateFolder(paths.stateDir)
   const journal = openJournal({ stateDir: paths.stateDir, privilege: asRoot, scope: '' })
+  const changes = await journal.undo({ dryRun: true })
   const ours = `label=com.docker.compose.project=${await renderedProject(paths)}`
   const cluster = await clusterName(paths)
-  const [changes, unseen, containers, networks, volumes, nodes] = await Promise.all([
-    journal.undo({ dryRun: true }),
+  const [unseen, containers, networks, volumes, nodes] = await Promise.all([
     whyUnseen(paths),
-    dockerNames(['ps', '--all', '--filter', ours, '--format', '{{.Names}}']),
-    dockerNames(['network', 'ls', '--filter', ours, '--format', '{{.Name}}']),
-    dockerNames(['volume', 'ls', '--filter', ours, '--format', '{{.Name}}']),
+    namesIn($(asking)`docker ps --all --filter ${ours} --format {{.Names}}`),
+    namesIn($(asking)`docker network ls --filter ${ours} --format {{.Name}}`),
+    namesIn($(asking)`docker volume ls --filter ${ours} --format {{.Name}}`),
     cluster === undefined
       ? []
-      : dockerNames(['ps', '--all', '--filter', `label=io.x-k8s.kind.cluster=${cluster}`, '--format', '{{.Names}}']),
+      : namesIn($(asking)`docker ps --all --filter label=io.x-k8s.kind.cluster=${cluster} --format {{.Names}}`),
   ])
-  return { changes, containers, networks, volumes, nodes, unseen }
+  const files = [paths.stateDir, ...(purge ? [paths.envFile] : [])]
+  const there = await Promise.all(files.map(exists))
+  return { changes, containers, networks, volumes, nodes, unseen, files: files.filter((_, index) => there[index]) }
 }
 
 /** What was found, as lines for a person. */
-export function describeLeftovers(found: Leftovers, { volumes }: { volumes: boolean }): string[] {
+export function describeLeftovers(found: Leftovers, { volumes }: Pick<TeardownOptions, 'volumes'>): string[] {
   return [
     ...(found.unseen === undefined ? [] : [`containers, networks and volumes: not seen, ${found.unseen}`]),
     ...found.nodes.map(name => `cluster node ${name}: to be removed, with all that runs in it`),
@@ -51,40 +66,46 @@ export function describeLeftovers(found: Leftovers, { volumes }: { volumes: bool
       name => `volume ${name}: ${volumes ? 'to be deleted, with its data' : 'kept (--volumes deletes it)'}`,
     ),
     ...found.changes
-      .filter(({ outcome }) => outcome !== 'was so already')
-      .map(({ what, outcome }) => `${what}: ${intended(outcome)}`),
+      .filter(({ outcome }) => outcome !== 'unchanged')
+      .map(undone => `${undone.what}: ${intended(undone)}`),
+    ...found.files.map(path => `${path}: to be deleted`),
   ]
 }
 
-function intended(outcome: Undone['outcome']): string {
-  if (/^(left|failed)/.test(outcome)) return outcome
-  if (outcome === 'done') return 'to be run'
-  return outcome === 'our part removed' ? 'our part to be removed' : `to be ${outcome}`
-}
-
-/**
- * Stops and removes containers and networks, and with `volumes` the data. Gives what could not be removed, in the engine's words: a network
- * that somebody else's container uses must not keep the rest of the machine from going back.
- */
-export async function removeContainers(found: Leftovers, { volumes }: { volumes: boolean }): Promise<string[]> {
-  const { containers, networks } = found
-  // stopped first, all at once: databases write down what they have
-  if (containers.length > 0) await run(['docker', 'stop', ...containers])
-  const problems: string[] = []
-  for (const [command, names] of [
-    [['docker', 'rm', '--force', '--volumes'], containers],
-    [['docker', 'network', 'rm'], networks],
-    [['docker', 'volume', 'rm'], volumes ? found.volumes : []],
-  ] as const) {
-    if (names.length === 0) continue
-    const { exitCode, stderr } = await ask([...command, ...names])
-    if (exitCode !== 0) problems.push(stderr.trim())
+function intended(undone: Undone): string {
+  switch (undone.outcome) {
+    case 'kept':
+    case 'failed':
+      return describeUndone(undone)
+    case 'our part removed':
+      return 'our part to be removed'
+    default:
+      return `to be ${undone.outcome}`
   }
-  return problems
 }
 
-/** Takes back everything in the journal, latest first; `report` hears of each. */
-export async function takeBack(
+/** Stops containers, all at once, so that databases write down what they have, and removes them. Throws with the engine's words. */
+export async function removeContainers(names: readonly string[]): Promise<'removed'> {
+  // one that cannot be stopped is killed by the next command
+  await $({ nothrow: true, timeout: '2m' })`docker stop ${names}`
+  await $({ timeout: '2m' })`docker rm --force --volumes ${names}`
+  return 'removed'
+}
+
+/** Removes networks. Throws with the engine's words where a container of somebody else's uses one. */
+export async function removeNetworks(names: readonly string[]): Promise<'removed'> {
+  await $`docker network rm ${names}`
+  return 'removed'
+}
+
+/** Deletes volumes with their data. Throws with the engine's words. */
+export async function removeVolumes(names: readonly string[]): Promise<'removed'> {
+  await $`docker volume rm ${names}`
+  return 'removed'
+}
+
+/** Undoes everything in the journal, latest first; `report` is told of each. */
+export async function undoChanges(
   paths: Paths,
   privilege: Privilege,
   report: (undone: Undone) => void,
@@ -95,17 +116,25 @@ export async function takeBack(
 /** Deletes the state folder, and with `purge` the settings. Some of it may belong to root, so it is deleted as root where need be. */
 export async function removeState(
   paths: Paths,
-  purge: boolean,
+  { purge }: Pick<TeardownOptions, 'purge'>,
   privilege: Privilege,
 ): Promise<'unchanged' | 'removed'> {
   const before = await stat(paths.stateDir).catch(() => undefined)
+  await requireStateFolder(paths.stateDir)
   const remove = (path: string) =>
-    rm(path, { recursive: true, force: true }).catch(() => privilege.run(['rm', '-rf', path]))
+    rm(path, { recursive: true, force: true }).catch(() => privilege.$`rm -rf -- ${path}`.then(() => {}))
   // first, because without the journal beside it, it would say that records were lost
   await remove(journalFile(paths.stateDir).begunPath)
   await remove(paths.stateDir)
-  if (purge) await rm(paths.envFile, { force: true })
+  if (purge) await removeSettings(paths)
   return before === undefined && !purge ? 'unchanged' : 'removed'
+}
+
+// the passwords are where a link points to
+async function removeSettings({ envFile }: Paths): Promise<void> {
+  const target = await realpath(envFile).catch(() => envFile)
+  await rm(target, { force: true })
+  await rm(envFile, { force: true })
 }
 
 // our kubeconfig is there for as long as our cluster is, and names it; before that, a mark says that kind was at work on kind.yaml
@@ -121,9 +150,11 @@ async function whyUnseen(paths: Paths): Promise<string | undefined> {
   return engineVersion().then(() => undefined, messageOf)
 }
 
-async function dockerNames(words: readonly string[]): Promise<string[]> {
+const asking = { nothrow: true, timeout: `${engineTimeoutMs}ms` } as const
+
+async function namesIn(command: Command): Promise<string[]> {
   try {
-    const { exitCode, stdout } = await ask(['docker', ...words], { timeoutMs: engineTimeoutMs })
+    const { exitCode, stdout } = await command
     return exitCode === 0 ? stdout.split('\n').filter(Boolean) : []
   } catch {
     return [] // no engine on this machine, or `unseen` tells of it

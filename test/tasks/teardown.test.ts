@@ -99,14 +99,15 @@ describe('teardown', () => {
       'container macula-grafana: to be removed',
       'network macula-infra: to be removed',
       'volume macula_grafana: kept (--volumes deletes it)',
+      `${join(folder, 'state')}: to be deleted`,
     ])
     assert.deepEqual(await told(), [''])
   })
 
-  it('asks for a yes where there is no terminal', async () => {
+  it('has to be confirmed, and says how where there is no terminal', async () => {
     const { status, stderr } = teardown([])
     assert.equal(status, 2)
-    assert.match(stderr, /needs a yes\n.*no terminal.*\n {2}→ task teardown -- --yes/)
+    assert.match(stderr, /has to be confirmed\n.*no terminal.*\n {2}→ task teardown -- --yes/)
     assert.deepEqual(await told(), [''])
   })
 
@@ -115,7 +116,7 @@ describe('teardown', () => {
     const { status, stderr } = teardown(['--yes'], { DOWN: '1' })
     assert.equal(status, 1)
     assert.match(stderr, /containers, networks and volumes: not seen, Docker is not running/)
-    assert.match(stderr, /come back with Docker; start it, then run this again/)
+    assert.match(stderr, /come back with Docker \(Docker is not running.*\); start it, then run this again/)
     assert.doesNotMatch(stderr, /as it was/)
     assert.equal(await isThere('state'), true)
     assert.equal(teardown(['--yes']).status, 0)
@@ -179,7 +180,7 @@ describe('teardown', () => {
       assert.deepEqual(await ended, [130, null], stderr)
       assert.match(
         stderr,
-        /: to be removed\n.*\n✗ Stop and remove the containers {2}interrupted {2}\d+\.\d s\n✗ Interrupted\n {2}→ run the same command again: .*\n$/,
+        /: to be removed\n(?: {2}.*\n)+✗ Stop and remove the containers {2}interrupted {2}\d+\.\d s\n✗ Interrupted\n {2}→ run the same command again: .*\n$/,
       )
     })
 

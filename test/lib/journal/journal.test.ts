@@ -3,9 +3,10 @@ import { chmod, readdir, readFile, stat, truncate, writeFile } from 'node:fs/pro
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { Journal } from '../../../lib/journal/journal.ts'
-import { $, ask, type Runner, run } from '../../../lib/system/exec.ts'
+import { describeUndone, isUndone } from '../../../lib/journal/undo.ts'
+import { $ } from '../../../lib/system/exec.ts'
 import { stateOf } from '../../../lib/system/files.ts'
-import type { Privilege } from '../../../lib/system/privilege.ts'
+import { asRoot, type Privilege } from '../../../lib/system/privilege.ts'
 import { journalFolder, ourselves, owner } from '../../helpers/journal-folder.ts'
 import { shellAround } from '../../helpers/shell.ts'
 
@@ -58,7 +59,7 @@ describe('journal', () => {
           const undone = await open().undo({ scope: '' })
           assert.deepEqual(await machine(), before, name)
           assert.deepEqual(
-            undone.filter(({ outcome }) => /^(left|failed)/.test(outcome)),
+            undone.filter(each => !isUndone(each)),
             [],
             name,
           )
@@ -80,23 +81,23 @@ describe('journal', () => {
     }
   })
 
-  it('leaves what somebody else changed since, says so, and takes the rest back', async () => {
+  it('keeps what somebody else changed since, says so, and undoes the rest', async () => {
     await changeEverything(open())
     await writeFile(resolvConf(), 'nameserver 192.0.2.99\n')
     await writeFile(join(place.etc, 'macula', 'notes'), 'mine')
     const undone = await open().undo({ scope: '' })
-    const left = undone.filter(({ outcome }) => outcome.startsWith('left'))
+    const kept = undone.filter(({ outcome }) => outcome === 'kept')
     assert.deepEqual(
-      left.map(({ what, outcome }) => [what.slice(place.etc.length), outcome]),
+      kept.map(each => [each.what.slice(place.etc.length), describeUndone(each)]),
       [
-        ['/resolv.conf', 'left: changed since by somebody else'],
-        ['/macula', 'left: not empty'],
+        ['/resolv.conf', 'kept: changed since by somebody else'],
+        ['/macula', 'kept: not empty'],
       ],
     )
     assert.equal(await readFile(resolvConf(), 'utf8'), 'nameserver 192.0.2.99\n')
     assert.equal(await readFile(join(place.etc, 'macula', 'notes'), 'utf8'), 'mine')
     assert.equal((await stateOf(join(place.etc, 'link.conf'))).kind, 'link')
-    // what was left is said again, and taken back when it is ours again
+    // what was kept is said again, and undone when it is ours again
     assert.equal((await open().undo({ scope: '' })).length, 2)
     await writeFile(resolvConf(), 'nameserver 127.0.0.2\n')
     await chmod(resolvConf(), 0o600)
@@ -119,7 +120,7 @@ describe('journal', () => {
     assert.equal(await readFile(resolvConf(), 'utf8'), 'nameserver 192.0.2.1\n')
   })
 
-  it('takes back one scope with those below it, and no other', async () => {
+  it('undoes one scope with those below it, and no other', async () => {
     await open(ourselves, 'routes/data').writeFile(join(place.etc, 'data'), '', { owner })
     await open(ourselves, 'routes/data/postgres').writeFile(join(place.etc, 'postgres'), '', { owner })
     await open(ourselves, 'routes/database').writeFile(join(place.etc, 'database'), '', { owner })
@@ -151,38 +152,30 @@ describe('journal', () => {
     assert.equal(await readFile(marker, 'utf8'), 'link.conf\nresolv.conf\n')
     assert.deepEqual(
       undone.map(({ outcome }) => outcome),
-      ['removed', 'done'],
+      ['removed', 'run'],
     )
   })
 
-  it('goes on after a change that cannot be taken back, and keeps its record', async () => {
+  it('goes on after a change that cannot be undone, and keeps its record', async () => {
     await open().afterUndo(['false'])
     await open().writeFile(join(place.etc, 'unit'), '', { owner })
     const [file, command] = await open().undo()
     assert.equal(file?.outcome, 'removed')
-    assert.match(command?.outcome ?? '', /^failed: `false` failed with exit code 1/)
+    assert.match(describeUndone(command!), /^failed: `false` failed with exit code 1/)
     assert.equal((await open().undo()).length, 1)
   })
 
+  /** Root that is killed before or after one command; nothing runs after that. */
   function brokenOff(index: number, when: 'before' | 'after'): Privilege {
     let seen = 0
-    const broken =
-      (runner: Runner): Runner =>
-      async (command, options) => {
-        const isIt = seen++ === index
-        if (isIt && when === 'before') throw new Error('broken off')
-        const result = await runner(command, options)
-        if (isIt) throw new Error('broken off')
-        return result
-      }
     const shell = shellAround($, async command => {
       const isIt = seen++ === index
-      if (isIt && when === 'before') throw new Error('broken off')
+      if (seen > index + 1 || (isIt && when === 'before')) throw new Error('broken off')
       const result = await command()
       if (isIt) throw new Error('broken off')
       return result
     })
-    return { $: shell, run: broken(run), ask: broken(ask) }
+    return { ...asRoot, $: shell }
   }
 
   /** How many commands an action runs as root; leaves the folder as it was. */
@@ -191,18 +184,12 @@ describe('journal', () => {
     first: (journal: Journal) => Promise<void> = async () => {},
   ): Promise<number> {
     let count = 0
-    const counting =
-      (runner: Runner): Runner =>
-      (command, options) => {
-        count += 1
-        return runner(command, options)
-      }
     await first(open())
     const shell = shellAround($, command => {
       count += 1
       return command()
     })
-    await action(open({ $: shell, run: counting(run), ask: counting(ask) }))
+    await action(open({ ...asRoot, $: shell }))
     await open().undo({ scope: '' })
     return count
   }

@@ -6,6 +6,7 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import type { PlatformError } from '../../../lib/system/errors.ts'
+import { $, type CommandOptions, type Shell } from '../../../lib/system/exec.ts'
 import { ensureFolder, replaceFile, setState, stateOf } from '../../../lib/system/files.ts'
 import { asRoot } from '../../../lib/system/privilege.ts'
 
@@ -88,10 +89,7 @@ describe('files', () => {
 
   it('setState takes cut-off input for no content', async () => {
     await writeFile(path, 'whole')
-    const cut: typeof asRoot = {
-      ...asRoot,
-      ask: (command, options) => asRoot.ask(command, { ...options, input: 'wh' }),
-    }
+    const cut = { ...asRoot, $: ((options: CommandOptions) => $({ ...options, input: 'wh' })) as Shell }
     await assert.rejects(setState(path, fileOf('whole text'), cut), /could not be written/)
     assert.equal(await readFile(path, 'utf8'), 'whole')
     assert.deepEqual(await readdir(folder), ['file'])

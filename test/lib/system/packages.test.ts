@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { Result } from '../../../lib/system/exec.ts'
 import {
   installCommand,
   installedIn,
@@ -8,10 +7,12 @@ import {
   type PackageManagerName,
   packageManagerNames,
   packagesIn,
+  removableOf,
   removeCommand,
 } from '../../../lib/system/packages.ts'
+import { shellOf } from '../../helpers/shell.ts'
 
-const answer = (stdout: string) => async (): Promise<Result> => ({ exitCode: 0, stdout, stderr: '' })
+const answer = (stdout: string) => shellOf(() => stdout)
 
 describe('package managers', () => {
   const commands: Record<PackageManagerName, [install: string, remove: string]> = {
@@ -68,4 +69,43 @@ describe('package managers', () => {
     it(`${manager} tells what comes along: ${names.join(', ') || 'nothing new'}`, () =>
       assert.deepEqual(packagesIn(manager, output), names))
   }
+
+  describe('removal', () => {
+    const depends: Record<string, string[]> = { 'network-manager': ['dnsmasq-base'], 'dnsmasq-base': ['libnftnl11'] }
+    const withDependents = (name: string): string[] => [
+      name,
+      ...Object.keys(depends)
+        .filter(other => depends[other]?.includes(name))
+        .flatMap(withDependents),
+    ]
+    /** Stands for a package manager on a machine with these packages: says what would go, and refuses to really remove. */
+    const manager = (present: readonly string[], say: (names: string[]) => string) =>
+      shellOf(command => {
+        assert.match(command, / (-s|--simulate|--dry-run|--assumeno|--print|sh) ?|brew uses/)
+        const names = command.split(/ uses | /).filter(word => present.includes(word))
+        return say([...new Set(names.flatMap(withDependents))].filter(name => present.includes(name)))
+      })
+    const said: Record<PackageManagerName, (names: string[]) => string> = {
+      apt: names => names.map(name => `Purg ${name} [1.0]\n`).join(''),
+      dnf: names => `Removing:\n${names.map(name => ` ${name}  x86_64  1.0  @fedora  1 k\n`).join('')}\n`,
+      pacman: names => names.map(name => `${name}\n`).join(''),
+      zypper: names => `The following ${names.length} packages are going to be REMOVED:\n  ${names.join(' ')}\n\n1 B\n`,
+      apk: names => names.map((name, index) => `(${index + 1}/${names.length}) Purging ${name} (1.0-r0)\n`).join(''),
+      brew: names => names.slice(1).join('\n'),
+    }
+    for (const name of packageManagerNames) {
+      it(`${name} removes what nothing else needs`, async () => {
+        const shell = manager(['dnsmasq-base', 'libnftnl11'], said[name])
+        const { removable, needed } = await removableOf(name, ['dnsmasq-base', 'libnftnl11'], shell)
+        assert.deepEqual([removable, [...needed]], [['dnsmasq-base', 'libnftnl11'], []])
+      })
+      it(`${name} keeps what was needed since by another package, and what that needs, and says by which`, async () => {
+        const shell = manager(['dnsmasq-base', 'libnftnl11', 'socat', 'network-manager'], said[name])
+        const { removable, needed } = await removableOf(name, ['socat', 'dnsmasq-base', 'libnftnl11'], shell)
+        assert.deepEqual(removable, ['socat'])
+        assert.deepEqual(needed.get('dnsmasq-base'), ['network-manager'])
+        assert.ok(needed.get('libnftnl11')?.includes('network-manager'))
+      })
+    }
+  })
 })
