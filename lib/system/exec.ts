@@ -1,8 +1,9 @@
-import type { ChildProcess } from 'node:child_process'
 import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
 import { type Options, type ProcessOutput, type ProcessPromise, which, $ as zx } from 'zx/core'
-import { PlatformError } from './errors.ts'
+import { cancelSignal } from './cancel.ts'
+import { codeOf, messageOf, PlatformError } from './errors.ts'
+import { end, type RunningCommand, track } from './running.ts'
 
 type Duration = NonNullable<Options['timeout']>
 
@@ -17,13 +18,15 @@ export interface CommandOptions {
   /** Ends the command when it has printed nothing for this long; for downloads and builds, whose length nobody knows. Replaces the deadline unless one is given. */
   idle?: Duration | undefined
   signal?: AbortSignal | undefined
-  /** A non-zero exit is an answer: the output is returned whatever the exit code. Not installed and out of time still throw. */
+  /** A non-zero exit is an answer: the output is returned whatever the exit code. Not installed, not to be started and out of time still throw. */
   nothrow?: boolean
   /** The command uses our own terminal and its foreground process group: for shells, prompts, followed logs. Nothing is captured. */
   inherit?: boolean
   /** Called with each line of output as it comes. */
   onLine?: ((line: string, stream: 'stdout' | 'stderr') => void) | undefined
-  /** Starts the process; how root's commands get to the helper that runs them. */
+  /** It is never ended before its deadline, also when the task fails: a package manager would leave packages half installed. */
+  finishes?: boolean
+  /** Starts the process; how root's commands get to the helper that runs them. The environment there is another one, to which `env` is added. */
   spawn?: Options['spawn'] | undefined
 }
 
@@ -38,12 +41,6 @@ export interface Shell {
 
 /** No command of ours runs for longer unless its call says so: each asks something local, and the slowest (a container that is stopped) is given 10 s by Docker. */
 const defaultTimeout = '60s'
-/** How long a command that was told to end has for it, before SIGKILL. */
-const graceMs = 2000
-
-/** Every command that runs now; what cli/launch.mjs ends when the task is over or interrupted. */
-const running = new Set<Command>()
-
 /**
  * Runs a command: `` await $`docker compose --file ${file} up --detach` ``. Each value becomes one word, an array one word for each item.
  * The command has a process group of its own, an empty standard input and a deadline; at its end the whole group gets SIGTERM, and SIGKILL after 2 s.
@@ -57,11 +54,6 @@ export function shellWith(preset: CommandOptions): Shell {
     isTemplate(first)
       ? start(preset, first, values)
       : (pieces: TemplateStringsArray, ...more: unknown[]) => start({ ...preset, ...first }, pieces, more)) as Shell
-}
-
-/** Ends every command that still runs, with its process group; for a task that failed or was interrupted. Resolves when they are gone, or after 3 s. */
-export async function endCommands(): Promise<void> {
-  await Promise.all([...running].map(end))
 }
 
 /** The error for a command that ended badly. */
@@ -149,7 +141,11 @@ function isTemplate(first: TemplateStringsArray | CommandOptions): first is Temp
 }
 
 function start(options: CommandOptions, pieces: TemplateStringsArray, values: unknown[]): Command {
+  // it would reach the command as the word `undefined`
+  if (values.some(value => value === undefined || value === null))
+    throw new TypeError(`A value is missing in the command ${pieces.join('…')}`)
   const { log, verbose } = zx
+  const signal = cancelSignal(options.signal)
   const command = zx({
     // a shell that every machine has; nothing of it may come from ZX_* variables
     shell: '/bin/sh',
@@ -158,117 +154,109 @@ function start(options: CommandOptions, pieces: TemplateStringsArray, values: un
     quote,
     nothrow: true,
     preferLocal: false,
-    env: { ...zx.env, ...options.env },
+    env: options.spawn ? (options.env ?? {}) : { ...zx.env, ...options.env },
     stdio: options.inherit ? 'inherit' : [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     // a group of its own can be ended as a whole; what uses the terminal has to stay in the foreground group
     detached: !options.inherit,
     // zx prints stderr of commands unless it is quiet; verbose runs want just that
     quiet: !verbose,
-    log: entry => log(redactedEntry(entry)),
-    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    log: redacting(log),
+    // the deadline is ours, and there is no folder but the one that is named here
+    timeout: 0,
+    cwd: options.cwd ?? '',
+    halt: signal?.aborted === true,
     ...(options.input === undefined ? {} : { input: options.input }),
     ...(options.spawn === undefined ? {} : { spawn: options.spawn }),
   })(pieces, ...values)
-  const limits = watch(command, options)
-  running.add(command)
-  // a command may end without having read its input: its exit code and words tell what happened, not our writing
-  command.child?.stdin?.on('error', () => {})
-  if (options.onLine) {
-    eachLine(command.child?.stdout, line => options.onLine?.(line, 'stdout'))
-    eachLine(command.child?.stderr, line => options.onLine?.(line, 'stderr'))
-  }
+  const outcome = signal?.aborted ? undefined : follow(command, options, signal)
   let nothrow = options.nothrow === true
+  const checked = async () => {
+    const output = await outcome
+    if (output === undefined) throw cancelled(command.cmd)
+    if (output.exitCode === 127) requireTool(command.cmd, { ...zx.env, ...options.env })
+    if (codeOf(output.cause) === 'ENOENT' && options.cwd !== undefined) throw missingFolder(command.cmd, options.cwd)
+    if ((output.exitCode !== 0 && !nothrow) || output.cause instanceof Error) throw failureOf(command.cmd, output)
+    return output
+  }
+  // biome-ignore lint/suspicious/noThenProperty: a promise already; its errors become ours
+  command.then = ((done, failed) => checked().then(done, failed)) as Command['then']
   command.nothrow = (value = true) => {
     nothrow = value
     return command
   }
-  const settled = Promise.prototype.then.call(
-    command,
-    (output: ProcessOutput) => {
-      limits.done()
-      running.delete(command)
-      return output
-    },
-    error => {
-      limits.done()
-      running.delete(command)
-      throw error
-    },
-  ) as Promise<ProcessOutput>
-  settled.catch(() => {})
-  const checked = () =>
-    settled.then(output => {
-      if (limits.broken !== undefined) throw limits.broken(output)
-      if (output.exitCode === 127 && /not found|No such file/.test(output.stderr)) throw missingTool(command.cmd)
-      if (output.exitCode !== 0 && !nothrow) throw failureOf(command.cmd, output)
-      return output
-    })
-  // biome-ignore lint/suspicious/noThenProperty: a promise already; its errors become ours
-  command.then = ((done, failed) => checked().then(done, failed)) as Command['then']
+  command.json = async <T>() => {
+    const { stdout } = await checked()
+    try {
+      return JSON.parse(stdout) as T
+    } catch (error) {
+      throw new PlatformError(redacted(`\`${command.cmd}\` printed something that is not JSON`), {
+        why: redacted(`${messageOf(error)}\n${lastLines(stdout)}`),
+        cause: error,
+      })
+    }
+  }
   return command
 }
 
+/** What a started command says and how it ends; rejects where one of its limits ended it. */
+function follow(command: Command, options: CommandOptions, signal: AbortSignal | undefined): Promise<ProcessOutput> {
+  const { child } = command
+  const ended = Promise.prototype.then.call(command, output => output) as Promise<ProcessOutput>
+  if (child === undefined) return ended // it could not be started, which its output says
+  // a command may end without having read its input: its exit code and words tell what happened, not our writing
+  child.stdin?.on('error', () => {})
+  if (options.onLine) {
+    eachLine(child.stdout, line => options.onLine?.(line, 'stdout'))
+    eachLine(child.stderr, line => options.onLine?.(line, 'stderr'))
+  }
+  const running = { child, ended, finishes: options.finishes === true }
+  track(running)
+  const limits = watch(command, running, options, signal)
+  const outcome = ended.finally(limits.done).then(output => {
+    if (limits.broken !== undefined) throw limits.broken(output)
+    return output
+  })
+  // whoever awaits the command hears of it; one that nobody awaits must not end us
+  outcome.catch(() => {})
+  return outcome
+}
+
 /** Ends a command at its deadline, when it falls silent, or when its signal says so. */
-function watch(command: Command, options: CommandOptions) {
+function watch(command: Command, running: RunningCommand, options: CommandOptions, signal: AbortSignal | undefined) {
   const idleMs = millisecondsOf(options.idle)
   const timeoutMs = millisecondsOf(options.timeout ?? (idleMs > 0 || options.inherit ? 0 : defaultTimeout))
   const limits: { broken?: (output: ProcessOutput) => PlatformError; done: () => void } = { done: () => {} }
-  const breakOff = (what: string) => {
-    limits.broken ??= output =>
-      new PlatformError(redacted(`\`${command.cmd}\` ${what}`), { why: redacted(lastLines(output.stderr)) })
-    void end(command)
+  const breakOff = (error: (output: ProcessOutput) => PlatformError) => {
+    limits.broken ??= error
+    void end(running)
   }
+  const late = (what: string) =>
+    breakOff(
+      ({ stderr }) => new PlatformError(redacted(`\`${command.cmd}\` ${what}`), { why: redacted(lastLines(stderr)) }),
+    )
   const deadline =
-    timeoutMs > 0 ? setTimeout(() => breakOff(`did not end within ${timeoutMs / 1000} s`), timeoutMs) : undefined
-  const silent = () => breakOff(`printed nothing for ${idleMs / 1000} s`)
+    timeoutMs > 0 ? setTimeout(() => late(`did not end within ${timeoutMs / 1000} s`), timeoutMs) : undefined
+  const silent = () => late(`printed nothing for ${idleMs / 1000} s`)
   let silence = idleMs > 0 ? setTimeout(silent, idleMs) : undefined
-  const sign = () => {
+  const renew = () => {
     clearTimeout(silence)
     silence = setTimeout(silent, idleMs)
   }
-  if (idleMs > 0) for (const stream of [command.child?.stdout, command.child?.stderr]) stream?.on('data', sign)
-  const aborted = () => breakOff('was ended, because what it was needed for had failed')
-  if (options.signal?.aborted) aborted()
-  options.signal?.addEventListener('abort', aborted, { once: true })
+  if (idleMs > 0) for (const stream of [command.child?.stdout, command.child?.stderr]) stream?.on('data', renew)
+  const aborted = () => {
+    if (!options.finishes) breakOff(() => cancelled(command.cmd))
+  }
+  signal?.addEventListener('abort', aborted, { once: true })
   limits.done = () => {
     clearTimeout(deadline)
     clearTimeout(silence)
-    options.signal?.removeEventListener('abort', aborted)
+    signal?.removeEventListener('abort', aborted)
   }
   return limits
 }
 
-/** SIGTERM to the group, SIGKILL after the grace; then its pipes are closed, which a process that left the group may still hold. */
-async function end({ child }: Command): Promise<void> {
-  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-  const gone = new Promise<void>(resolve => child.once('close', () => resolve()))
-  signalGroup(child, 'SIGTERM')
-  if (await withinMs(gone, graceMs)) return
-  signalGroup(child, 'SIGKILL')
-  if (await withinMs(gone, 500)) return
-  child.stdout?.destroy()
-  child.stderr?.destroy()
-  await withinMs(gone, 500)
-}
-
-function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
-  try {
-    // pid 0 would be our own group
-    if (child.pid) process.kill(-child.pid, signal)
-    else child.kill(signal)
-  } catch {
-    child.kill(signal) // in our own group, or gone
-  }
-}
-
-async function withinMs(promise: Promise<void>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<false>(resolve => {
-    timer = setTimeout(() => resolve(false), ms)
-  })
-  const isInTime = await Promise.race([promise.then(() => true), late])
-  clearTimeout(timer)
-  return isInTime
+function cancelled(command: string): PlatformError {
+  return new PlatformError(redacted(`\`${command}\` was cancelled`))
 }
 
 function millisecondsOf(duration: Duration | undefined): number {
@@ -277,11 +265,17 @@ function millisecondsOf(duration: Duration | undefined): number {
   return Number(count) * { ms: 1, s: 1000, m: 60_000 }[unit as 'ms' | 's' | 'm']
 }
 
-function redactedEntry(entry: Parameters<Options['log']>[0]): Parameters<Options['log']>[0] {
-  if (entry.kind === 'cmd') return { ...entry, cmd: redacted(entry.cmd) }
-  if (entry.kind === 'stdout' || entry.kind === 'stderr')
-    return { ...entry, data: Buffer.from(redacted(String(entry.data))) }
-  return entry
+/** A log that knows no secrets. What a command prints is handed on in whole lines: a secret may come in two pieces. */
+function redacting(log: Options['log']): Options['log'] {
+  const rest: Record<string, Buffer> = {}
+  return entry => {
+    if (entry.kind === 'cmd') return log({ ...entry, cmd: redacted(entry.cmd) })
+    if (entry.kind !== 'stdout' && entry.kind !== 'stderr') return log(entry)
+    const data = Buffer.concat([rest[entry.kind] ?? Buffer.alloc(0), Buffer.from(entry.data)])
+    const end = data.lastIndexOf('\n') + 1 // zx adds the one that is missing at the end
+    rest[entry.kind] = data.subarray(end)
+    if (end > 0) log({ ...entry, data: Buffer.from(redacted(data.toString('utf8', 0, end))) })
+  }
 }
 
 function eachLine(stream: Readable | null | undefined, report: (line: string) => void): void {
@@ -294,9 +288,19 @@ function eachLine(stream: Readable | null | undefined, report: (line: string) =>
   stream?.on('end', () => rest && report(rest))
 }
 
-function missingTool(command: string): PlatformError {
-  const name = command.replace(/^(?:\w+=\S+ +)+/, '').split(/\s/, 1)[0] ?? ''
-  return new PlatformError(`${name} is not installed, or not on PATH`, { hint: `Install ${name}, then run this again` })
+// the shell is there on every machine
+function missingFolder(command: string, folder: string): PlatformError {
+  return new PlatformError(redacted(`\`${command}\` could not be started`), {
+    why: `The folder ${folder} does not exist`,
+  })
+}
+
+/** Throws where a shell's exit code 127 means that it did not find the command's program. */
+function requireTool(command: string, env: NodeJS.ProcessEnv): void {
+  const name = /^(?:\w+=\S* +)*(?:exec +)?([\w@%+:,./-]+)/.exec(command)?.[1]
+  // the command itself may exit with 127, too: `docker exec` does for a program that the container has not
+  if (name === undefined || which.sync(name, { nothrow: true, path: env.PATH ?? '' }) !== null) return
+  throw new PlatformError(`${name} is not installed, or not on PATH`, { hint: `Install ${name}, then run this again` })
 }
 
 // The array form from before; goes when no call site is left.

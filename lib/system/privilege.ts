@@ -69,6 +69,6 @@ function through(prefix: readonly string[]): Privilege {
 /** Starts a shell command as root: what the `spawn` option of `$` is for. */
 function spawnWith([program = 'sudo', ...args]: readonly string[]): NonNullable<CommandOptions['spawn']> {
   const start = (command: string, _: readonly string[], { shell, ...options }: SpawnOptions) =>
-    spawn(program, [...args, String(shell), '-c', command], options)
+    spawn(program, [...args, String(shell), '-c', command], { ...options, env: { ...process.env, ...options.env } })
   return start as NonNullable<CommandOptions['spawn']>
 }

@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import { cancelSignal } from './cancel.ts'
 import { messageOf, PlatformError } from './errors.ts'
 
 export interface Wait {
@@ -26,8 +27,9 @@ export class NotYet {
  */
 export async function waitFor<T>(
   look: (signal: AbortSignal) => Promise<T | NotYet> | T | NotYet,
-  { timeoutMs, pauseMs = 200, signal, onTimeout }: Wait,
+  { timeoutMs, pauseMs = 200, signal: own, onTimeout }: Wait,
 ): Promise<T> {
+  const signal = cancelSignal(own)
   // not AbortSignal.timeout, whose timer would not keep the process alive
   const deadline = new AbortController()
   const timer = setTimeout(() => deadline.abort(), timeoutMs)
@@ -65,7 +67,8 @@ async function lookUntil<T>(
  * A signal that fires after `timeoutMs`, or with another one. It keeps the process alive until then or until `done`, which AbortSignal.timeout
  * does not.
  */
-export function deadline(timeoutMs: number, signal?: AbortSignal): { signal: AbortSignal; done: () => void } {
+export function deadline(timeoutMs: number, own?: AbortSignal): { signal: AbortSignal; done: () => void } {
+  const signal = cancelSignal(own)
   const controller = new AbortController()
   const timer = setTimeout(
     () => controller.abort(new PlatformError(`no answer within ${timeoutMs / 1000} s`)),

@@ -1,0 +1,77 @@
+import type { ChildProcess } from 'node:child_process'
+import type { Readable } from 'node:stream'
+
+/** How long a command that was told to end has for it, before SIGKILL. */
+const graceMs = 2000
+/** How long the kernel may take to clear away what it killed; a process that left the group may hold the pipes for ever. */
+const killedMs = 500
+
+/** A command that was started, and how it ends. */
+export interface RunningCommand {
+  child: ChildProcess
+  /** Resolves when the process is gone and its pipes are closed. */
+  ended: Promise<unknown>
+  /** Is not ended before its time, because what it works on would be left half done: a package manager. */
+  finishes: boolean
+}
+
+const running = new Set<RunningCommand>()
+
+/** Keeps a command in the list of those that run, until it has ended. */
+export function track(command: RunningCommand): void {
+  running.add(command)
+  const remove = () => void running.delete(command)
+  command.ended.then(remove, remove)
+}
+
+/**
+ * Ends every command that still runs, with its process group; for a task that failed or was interrupted. Resolves when they are gone, within 3 s.
+ * A package manager is left to finish, see `finishingCommands`.
+ */
+export async function endCommands(): Promise<void> {
+  await Promise.all([...running].filter(({ finishes }) => !finishes).map(end))
+}
+
+/** Resolves when every command that must not be interrupted has ended; calls `report` where there is one. */
+export async function finishingCommands(report: () => void): Promise<void> {
+  const left = [...running].filter(({ finishes }) => finishes)
+  if (left.length === 0) return
+  report()
+  await Promise.allSettled(left.map(({ ended }) => ended))
+}
+
+/** SIGTERM to the group, SIGKILL after the grace; then its pipes are closed, which a process that left the group may still hold. */
+export async function end(command: RunningCommand): Promise<void> {
+  const { child, ended } = command
+  const gone = ended.then(
+    () => {},
+    () => {},
+  )
+  if (!running.has(command)) return
+  signalGroup(child, 'SIGTERM')
+  if (await within(gone, child.exitCode === null && child.signalCode === null ? graceMs : killedMs)) return
+  signalGroup(child, 'SIGKILL')
+  if (await within(gone, killedMs)) return
+  for (const stream of [child.stdout, child.stderr]) (stream as Readable | null)?.destroy()
+  await within(gone, killedMs)
+}
+
+function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  try {
+    // pid 0 would be our own group
+    if (child.pid) process.kill(-child.pid, signal)
+    else child.kill(signal)
+  } catch {
+    child.kill(signal) // in our own group, or gone
+  }
+}
+
+async function within(promise: Promise<void>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<false>(resolve => {
+    timer = setTimeout(() => resolve(false), ms)
+  })
+  const isInTime = await Promise.race([promise.then(() => true), late])
+  clearTimeout(timer)
+  return isInTime
+}
