@@ -19,7 +19,7 @@ type Answers = { -readonly [K in keyof Settings]?: string }
 
 export default defineTask({
   name: 'configure',
-  summary: 'Ask for passwords and the OS, and write .env',
+  summary: 'Prompt for passwords and the OS, and write .env',
   leaves: ['.env, created with mode 0600; in one that exists, only what was prompted for or missing'],
   undo: 'delete .env (teardown --purge does)',
   options: {

@@ -10,7 +10,7 @@ import { badInput } from '../lib/system/errors.ts'
 
 export default defineTask({
   name: 'delete-cluster',
-  summary: 'Delete the KinD cluster with all that runs in it',
+  summary: 'Delete the KinD cluster and everything in it',
   leaves: ['images in the registry, and the Docker network kind'],
   undo: 'task setup-cluster && task deploy-ingress && task deploy-apps',
   options: {},

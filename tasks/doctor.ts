@@ -14,7 +14,7 @@ import { counted, table } from '../lib/system/text.ts'
 
 export default defineTask({
   name: 'doctor',
-  summary: 'Look for what would be in the way, before anything is changed',
+  summary: 'Check this machine for problems, without changing anything',
   leaves: [],
   undo: '',
   options: {

@@ -8,7 +8,7 @@ import { badInput } from '../lib/system/errors.ts'
 
 export default defineTask({
   name: 'logs',
-  summary: 'Show what services and applications have logged',
+  summary: 'Show the logs of services and applications',
   leaves: [],
   undo: '',
   positionals: '[SERVICE or APPLICATION…]',

@@ -17,7 +17,7 @@ import { makeWayForPublishing } from '../lib/routes/setup.ts'
 
 export default defineTask({
   name: 'setup-cluster',
-  summary: 'Create the KinD cluster, and let it reach the registry and the services',
+  summary: 'Create the KinD cluster and connect it to the registry and the services',
   replaces: 'scripts/setup-cluster.sh',
   leaves: [
     'containers of the KinD nodes, and the Docker network kind',

@@ -17,7 +17,7 @@ import { acquireRoot, asRoot } from '../lib/system/privilege.ts'
 
 export default defineTask({
   name: 'setup-dnsmasq',
-  summary: 'Let this machine resolve the names of the platform, with dnsmasq',
+  summary: "Resolve the platform's names on this machine, with dnsmasq",
   replaces: 'infrastructure/setup-dnsmasq.sh',
   leaves: [
     'the package dnsmasq (dnsmasq-base on Debian), where it was missing',

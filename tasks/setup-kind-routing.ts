@@ -6,7 +6,7 @@ import { clusterGroup, clusterRoutes } from '../lib/platform/ingress-routes.ts'
 // 4433/udp needs no route: KinD itself listens on the applications' loopback address.
 export default defineRoutingTask({
   name: 'setup-kind-routing',
-  summary: "Lead ports 80 and 443 of the applications' loopback address to the cluster's ingress",
+  summary: "Route ports 80 and 443 of the applications' loopback address to the cluster's ingress",
   replaces: 'scripts/setup-kind-routing.sh',
   owns: group => group === clusterGroup,
   routesOf: clusterRoutes,

@@ -4,7 +4,7 @@ import { defineRoutingTask } from '../lib/cli/routing-task.ts'
 // Leaves units or socat processes, see lib/routes/task.ts; --remove and `task teardown` take them away.
 export default defineRoutingTask({
   name: 'setup-observability-routing',
-  summary: 'Lead the loopback addresses of the observability services to their containers',
+  summary: 'Route the loopback addresses of the observability services to their containers',
   replaces: 'scripts/setup-observability-routing.sh',
   owns: group => group === 'observability',
 })

@@ -10,7 +10,7 @@ import { pathsOf } from '../lib/platform/settings.ts'
 
 export default defineTask({
   name: 'start-cluster',
-  summary: 'Start the stopped KinD cluster again, with everything that ran in it',
+  summary: 'Start the stopped KinD cluster and everything in it',
   leaves: ['the nodes running'],
   undo: 'task stop-cluster',
   options: {},

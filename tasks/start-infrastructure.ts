@@ -15,7 +15,7 @@ import { bytes, counted } from '../lib/system/text.ts'
 
 export default defineTask({
   name: 'start-infrastructure',
-  summary: 'Pull and start all services, and wait until they answer',
+  summary: 'Pull and start all services, and wait until they are healthy',
   replaces: 'infrastructure/start-infrastructure.sh',
   leaves: [
     'images, containers macula-*, network macula-infra and volumes macula_* in the Docker engine (MACULA_PROJECT names them)',

@@ -9,7 +9,7 @@ import { table } from '../lib/system/text.ts'
 
 export default defineTask({
   name: 'status',
-  summary: 'Show every service, its URL and whether it answers',
+  summary: 'Show every service, its URL and its state',
   leaves: [],
   undo: '',
   options: {

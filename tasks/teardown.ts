@@ -20,7 +20,7 @@ import {
 
 export default defineTask({
   name: 'teardown',
-  summary: 'Remove the platform and give the machine back as it was',
+  summary: 'Remove the platform and restore the machine',
   leaves: ['.env, unless --purge', 'volumes with the data of the services, unless --volumes'],
   undo: 'task setup',
   options: {

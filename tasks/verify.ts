@@ -10,7 +10,7 @@ import { verifyPlatform } from '../lib/verify/verify.ts'
 
 export default defineTask({
   name: 'verify',
-  summary: 'Use every service from outside, under its documented name',
+  summary: 'Test every service from outside, under its documented name',
   leaves: [],
   undo: '',
   options: {
