@@ -20,10 +20,11 @@ export default defineTask({
     const [services, cluster] = await Promise.all([statusOf(platform), clusterStatus(platform)])
     if (options.json) {
       // every key in every row: what is not known is null
-      const rows = services.map(({ standIn, since, ...service }) => ({
+      const rows = services.map(({ standIn, standInName, since, ...service }) => ({
         ...service,
         since: since ?? null,
         standin: standIn ?? null,
+        standinName: standInName ?? null,
       }))
       const clusterRows = cluster.map(row => ({
         ...row,
@@ -79,8 +80,9 @@ function paint({ state, standIn }: Pick<ServiceStatus, 'standIn'> & { state: str
 }
 
 /** What a reader has to know beside the state: that it is not the real thing, or why it is not well. */
-function note({ state, standIn, detail }: ServiceStatus): string {
-  const mark = standIn === undefined ? '' : standIn === 'real' ? 'stand-in' : 'placeholder'
+function note({ state, standIn, standInName, detail }: ServiceStatus): string {
+  const marks = { real: 'stand-in', other: standInName ?? 'another program', placeholder: 'placeholder' }
+  const mark = standIn === undefined ? '' : marks[standIn]
   return [mark, good.has(state) || detail === state ? '' : detail].filter(Boolean).join('; ')
 }
 

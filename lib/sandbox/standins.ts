@@ -19,7 +19,7 @@ export interface StandIn {
   slow: boolean
 }
 
-/** Label of every stand-in: `real` for a real daemon from another source than the image, `placeholder` for what only answers a health check. */
+/** Label of every stand-in: `real` for the daemon itself from another source than the image, `other` for another one of the same protocol, `placeholder` for what only answers a health check. */
 export const standInLabel = 'macula.standin'
 
 /**

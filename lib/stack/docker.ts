@@ -3,8 +3,10 @@ import { PlatformError } from '../system/errors.ts'
 import { ask, lastLines, type Runner } from '../system/exec.ts'
 import { systemdRuns } from '../system/systemd.ts'
 
-/** How true the image is in whose name a container runs: a stand-in runs the real program, a placeholder answers its health path only. */
-export type StandIn = 'real' | 'placeholder'
+/** What runs in place of the published image: the real program from another source, another program of the same protocol, or one that answers the health path only. */
+export type StandIn = 'real' | 'other' | 'placeholder'
+
+const standIns: readonly string[] = ['real', 'other', 'placeholder'] satisfies StandIn[]
 
 /** A container of the platform, as the engine sees it. */
 export interface Container {
@@ -29,6 +31,8 @@ export interface Container {
   labels: Readonly<Record<string, string>>
   /** Set by the label that images built in place of the published ones carry; undefined for the published ones. */
   standIn: StandIn | undefined
+  /** What it calls itself where it is another program: `another S3 server`. */
+  standInName?: string | undefined
 }
 
 /** Containers of the platform, running or not. Throws where the engine cannot be asked. */
@@ -105,7 +109,8 @@ export function parseContainers(json: string): Container[] {
       startedAt,
       restartCount: RestartCount,
       labels,
-      standIn: standIn === 'real' || standIn === 'placeholder' ? standIn : undefined,
+      standIn: standIns.includes(standIn ?? '') ? (standIn as StandIn) : undefined,
+      standInName: labels['macula.standin.name'],
     }
   })
 }

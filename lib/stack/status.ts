@@ -28,6 +28,8 @@ export interface ServiceStatus {
   container: string
   image: string
   standIn: StandIn | undefined
+  /** What stands in, where it is another program. */
+  standInName: string | undefined
 }
 
 /** Time for one service to answer, its name looked up and all. */
@@ -147,6 +149,7 @@ function describe(service: Service, container: Container | undefined, seen: Seen
     container: service.container,
     image: service.image,
     standIn: container?.standIn,
+    standInName: container?.standInName,
   }
 }
 

@@ -28,8 +28,8 @@ export const metrics: Family = ({ platform, containers }) => {
   const programs = platform.services
     .filter(({ metrics }) => metrics !== undefined)
     .map(({ name }) => {
-      const { state, startedAt } = containers.get(name) ?? {}
-      return { name, running: state === 'running', startedAt }
+      const { state, startedAt, standIn, standInName = 'another program' } = containers.get(name) ?? {}
+      return { name, running: state === 'running', startedAt, other: standIn === 'other' ? standInName : undefined }
     })
   return metricsChecks(platform, programs)
 }
@@ -39,6 +39,8 @@ interface Scraped {
   name: string
   running: boolean
   startedAt: Date | undefined
+  /** What runs in its place, where that is another program: it has metrics of its own, or none. */
+  other?: string | undefined
 }
 
 /** A check for each of these programs: that its `up` is 1. None where there is no Prometheus. */
@@ -66,6 +68,7 @@ async function waitUntilUp(program: Scraped, look: () => Promise<Snapshot>): Pro
   const end = performance.now() + waitMs
   // its last scrape may have been a good one
   if (!program.running) throw new PlatformError('nothing to scrape')
+  if (program.other !== undefined) throw new NotVerified(`${program.other} stands here, without these metrics`)
   for (;;) {
     const { up, targets } = await look()
     if (up.get(job) === '1') return 'up'

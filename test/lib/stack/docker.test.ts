@@ -56,6 +56,8 @@ describe('containers as the engine tells of them', () => {
   it('tells stand-ins and placeholders by the label of their image, and believes no other word there', () => {
     assert.equal(parsed({ labels: { 'macula.standin': 'placeholder' } }).standIn, 'placeholder')
     assert.equal(parsed({ labels: { 'macula.standin': 'real' } }).standIn, 'real')
+    const other = parsed({ labels: { 'macula.standin': 'other', 'macula.standin.name': 'another S3 server' } })
+    assert.deepEqual([other.standIn, other.standInName], ['other', 'another S3 server'])
     assert.equal(parsed({ labels: { 'macula.standin': 'maybe' } }).standIn, undefined)
     assert.equal(parsed().standIn, undefined)
   })
