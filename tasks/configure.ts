@@ -56,7 +56,7 @@ async function promptForSettings(values: Answers, again: boolean, out: Output): 
   answers.MACULA_OS = await out.choose('Operating system', operatingSystems, values.MACULA_OS ?? 'auto')
   for (const secret of chosenSecrets.filter(secret => again || !values[secret])) {
     const enter = values[secret] ? 'keep the current one' : 'generate one'
-    const answer = await out.askSecret(`${secretQuestions[secret]} (Enter: ${enter})`, async value =>
+    const answer = await out.promptSecret(`${secretQuestions[secret]} (Enter: ${enter})`, async value =>
       value === '' ? undefined : problemWithAnswer(secret, value),
     )
     if (answer !== '') answers[secret] = answer

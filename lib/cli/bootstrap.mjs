@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
-/** Arguments for a `node` that is to run TypeScript; newer Node does so by itself. */
+/** Arguments with which `node` runs TypeScript; newer versions need none. */
 export const typescriptArguments = process.features.typescript ? [] : ['--import', 'tsx']
 
 /** Ends the process with a clear message where Node is too old. */
@@ -33,7 +33,7 @@ export function ensurePackages() {
   process.exit(1)
 }
 
-// npm writes node_modules/.package-lock.json last; it tells what is installed, so a broken-off installation does not count
+// npm writes node_modules/.package-lock.json last; it lists what is installed, so an interrupted installation does not count
 function packagesAreCurrent() {
   const installedFile = join(root, 'node_modules', '.package-lock.json')
   if (!existsSync(installedFile)) return false

@@ -1,5 +1,5 @@
-// For a Node that does not run TypeScript itself: all tasks with everything they import as one bundle, made anew when anything in it has changed.
-// Compiling and loading hundreds of modules one by one costs each start 0.4 s; looking whether the bundle is current costs 5 ms.
+// For a Node that does not run TypeScript itself: all tasks with everything they import in one bundle, rebuilt when any of them has changed.
+// Compiling and loading hundreds of modules one by one costs each start 0.4 s; checking that the bundle is current costs 5 ms.
 import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
@@ -12,7 +12,7 @@ const own = ['lib/cli/task.ts', 'lib/cli/output.ts', 'lib/cli/taskfile.ts']
 /** No task runs for longer, and a running one may still import parts of an outdated bundle. */
 const outdatedMs = 12 * 60 * 60 * 1000
 
-/** The folder of the current bundle, laid out like the checkout; undefined where none can be made, for instance in somebody else's checkout. */
+/** The folder of the current bundle, laid out like the checkout; undefined where none can be written, for instance in a checkout that belongs to somebody else. */
 export async function bundleFolder() {
   const sources = [...sourcesBelow('tasks'), ...sourcesBelow('lib')]
   const cache = join(root, 'node_modules', '.cache', 'macula')
@@ -26,17 +26,17 @@ export async function bundleFolder() {
     }
     const unfinished = mkdtempSync(join(cache, 'unfinished-'))
     await bundle([...sourcesBelow('tasks'), ...own], unfinished)
-    // whoever may read the sources
+    // readable by everybody who can read the sources
     chmodSync(unfinished, 0o755)
     try {
       renameSync(unfinished, folder)
     } catch {
-      // another task has been quicker
+      // another task wrote it first
       rmSync(unfinished, { recursive: true })
     }
     return folder
   } catch {
-    // not ours to write, or a mistake in the sources, which is told about when they are run without a bundle
+    // not writable by us, or an error in the sources, which is reported when they run without a bundle
     return undefined
   }
 }
@@ -58,11 +58,11 @@ async function bundle(entryPoints, outdir) {
     sourcesContent: false,
     logLevel: 'silent',
     external: ['pg-native'],
-    // packages that are no ES modules ask for Node's own modules in their way
+    // CommonJS packages use `require` for Node's own modules
     banner: {
       js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url)",
     },
-    // of all modules, only lib/system/checkout.ts asks where it stands
+    // lib/system/checkout.ts is the only module that reads it
     define: { 'import.meta.url': JSON.stringify(pathToFileURL(join(root, 'lib', 'system', 'checkout.ts')).href) },
   })
 }
@@ -73,7 +73,7 @@ function sourcesBelow(folder) {
     .map(({ parentPath, name }) => relative(root, join(parentPath, name)))
 }
 
-/** A name for the state of files, and for the place they are in. */
+/** A hash of the checkout's path and of each file's size and time. */
 function fingerprintOf(files) {
   const hash = createHash('sha256').update(root)
   for (const file of files.sort()) {

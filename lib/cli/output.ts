@@ -4,10 +4,10 @@ import ora from 'ora'
 import type { PlatformError } from '../system/errors.ts'
 import type { Outcome, StepProgress } from '../system/progress.ts'
 
-/** The way a task speaks: progress and messages to stderr, results to stdout. */
+/** What a task prints: progress and messages on stderr, results on stdout. */
 export interface Output {
   title(text: string): void
-  /** Runs one visible step: shown while it runs, then with its outcome and elapsed time; a throw marks it failed and goes on up. */
+  /** Runs one visible step: shown while it runs, then with its outcome and elapsed time; an error marks it failed and is rethrown. */
   step(title: string, action: (progress: StepProgress) => Promise<Outcome | undefined>): Promise<void>
   /** A plain message on stderr. */
   say(text: string): void
@@ -17,18 +17,18 @@ export interface Output {
   /** One JSON document on stdout. */
   json(value: unknown): void
   error(error: PlatformError): void
-  /** The last line: what to know now, or 'nothing to do' where every step left things as they were. */
+  /** The last line: what to know now; 'nothing to do' where no step changed anything. */
   summary(text: string): void
-  /** Whether someone can answer a question; ask only then. */
+  /** Whether someone can answer a prompt; prompt only then. */
   readonly interactive: boolean
-  /** Asks before something is destroyed; Enter means no. */
+  /** Prompts before something is destroyed; Enter means no. */
   confirm(question: string): Promise<boolean>
-  /** Asks for a secret that is not shown while it is typed; `check` says what is wrong with an answer, which is then asked for again. */
-  askSecret(question: string, check: (answer: string) => Promise<string | undefined>): Promise<string>
+  /** Prompts for a secret without echo, and again while `check` reports a problem with the answer. */
+  promptSecret(question: string, check: (answer: string) => Promise<string | undefined>): Promise<string>
   /** Lets a person choose one of several values. */
   choose(question: string, choices: readonly string[], preset: string): Promise<string>
   readonly color: boolean
-  /** Shows the running step as interrupted. From then on nothing is said: what a task still runs into while it ends is no news. */
+  /** Shows the running step as interrupted. Nothing is printed afterwards: errors of a task that is being ended mean nothing. */
   interrupted(): void
 }
 
@@ -40,11 +40,11 @@ export interface OutputOptions {
   color: boolean
   /** Puts the commands in a text, written as `task NAME -- ARGS`, into the form that the user used. */
   inUsedForm?: (text: string) => string
-  /** A spinner moves only where a person watches; elsewhere the same words come as plain lines. */
+  /** A spinner moves only where a person watches; elsewhere the same text is printed as plain lines. */
   spinner: boolean
 }
 
-/** How often a long step says what it does where no spinner shows it. */
+/** How often a long step prints its progress where no spinner shows it. */
 const wordsEveryMs = 30_000
 
 type Style = Parameters<typeof styleText>[0]
@@ -59,7 +59,7 @@ export function createOutput(options: OutputOptions): Output {
     if (!isSilent) stream.write(`${inUsedForm(color ? text : stripVTControlCharacters(text))}\n`)
   }
   const say = (text: string) => write(stderr, text)
-  /** How to end each step that is shown. */
+  /** Ends each step that is shown. */
   const running = new Set<(mark: string, outcome: string) => void>()
   let changes = 0
   let steps = 0
@@ -68,7 +68,7 @@ export function createOutput(options: OutputOptions): Output {
     interactive,
     color,
     confirm: async question => (await import('./prompt.ts')).confirm(question),
-    askSecret: async (question, check) => (await import('./prompt.ts')).askSecret(question, check),
+    promptSecret: async (question, check) => (await import('./prompt.ts')).promptSecret(question, check),
     choose: async (question, choices, preset) => (await import('./prompt.ts')).choose(question, choices, preset),
     title: text => say(paint('bold', text)),
     say,

@@ -1,10 +1,10 @@
 import enquirer from 'enquirer'
 import { ExitCode, PlatformError } from '../system/errors.ts'
 
-// The questions behind output.ts. They are asked only where someone can answer (`out.interactive`): without a terminal enquirer ends the process without a word, or waits for ever.
+// The prompts behind output.ts. Used only where someone can answer (`out.interactive`): without a terminal enquirer ends the process silently, or waits forever.
 
-/** Asks for a secret; what is typed is not shown. `check` says what is wrong with an answer, which is then asked for again. */
-export async function askSecret(
+/** Prompts for a secret without echo, and again while `check` reports a problem with the answer. */
+export async function promptSecret(
   question: string,
   check: (answer: string) => Promise<string | undefined>,
 ): Promise<string> {
@@ -22,7 +22,7 @@ export async function choose(question: string, choices: readonly string[], prese
   return prompt({ type: 'select', name: 'answer', message: question, choices: [...choices], initial })
 }
 
-/** Asks before something is destroyed; Enter means no. */
+/** Prompts before something is destroyed; Enter means no. */
 export async function confirm(question: string): Promise<boolean> {
   return prompt({ type: 'confirm', name: 'answer', message: question, initial: false })
 }
@@ -32,7 +32,7 @@ async function prompt<Answer>(question: Parameters<typeof enquirer.prompt>[0]): 
     const { answer } = await enquirer.prompt<{ answer: Answer }>(question)
     return answer
   } catch (cause) {
-    // enquirer rejects with an empty string when the question is cancelled
+    // enquirer rejects with an empty string when the prompt is cancelled
     throw new PlatformError('Cancelled', { exitCode: ExitCode.interrupted, cause })
   }
 }

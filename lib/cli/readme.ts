@@ -1,7 +1,7 @@
 import { type Platform, type Service, urlOf } from '../platform/platform.ts'
 import type { Taskfile } from './taskfile.ts'
 
-/** The parts of README.md that repeat what stands elsewhere, by the name of their marker. */
+/** The tables of README.md that derive from the catalogue and the Taskfile, by the name of their marker. */
 export function readmeTables(platform: Platform, { tasks }: Taskfile): Record<string, string> {
   return {
     urls: markdownTable(
@@ -25,7 +25,7 @@ export function readmeTables(platform: Platform, { tasks }: Taskfile): Record<st
   }
 }
 
-/** Puts each table between its markers, `<!-- table:NAME -->` and `<!-- /table -->`. */
+/** Replaces each table between its markers, `<!-- table:NAME -->` and `<!-- /table -->`. */
 export function withTables(readme: string, tables: Readonly<Record<string, string>>): string {
   return readme.replace(
     /(<!-- table:(\w+) -->\n)[\s\S]*?(<!-- \/table -->)/g,

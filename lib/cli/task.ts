@@ -25,14 +25,14 @@ export type OptionValues<O extends Options> = {
 
 export interface TaskContext<O extends Options = Options> {
   options: OptionValues<O>
-  /** Whether questions are answered beforehand: `--yes`. */
+  /** `--yes`: prompts are answered with yes. */
   yes: boolean
-  /** Words that are not options; a task that names none in `positionals` refuses them. */
+  /** Arguments that are not options; a task without `positionals` refuses them. */
   positionals: readonly string[]
   /** The environment this run was started with. */
   environment: NodeJS.ProcessEnv
   out: Output
-  /** Names what has to be put in order when the run is interrupted; the process ends when it is done. */
+  /** Registers clean-up for an interrupted run; the process ends when it is done. */
   onInterrupt: (action: () => Promise<void>) => void
 }
 
@@ -40,24 +40,24 @@ export interface TaskDefinition<O extends Options = Options> {
   name: string
   /** One line, the same as the Taskfile's `desc`. */
   summary: string
-  /** The documented shell script this task stands for. */
+  /** The documented shell script this task replaces. */
   replaces?: string
-  /** What it leaves on the machine: files, containers, processes, DNS. Empty for tasks that only look. */
+  /** What it leaves on the machine: files, containers, processes, DNS. Empty for tasks that only read. */
   leaves: readonly string[]
-  /** What undoes it; empty for tasks that only look. */
+  /** What undoes it; empty for tasks that only read. */
   undo: string
   options: O
-  /** What positional words mean, for the usage line, e.g. `[SERVICE…]`; without it they are refused. */
+  /** The positional arguments of the usage line, e.g. `[SERVICE…]`; without it they are refused. */
   positionals?: string
-  /** A number is the exit code of the run, for tasks that pass on somebody else's. */
+  /** A number is the exit code of the run, for tasks that return another program's. */
   run(context: TaskContext<O>): Promise<void> | Promise<number>
 }
 
-/** What every task takes, so that `task setup -- --yes` can hand it to each of its steps. */
+/** Options of every task, so that `task setup -- --yes` can pass them to each of its steps. */
 const commonOptions = {
   help: { type: 'boolean', short: 'h', help: 'show this text' },
-  yes: { type: 'boolean', short: 'y', help: 'ask nothing; take what would be offered' },
-  verbose: { type: 'boolean', short: 'v', help: 'show the commands that are run, and what they print' },
+  yes: { type: 'boolean', short: 'y', help: 'do not prompt; accept what is offered' },
+  verbose: { type: 'boolean', short: 'v', help: 'show the commands that are run, and their output' },
 } as const satisfies Options
 
 /** Gives a task its types; the default export of each `tasks/<name>.ts`. Where that script is what was started (`npx tsx tasks/<name>.ts`), the launcher runs it. */
@@ -68,8 +68,8 @@ export function defineTask<const O extends Options>(definition: TaskDefinition<O
 }
 
 /**
- * Runs a task with command line words and returns its exit code (errors.ts lists them). The only place where errors are rendered:
- * a PlatformError as what, why and what to do next; anything else is a defect of ours and keeps its stack.
+ * Runs a task with command line arguments and returns its exit code (errors.ts lists them). The only place where errors are rendered:
+ * a PlatformError as what, why and what to do next; anything else is an internal error and keeps its stack.
  */
 export async function runTask(
   task: TaskDefinition,
@@ -108,7 +108,7 @@ export async function runTask(
       return error.exitCode
     }
     out.error(
-      new PlatformError(`${task.name} ended on a defect of its own`, {
+      new PlatformError(`${task.name} failed with an internal error`, {
         why: (error instanceof Error && error.stack) || messageOf(error),
       }),
     )

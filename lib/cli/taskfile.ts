@@ -27,7 +27,7 @@ const taskfile = z.strictObject({
 
 export type Taskfile = z.infer<typeof taskfile>
 
-/** One script that a workflow comes to. */
+/** One script of a workflow. */
 export interface WorkflowStep {
   /** The Taskfile's name for it. */
   task: string
@@ -51,7 +51,7 @@ export function checkTaskfile(text: string): Taskfile {
   throw badInput('The runner behind `npm run` does not support this Taskfile', problems, 'Use go-task: task --list')
 }
 
-/** The scripts a task comes to, in their order, all references followed. Throws for a name that is not in the Taskfile. */
+/** The scripts of a task in order, all references resolved. Throws for a name that is not in the Taskfile. */
 export function stepsOf({ tasks }: Taskfile, name: string): WorkflowStep[] {
   const task = tasks[name]
   if (task === undefined)
@@ -63,13 +63,13 @@ export function stepsOf({ tasks }: Taskfile, name: string): WorkflowStep[] {
   )
 }
 
-/** What `task --dry NAME -- WORDS` prints for these steps, a line each; `--dry` itself is not handed on. */
+/** What `task --dry NAME -- ARGS` prints for these steps, a line each; `--dry` itself is not passed on. */
 export function dryRun(steps: readonly WorkflowStep[], words: readonly string[]): string[] {
   const handed = words.filter(word => word !== '--dry')
   return steps.map(({ task, script }) => `task: [${task}] ${shown(['node', 'lib/cli/launch.mjs', script, ...handed])}`)
 }
 
-/** What `--help` of a task that consists of others says. */
+/** The text of `--help` of a task that consists of others. */
 export function workflowHelp(taskfile: Taskfile, name: string): string {
   const steps = stepsOf(taskfile, name)
   const width = Math.max(...steps.map(({ task }) => task.length))
@@ -82,7 +82,7 @@ export function workflowHelp(taskfile: Taskfile, name: string): string {
     ...steps.map(({ task }) => `  ${task.padEnd(width)}  ${taskfile.tasks[task]?.desc}`),
     '',
     'Options:',
-    '  -y, --yes      ask nothing; every task gets it',
+    '  -y, --yes      do not prompt; passed to every task',
     '  -v, --verbose  show the commands that are run, and what they print',
     '      --dry      print what would be run, and run nothing',
     '  -h, --help     show this text',

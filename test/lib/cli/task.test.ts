@@ -173,7 +173,7 @@ describe('a task', () => {
     )
   })
 
-  it('keeps the stack of a defect of its own', async () => {
+  it('keeps the stack of an internal error', async () => {
     const { exitCode, stderr } = await runWith(
       example(async () => {
         throw new TypeError('x is not a function')
@@ -181,7 +181,7 @@ describe('a task', () => {
       [],
     )
     assert.equal(exitCode, 1)
-    assert.match(stderr, /a defect of its own\n {2}TypeError: x is not a function\n +at /)
+    assert.match(stderr, /an internal error\n {2}TypeError: x is not a function\n +at /)
   })
 })
 
