@@ -45,24 +45,17 @@ export interface OutputOptions {
 }
 
 /** How often a long step prints its progress where no spinner shows it. */
-const wordsEveryMs = 30_000
+const reminderMs = 30_000
 
 type Style = Parameters<typeof styleText>[0]
 
 const unchanged: readonly string[] = ['unchanged', 'skipped']
 
 export function createOutput(options: OutputOptions): Output {
-  const { stdout, stderr, interactive, color, spinner: animated, inUsedForm = text => text } = options
-  const paint = (style: Style, text: string) => (color ? styleText(style, text, { validateStream: false }) : text)
-  let isSilent = false
-  const write = (stream: Writable, text: string) => {
-    if (!isSilent) stream.write(`${inUsedForm(color ? text : stripVTControlCharacters(text))}\n`)
-  }
-  const say = (text: string) => write(stderr, text)
-  /** Ends each step that is shown. */
-  const running = new Set<(mark: string, outcome: string) => void>()
-  let changes = 0
-  let steps = 0
+  const { stdout, interactive, color } = options
+  const printer = createPrinter(options)
+  const { say, paint } = printer
+  const steps = createSteps(printer, options)
 
   return {
     interactive,
@@ -73,7 +66,7 @@ export function createOutput(options: OutputOptions): Output {
     title: text => say(paint('bold', text)),
     say,
     warn: text => say(`${paint('yellow', '!')} ${text}`),
-    result: text => write(stdout, text),
+    result: text => printer.write(stdout, text),
     json: value => void stdout.write(`${JSON.stringify(value, null, 2)}\n`),
     error(error) {
       say(`${paint('red', '✗')} ${error.message}`)
@@ -82,42 +75,80 @@ export function createOutput(options: OutputOptions): Output {
       for (const command of error.commands) say(command)
     },
     summary(text) {
-      say(steps > 0 && changes === 0 ? paint('dim', `Nothing to do. ${text}`) : text)
+      say(steps.changedNothing() ? paint('dim', `Nothing to do. ${text}`) : text)
     },
     interrupted() {
-      for (const end of running) end(paint('red', '✗'), 'interrupted')
+      steps.endAll(paint('red', '✗'), 'interrupted')
+      printer.silence()
+    },
+    step: steps.run,
+  }
+}
+
+/** Writes lines: in colour or not, with commands in the form the user uses, until it is silenced. */
+function createPrinter({ stderr, color, inUsedForm = text => text }: OutputOptions) {
+  let isSilent = false
+  const write = (stream: Writable, text: string) => {
+    if (!isSilent) stream.write(`${inUsedForm(color ? text : stripVTControlCharacters(text))}\n`)
+  }
+  return {
+    write,
+    say: (text: string) => write(stderr, text),
+    paint: (style: Style, text: string) => (color ? styleText(style, text, { validateStream: false }) : text),
+    silence: () => {
       isSilent = true
     },
-    async step(title, action) {
-      const started = performance.now()
-      const spinner = animated
-        ? ora({ text: title, stream: stderr as NodeJS.WriteStream, discardStdin: false }).start()
-        : undefined
-      const elapsed = () => paint('dim', `${((performance.now() - started) / 1000).toFixed(1)} s`)
-      let latest = ''
-      const words = spinner ? undefined : setInterval(() => latest && say(`    ${latest}  ${elapsed()}`), wordsEveryMs)
-      words?.unref()
-      const end = (mark: string, outcome: string) => {
+    isSilent: () => isSilent,
+  }
+}
+
+/** Runs and shows steps, and counts which of them changed something. */
+function createSteps(printer: ReturnType<typeof createPrinter>, { stderr, spinner: animated }: OutputOptions) {
+  const { say, paint } = printer
+  const running = new Set<(mark: string, outcome: string) => void>()
+  let finished = 0
+  let changes = 0
+
+  function show(title: string) {
+    const started = performance.now()
+    const elapsed = () => paint('dim', `${((performance.now() - started) / 1000).toFixed(1)} s`)
+    const spinner = animated
+      ? ora({ text: title, stream: stderr as NodeJS.WriteStream, discardStdin: false }).start()
+      : undefined
+    let latest = ''
+    const reminder = spinner ? undefined : setInterval(() => latest && say(`    ${latest}  ${elapsed()}`), reminderMs)
+    reminder?.unref()
+    const end = (mark: string, outcome: string) => {
+      spinner?.stop()
+      clearInterval(reminder)
+      running.delete(end)
+      say([`${mark} ${title}`, outcome, elapsed()].filter(Boolean).join('  '))
+    }
+    running.add(end)
+    const progress: StepProgress = {
+      update(text) {
+        latest = text
+        if (spinner) spinner.text = `${title}  ${paint('dim', text)}`
+      },
+      line(text) {
         spinner?.stop()
-        clearInterval(words)
-        running.delete(end)
-        say([`${mark} ${title}`, outcome, elapsed()].filter(Boolean).join('  '))
-      }
-      running.add(end)
-      const progress: StepProgress = {
-        update(text) {
-          latest = text
-          if (spinner) spinner.text = `${title}  ${paint('dim', text)}`
-        },
-        line(text) {
-          spinner?.stop()
-          say(`    ${text}`)
-          if (!isSilent) spinner?.start()
-        },
-      }
+        say(`    ${text}`)
+        if (!printer.isSilent()) spinner?.start()
+      },
+    }
+    return { progress, end }
+  }
+
+  return {
+    changedNothing: () => finished > 0 && changes === 0,
+    endAll(mark: string, outcome: string) {
+      for (const end of running) end(mark, outcome)
+    },
+    async run(title: string, action: (progress: StepProgress) => Promise<Outcome | undefined>): Promise<void> {
+      const { progress, end } = show(title)
       try {
         const outcome = (await action(progress)) ?? ''
-        steps += 1
+        finished += 1
         if (outcome !== '' && !unchanged.includes(outcome)) changes += 1
         end(paint('green', '✓'), unchanged.includes(outcome) ? paint('dim', outcome) : outcome)
       } catch (error) {
