@@ -15,6 +15,7 @@ export async function gatewayFiles(platform: Platform, portalPage: string): Prom
     {
       path: 'config/nginx/vhosts.conf',
       content: [
+        ...(await upstreams(platform)),
         ...(await portals(platform, portalPage)),
         ...(await virtualHosts(platform)),
         ...(await ports(platform)),
@@ -53,8 +54,8 @@ async function guard(platform: Platform): Promise<string> {
 
 async function portals(platform: Platform, page: string): Promise<string[]> {
   const checks = await Promise.all(
-    probedServices(platform).map(({ name, address, health: { port, path } }) =>
-      fill('health', { service: name, address, port: String(port), path }),
+    probedServices(platform).map(({ name, health: { port, path } }) =>
+      fill('health', { service: name, port: String(port), path }),
     ),
   )
   const hashes = { scriptHash: inlineHash(page, 'script'), styleHash: inlineHash(page, 'style') }
@@ -70,9 +71,7 @@ async function virtualHosts(platform: Platform): Promise<string[]> {
   return Promise.all(
     [...hosts].map(async ([name, pages]) => {
       const locations = await Promise.all(
-        pages.map(({ service, path, port }) =>
-          fill('location', { service: service.name, address: service.address, path, port: String(port) }),
-        ),
+        pages.map(({ service, path, port }) => fill('location', { service: service.name, path, port: String(port) })),
       )
       return fill('vhost', { name, service: pages[0]?.service.name ?? '', locations: locations.join('').trimEnd() })
     }),
@@ -80,23 +79,22 @@ async function virtualHosts(platform: Platform): Promise<string[]> {
 }
 
 async function ports({ services }: Platform): Promise<string[]> {
-  const routed = services.flatMap(({ name, address, loopback, ports }) =>
+  const servers = services.flatMap(({ name: service, loopback, ports }) =>
     ports.flatMap(({ listen, target, gateway }) =>
       gateway === undefined
         ? []
-        : [
-            fill('port', {
-              service: name,
-              address,
-              loopback,
-              listen: String(listen),
-              target: String(target),
-              gateway: String(gateway),
-            }),
-          ],
+        : [{ service, loopback, listen: String(listen), target: String(target), gateway: String(gateway) }],
     ),
   )
-  return Promise.all(routed)
+  return Promise.all(servers.map(values => fill('port', values)))
+}
+
+/** Everything that a request can be forwarded to: each HTTP port of a service. */
+async function upstreams({ services }: Platform): Promise<string[]> {
+  const targets = services.flatMap(({ name: service, address, httpPorts }) =>
+    httpPorts.map(port => ({ service, address, port: String(port) })),
+  )
+  return Promise.all(targets.map(values => fill('upstream', values)))
 }
 
 /** What a Content-Security-Policy calls the one `<script>` or `<style>` of a page. */

@@ -20,8 +20,9 @@ test('a service of the user gets a virtual host, a scrape target, a health check
     vhosts,
     /server_name wiki\.macula\.local;\n {2}set \$service wiki;\n {2}include \/etc\/nginx\/macula\/server\.conf;\n\n {2}# wiki\n {2}location \/ \{\n/,
   )
-  assert.ok(vhosts.includes(`proxy_pass http://${address}:8080;`))
-  assert.ok(vhosts.includes(`location = /health/wiki {\n    proxy_pass http://${address}:8080/alive;`))
+  assert.ok(vhosts.includes(`upstream wiki-8080 {\n  server ${address}:8080;`))
+  assert.ok(vhosts.includes('    proxy_pass http://wiki-8080;'))
+  assert.ok(vhosts.includes('location = /health/wiki {\n    proxy_pass http://wiki-8080/alive;'))
   const targets = JSON.parse(contentOf(files, 'config/prometheus/targets/services.json')) as unknown[]
   assert.deepEqual(targets.at(-1), {
     targets: ['wiki:8080'],
@@ -37,8 +38,10 @@ test('two services share one name by path', async () => {
   const vhosts = contentOf(await renderExample(), 'config/nginx/vhosts.conf')
   assert.equal(vhosts.match(/server_name registry\.macula\.local;/g)?.length, 1)
   const block = /server_name registry\.macula\.local;(.*?)\n}/s.exec(vhosts)?.[1] ?? ''
-  assert.match(block, /location \/v2\/ \{\n {4}proxy_pass http:\/\/172\.23\.0\.5:5000;/)
-  assert.match(block, /location \/ \{\n {4}proxy_pass http:\/\/172\.23\.0\.6:80;/)
+  assert.match(block, /location \/v2\/ \{\n {4}proxy_pass http:\/\/registry-5000;/)
+  assert.match(block, /location \/ \{\n {4}proxy_pass http:\/\/registry-ui-80;/)
+  assert.match(vhosts, /upstream registry-5000 \{\n {2}server 172\.23\.0\.5:5000;/)
+  assert.match(vhosts, /upstream registry-ui-80 \{\n {2}server 172\.23\.0\.6:80;/)
 })
 
 test('the portal shows a tile for each service with a name, and none for the rest', async () => {
