@@ -3,6 +3,7 @@ import { mkdir, open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
+import { $ as zx } from 'zx/core'
 import { root } from '../system/checkout.ts'
 import { PlatformError } from '../system/errors.ts'
 import { $, type CommandOptions, lastLines, type Shell } from '../system/exec.ts'
@@ -99,7 +100,7 @@ export function shellInside(init: ProcessIdentity, options: InsideOptions = {}):
   const inside = ({ cwd = folder, ...call }: CommandOptions) =>
     $({
       ...call,
-      env: { ...environment, ...call.env },
+      env: { ...zx.env, ...environment, ...call.env } as Record<string, string>,
       spawn: ((command: string, _: readonly string[], how: object) => {
         const words = ['--target', String(init.pid), ...enter, '--chdir', cwd, '/bin/sh', '-c', command]
         return spawn('nsenter', words, { ...how, cwd: '/', shell: false })

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { $ as zx } from 'zx/core'
 import { $, type Command, type CommandOptions } from '../system/exec.ts'
 
 /**
@@ -8,7 +9,8 @@ import { $, type Command, type CommandOptions } from '../system/exec.ts'
 export function boundToUs(
   options: Omit<CommandOptions, 'input' | 'spawn'> = {},
 ): (pieces: TemplateStringsArray, ...values: unknown[]) => Command {
-  return $({ timeout: 0, ...options, spawn: spawnBound as CommandOptions['spawn'] })
+  const env = { ...zx.env, ...options.env } as Record<string, string>
+  return $({ timeout: 0, ...options, env, spawn: spawnBound as CommandOptions['spawn'] })
 }
 
 const spawnBound = (command: string, args: readonly string[], options: object & { stdio?: unknown[] }) =>
