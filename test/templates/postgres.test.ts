@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { Resolver } from 'node:dns/promises'
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { get } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -71,7 +72,10 @@ test("PowerDNS's tables are made in an empty database, and PowerDNS answers from
       .replace(/^local-address=.*/m, 'local-address=127.0.0.1')
       .replace(/^local-port=.*/m, `local-port=${dns}`)
       .replace(/^webserver-address=.*/m, 'webserver-address=127.0.0.1')
-      .replace(/^webserver-port=.*/m, `webserver-port=${api}`),
+      .replace(/^webserver-port=.*/m, `webserver-port=${api}`)
+      // the containers' network, and in it the machine
+      .replace('172.23.0.0/16', '127.0.0.0/24')
+      .replace('172.23.0.1', '127.0.0.31'),
   )
   const secrets = contentOf(files, 'secrets/powerdns_conf')
   await writeFile(join(home, 'pdns.d', 'secrets.conf'), secrets)
@@ -100,6 +104,16 @@ test("PowerDNS's tables are made in an empty database, and PowerDNS answers from
     }),
   })
   assert.equal(made.status, 201, await made.text())
+  const statusFrom = (localAddress: string) =>
+    new Promise(resolve => {
+      const request = get(server, { host: '127.0.0.1', port: api, localAddress }, response => {
+        response.resume()
+        resolve(response.statusCode)
+      })
+      request.on('error', () => resolve('closed'))
+    })
+  assert.equal(await statusFrom('127.0.0.2'), 401, 'a container')
+  assert.equal(await statusFrom('127.0.0.31'), 'closed', 'this machine, past nginx')
   const resolver = new Resolver({ timeout: 1000, tries: 2 })
   resolver.setServers([`127.0.0.1:${dns}`])
   assert.deepEqual(await resolver.resolveNs('shop.test'), ['ns1.shop.test'])

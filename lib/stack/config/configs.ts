@@ -38,7 +38,12 @@ export async function renderConfigs(platform: Platform): Promise<RenderedFile[]>
       path: 'config/powerdns/pdns.conf',
       content: fillTemplate(
         await readTemplate('powerdns/pdns.conf'),
-        { databaseAddress: serviceNamed(platform, 'powerdns-db').address, subnet: platform.settings.MACULA_SUBNET },
+        {
+          databaseAddress: serviceNamed(platform, 'powerdns-db').address,
+          subnet: platform.settings.MACULA_SUBNET,
+          // Docker gives a network's first address to the machine
+          networkGateway: platform.settings.MACULA_SUBNET.replace(/0\/16$/, '1'),
+        },
         'powerdns/pdns.conf',
       ),
     },
