@@ -1,19 +1,24 @@
 #!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
+import { changeMachine } from '../lib/cli/change.ts'
 import { defineTask } from '../lib/cli/task.ts'
-import { logCommand } from '../lib/dns/daemon.ts'
+import { configPath } from '../lib/dns/config.ts'
+import { answersWith, installedDnsmasq, logCommand, runDaemon, unitName, writeUnit } from '../lib/dns/daemon.ts'
 import {
-  dnsSteps,
-  openDnsJournals,
+  dnsScope,
+  installDnsmasq,
   planDns,
-  plannedChanges,
+  pointResolver,
   requireChangeable,
+  requireOwnDns,
+  resolverScope,
   undoOtherResolvers,
+  writeConfig,
 } from '../lib/dns/setup.ts'
 import { checkServer, checkThroughResolver, namesToCheck, verifyNames } from '../lib/dns/verify.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
+import { $ } from '../lib/system/exec.ts'
 import { detectHost } from '../lib/system/machine.ts'
-import { acquireRoot, asRoot } from '../lib/system/privilege.ts'
 
 export default defineTask({
   name: 'setup-dnsmasq',
@@ -25,40 +30,65 @@ export default defineTask({
     'one setting that points the resolver of this machine at it; --dry-run says which',
   ],
   undo: 'task teardown',
-  options: { 'dry-run': { type: 'boolean', help: 'only say what would be changed on this machine' } },
+  options: {
+    'dry-run': { type: 'boolean', help: 'only say what would be changed on this machine' },
+    adopt: { type: 'boolean', help: 'take over what this checkout set up before its state folder was lost' },
+  },
   async run({ options, environment, out }) {
     const platform = await loadPlatform(pathsOf(environment), environment)
+    const { domain, paths } = platform
     const host = await detectHost(platform.settings.MACULA_OS)
-    let plan = await planDns(platform, host)
-    const planned = await plannedChanges(platform, plan)
-    if (options['dry-run']) {
-      for (const { what } of planned) out.result(what)
-      return out.summary(planned.length === 0 ? 'Nothing would be changed.' : 'Nothing was changed (--dry-run).')
+    const change = {
+      out,
+      paths,
+      dryRun: options['dry-run'] ?? false,
+      title: `Names of ${domain}`,
+      reason: 'change how this machine resolves names',
     }
+    const done = await changeMachine(change, async ({ open, step, owner, privilege, isPreview }) => {
+      const dns = open(dnsScope)
+      await requireOwnDns(platform, owner, options.adopt ?? false, dns)
+      // which resolver decides on this machine, where dnsmasq can listen, what its configuration says
+      let plan = await planDns(platform, host, owner)
+      if (!isPreview) await requireChangeable(plan, privilege)
+      if ((await undoOtherResolvers(plan.adapter, open)).length > 0 && !isPreview)
+        plan = await planDns(platform, host, owner)
+      const { adapter, config, listen } = plan
+      const isCurrent = () => answersWith(listen, config.version)
 
-    out.title(`Names of ${platform.domain}`)
-    const need = {
-      reason: `change how this machine resolves names (${planned.length} changes; --dry-run lists them)`,
-      commands: planned.map(({ command }) => command),
-      interactive: out.interactive,
-      say: out.say,
-    }
-    const privilege = planned.length === 0 ? asRoot : await acquireRoot(need)
-    if (planned.length > 0) await requireChangeable(plan, privilege)
-    if ((await undoOtherResolvers(plan.adapter, openDnsJournals(platform, plan, privilege).resolver)).length > 0)
-      plan = await planDns(platform, host)
-    for (const { title, run } of dnsSteps(platform, plan, openDnsJournals(platform, plan, privilege)))
-      await out.step(title, planned.length === 0 ? async () => 'unchanged' : run)
+      await step('Install dnsmasq', () => installDnsmasq(host, dns))
+      const dnsmasq = await installedDnsmasq()
 
-    const names = namesToCheck(platform)
-    const { listen } = plan.dnsmasq
-    await out.step(`Ask for ${names.length} names`, async () => {
-      await verifyNames(() => checkServer(listen, names), logCommand(host))
-      await verifyNames(() => checkThroughResolver(names))
-      return 'unchanged'
+      await step(`Write ${configPath}: ${platform.names.length} names and *.${domain}`, async () => {
+        if (dnsmasq) await $({ input: config.text })`${dnsmasq} --test --conf-file=-`
+        return writeConfig(plan, dns)
+      })
+
+      await step(`Restart dnsmasq on ${listen.ip}:${listen.port}`, async () => {
+        const program = dnsmasq ?? '/usr/sbin/dnsmasq'
+        if (host.init !== 'systemd') return runDaemon(host, program, owner, isCurrent, dns)
+        const unit = await writeUnit(program, domain, owner, dns)
+        if (unit.isOutdated) await dns.$`systemctl daemon-reload`
+        const [enabled] = await dns.enableUnits([{ unit: unitName }]) // systemctl enable --now
+        if (enabled === 'created') return 'created'
+        if (!unit.isOutdated && !unit.runsOtherwise && enabled === 'unchanged' && (await isCurrent()))
+          return 'unchanged'
+        await dns.$`systemctl restart ${unitName}`
+        return 'updated'
+      })
+
+      await step(`Point the resolver at dnsmasq: ${adapter.title}`, () =>
+        pointResolver(platform, plan, open(resolverScope(adapter))),
+      )
+
+      if (isPreview) return
+      const names = namesToCheck(platform)
+      await step(`Look up ${names.length} names`, async () => {
+        await verifyNames(() => checkServer(listen, names), logCommand(host))
+        await verifyNames(() => checkThroughResolver(names))
+        return 'unchanged'
+      })
     })
-    out.summary(
-      `Every name of ${platform.domain} resolves on this machine. Look: getent hosts grafana.${platform.domain}`,
-    )
+    if (done) out.summary(`Every name of ${domain} resolves on this machine. Look: getent hosts grafana.${domain}`)
   },
 })

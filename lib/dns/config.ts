@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { type Owner, signature } from '../platform/owner.ts'
 import type { Platform } from '../platform/platform.ts'
 import { fillTemplate, readTemplate } from '../platform/render.ts'
 import type { Address } from '../system/address.ts'
@@ -12,6 +13,7 @@ export interface DnsmasqSettings {
   upstream: Upstream
   /** User that a dnsmasq started as root becomes; undefined where it is not started as root. */
   user: string | undefined
+  owner: Owner
 }
 
 /**
@@ -23,13 +25,14 @@ export const versionName = '_config.macula.invalid'
 /** The text of our dnsmasq.conf, and the version that the server which read it answers with. */
 export async function dnsmasqConfig(
   { domain, names, wildcard }: Pick<Platform, 'domain' | 'names' | 'wildcard'>,
-  { listen, upstream, user }: DnsmasqSettings,
+  { listen, upstream, user, owner }: DnsmasqSettings,
 ): Promise<{ text: string; version: string }> {
   const template = await readTemplate('dnsmasq/dnsmasq.conf')
   const fill = (version: string) =>
     fillTemplate(
       template,
       {
+        owner: signature(owner),
         domain,
         port: String(listen.port),
         ip: listen.ip,

@@ -1,33 +1,30 @@
 import { readFile } from 'node:fs/promises'
 import type { Journal, Outcome } from '../journal/journal.ts'
-import type { Platform } from '../platform/platform.ts'
+import { type Owner, signature } from '../platform/owner.ts'
 import { fillTemplate, readTemplate } from '../platform/render.ts'
 import type { Address } from '../system/address.ts'
 import { PlatformError } from '../system/errors.ts'
-import { args, ask, lastLines } from '../system/exec.ts'
-import { type Host, packageManagerOf, programPath } from '../system/machine.ts'
+import { $, args, lastLines } from '../system/exec.ts'
+import { type Host, programPath } from '../system/machine.ts'
 import { lookAtUnit, runsOtherwise } from '../system/systemd.ts'
-import { configPath, type DnsmasqSettings, dnsmasqConfig, versionName } from './config.ts'
+import { configPath, versionName } from './config.ts'
 import { query } from './query.ts'
 
 export const unitName = 'macula-dnsmasq.service'
-const unitPath = `/etc/systemd/system/${unitName}`
+export const unitPath = `/etc/systemd/system/${unitName}`
 const launchLabel = 'io.macula.dnsmasq'
-const launchPath = `/Library/LaunchDaemons/${launchLabel}.plist`
+export const launchPath = `/Library/LaunchDaemons/${launchLabel}.plist`
 
 /** The package with the program alone where a distribution has one, so that no second service comes with it. */
 export function dnsmasqPackage(host: Host): string {
   return host.os === 'debian' ? 'dnsmasq-base' : 'dnsmasq'
 }
 
-/** Installs dnsmasq where the machine has none. Throws for a version whose answers for AAAA are wrong. */
-export async function ensureDnsmasq(host: Host, journal: Journal): Promise<Outcome> {
-  const outcome: Outcome = (await programPath('dnsmasq'))
-    ? 'unchanged'
-    : await journal.installPackages(packageManagerOf(host, 'dnsmasq'), [dnsmasqPackage(host)])
+/** Path of the installed dnsmasq; undefined where it is not installed (yet). Throws for a version whose answers for AAAA are wrong. */
+export async function installedDnsmasq(): Promise<string | undefined> {
   const program = await programPath('dnsmasq')
-  if (program) requireVersion((await ask([program, '--version'])).stdout)
-  return outcome
+  if (program) requireVersion(await $`${program} --version`.nothrow().text())
+  return program
 }
 
 /** Throws for a dnsmasq before 2.86, which denies the existence of a name when asked for its IPv6 address. */
@@ -38,33 +35,6 @@ export function requireVersion(output: string): void {
     why: `Version 2.86 or newer is needed; this one says: ${lastLines(output, 1) || 'nothing'}`,
     hint: 'Install a newer dnsmasq',
   })
-}
-
-/** Writes our dnsmasq's configuration, after dnsmasq itself has read it without complaint. */
-export async function ensureConfig(platform: Platform, settings: DnsmasqSettings, journal: Journal): Promise<Outcome> {
-  const { text } = await dnsmasqConfig(platform, settings)
-  const program = await programPath('dnsmasq')
-  if (program) {
-    const { exitCode, stderr } = await ask([program, '--test', '--conf-file=-'], { input: text })
-    if (exitCode !== 0) throw new PlatformError('dnsmasq refuses the configuration made for it', { why: stderr.trim() })
-  }
-  return journal.writeFile(configPath, text)
-}
-
-/** Makes our dnsmasq run with its present configuration: as a service where we know how, and as a daemon of our own elsewhere. */
-export async function ensureRunning(
-  host: Host,
-  platform: Platform,
-  settings: DnsmasqSettings,
-  journal: Journal,
-): Promise<Outcome> {
-  const { version } = await dnsmasqConfig(platform, settings)
-  const isCurrent = () => answersWith(settings.listen, version)
-  const program = (await programPath('dnsmasq')) ?? '/usr/sbin/dnsmasq'
-  if (host.init === 'systemd') return ensureUnit(program, platform.domain, isCurrent, journal)
-  if (host.init === 'launchd') return ensureLaunchDaemon(program, isCurrent, journal)
-  const command = [program, '--keep-in-foreground', `--conf-file=${configPath}`]
-  return journal.startProcess({ name: 'dnsmasq', command, ready: isCurrent })
 }
 
 /** Whether the dnsmasq at an address runs with this version of its configuration. */
@@ -87,44 +57,55 @@ export async function daemonUser(host: Host): Promise<string | undefined> {
   return /^dnsmasq:/m.test(users) ? 'dnsmasq' : 'nobody'
 }
 
-async function ensureUnit(
-  program: string,
-  domain: string,
-  isCurrent: () => Promise<boolean>,
-  journal: Journal,
-): Promise<Outcome> {
-  const unit = fillTemplate(
-    await readTemplate(`systemd/${unitName}`),
-    { domain, program, config: configPath },
-    unitName,
-  )
-  await journal.afterUndo(args`systemctl daemon-reload`)
-  const written = await journal.writeFile(unitPath, unit)
-  // also what an earlier run wrote and did not come to tell systemd of
-  const before = await lookAtUnit(unitName)
-  if (written !== 'unchanged' || before.isOutdated) await journal.$`systemctl daemon-reload`
-  const [enabled] = await journal.enableUnits([{ unit: unitName }])
-  const isRight = written === 'unchanged' && enabled === 'unchanged' && !runsOtherwise(before, unit)
-  if (isRight && (await isCurrent())) return 'unchanged'
-  if (enabled !== 'created') await journal.$`systemctl restart ${unitName}`
-  return enabled === 'created' ? 'created' : 'updated'
+export interface WrittenUnit {
+  outcome: Outcome
+  /** systemd has read an earlier text of it. */
+  isOutdated: boolean
+  /** Its process was started by another text, or does not run. */
+  runsOtherwise: boolean
 }
 
-async function ensureLaunchDaemon(
+/** Writes the unit of our dnsmasq; also tells what an earlier run wrote and did not get to tell systemd of. */
+export async function writeUnit(program: string, domain: string, owner: Owner, journal: Journal): Promise<WrittenUnit> {
+  const values = { owner: signature(owner), domain, program, config: configPath }
+  const unit = fillTemplate(await readTemplate(`systemd/${unitName}`), values, unitName)
+  await journal.afterUndo(args`systemctl daemon-reload`)
+  const outcome = await journal.writeFile(unitPath, unit)
+  const before = await lookAtUnit(unitName)
+  return {
+    outcome,
+    isOutdated: outcome !== 'unchanged' || before.isOutdated,
+    runsOtherwise: runsOtherwise(before, unit),
+  }
+}
+
+/** Runs dnsmasq where systemd does not: as a job of launchd, or as a daemon of our own. */
+export async function runDaemon(
+  host: Host,
   program: string,
+  owner: Owner,
   isCurrent: () => Promise<boolean>,
   journal: Journal,
 ): Promise<Outcome> {
-  const plist = fillTemplate(
-    await readTemplate(`launchd/${launchLabel}.plist`),
-    { program, config: configPath },
-    launchLabel,
-  )
+  if (host.init === 'launchd') return runLaunchDaemon(program, owner, isCurrent, journal)
+  const command = args`${program} --keep-in-foreground --conf-file=${configPath}`
+  return journal.startProcess({ name: 'dnsmasq', command, ready: isCurrent })
+}
+
+async function runLaunchDaemon(
+  program: string,
+  owner: Owner,
+  isCurrent: () => Promise<boolean>,
+  journal: Journal,
+): Promise<Outcome> {
+  const values = { owner: signature(owner).replaceAll('--', '-\u2010'), program, config: configPath }
+  const plist = fillTemplate(await readTemplate(`launchd/${launchLabel}.plist`), values, launchLabel)
   const written = await journal.writeFile(launchPath, plist)
   // recorded after the file, so undone before it
   await journal.afterUndo(args`sh -c ${'launchctl bootout "$1" || true'} bootout system/${launchLabel}`)
   if (written === 'unchanged' && (await isCurrent())) return 'unchanged'
-  const isLoaded = (await ask(['launchctl', 'print', `system/${launchLabel}`])).exitCode === 0
+  const { exitCode } = await $({ nothrow: true })`launchctl print system/${launchLabel}`
+  const isLoaded = exitCode === 0
   if (isLoaded) await journal.$`launchctl bootout system/${launchLabel}`
   await journal.$`launchctl bootstrap system ${launchPath}`
   return isLoaded ? 'updated' : 'created'

@@ -8,7 +8,7 @@ export type Answer =
   | { kind: 'no such name' }
   | { kind: 'failed'; why: string }
 
-/** Asks one DNS server, once, and not the machine's resolver. */
+/** Queries one DNS server, once, and not the machine's resolver. */
 export async function query(
   server: Address,
   name: string,

@@ -2,10 +2,11 @@ import { lookup } from 'node:dns/promises'
 import type { Name, Platform } from '../platform/platform.ts'
 import type { Address } from '../system/address.ts'
 import { PlatformError } from '../system/errors.ts'
-import { ask } from '../system/exec.ts'
+import { $ } from '../system/exec.ts'
+import { NotYet, waitFor } from '../system/wait.ts'
 import { query } from './query.ts'
 
-/** One thing that was asked, and why the answer will not do; `problem` is undefined for a good answer. */
+/** One lookup, and what is wrong with its answer; `problem` is undefined for a good one. */
 export interface NameCheck {
   what: string
   problem: string | undefined
@@ -16,10 +17,10 @@ export function namesToCheck({ names, wildcard, domain }: Pick<Platform, 'names'
   return [...names, { name: `anything.${domain}`, ip: wildcard }]
 }
 
-/** Asks the machine's own resolver, the way programs do, for each name. */
+/** Looks up each name through the machine's own resolver, the way programs do. */
 export async function checkThroughResolver(names: readonly Name[]): Promise<NameCheck[]> {
   const all = await addressesOf(names.map(({ name }) => name))
-  // one process asks one name after the other: those it had no time for are asked once more, side by side
+  // one process looks up one name after the other: those it had no time for are tried once more, side by side
   const checks = names.map(async ({ name, ip }) => {
     const addresses = all.get(name) ?? (await addressesOf([name])).get(name)
     const found = addresses?.join(', ') || 'no answer'
@@ -29,7 +30,7 @@ export async function checkThroughResolver(names: readonly Name[]): Promise<Name
   return Promise.all(checks)
 }
 
-/** Asks our dnsmasq itself for each name: IPv4, and an empty answer (no error) for IPv6. */
+/** Queries our dnsmasq itself for each name: IPv4, and an empty answer (no error) for IPv6. */
 export async function checkServer(server: Address, names: readonly Name[]): Promise<NameCheck[]> {
   const at = `dnsmasq at ${server.ip}:${server.port}`
   const checks = names.map(async ({ name, ip }) => {
@@ -51,18 +52,13 @@ export async function verifyNames(
   hint = 'task doctor',
   withinMs = 20_000,
 ): Promise<void> {
-  const deadline = Date.now() + withinMs
-  for (;;) {
+  const look = async () => {
     const problems = (await check()).flatMap(({ problem }) => problem ?? [])
-    if (problems.length === 0) return
-    if (Date.now() > deadline) {
-      throw new PlatformError(`Names are not answered as they should be, ${withinMs / 1000} s after the change`, {
-        why: problems.join('\n'),
-        hint,
-      })
-    }
-    await new Promise(resume => setTimeout(resume, 200))
+    return problems.length === 0 ? undefined : new NotYet(problems.join('\n'))
   }
+  const onTimeout = (why: string) =>
+    new PlatformError(`Names are not answered as they should be, ${withinMs / 1000} s after the change`, { why, hint })
+  await waitFor(look, { timeoutMs: withinMs, onTimeout })
 }
 
 // getent is a fresh process, so it reads the resolver's settings of now; macOS has none. `hosts` shows IPv6 addresses where there are any,
@@ -81,7 +77,7 @@ async function addressesOf(names: readonly string[]): Promise<Map<string, string
     for (const name of names)
       if (called.includes(name)) found.set(name, [...new Set([...(found.get(name) ?? []), address])])
   }
-  // glibc asks again only after 5 s: asking anew is quicker than waiting for it, and a question without an answer is one that failed
-  await ask(['getent', 'hosts', ...names], { timeoutMs: 3000, onLine: take }).catch(() => undefined)
+  // glibc repeats a query only after 5 s: a new lookup is quicker, and one without an answer has failed
+  await $({ timeout: '3s', nothrow: true, onLine: take })`getent hosts ${names}`.catch(() => undefined)
   return found
 }

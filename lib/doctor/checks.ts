@@ -1,4 +1,6 @@
+import { openJournal } from '../journal/journal.ts'
 import { exposureOf } from '../platform/env-file.ts'
+import { ownerOf } from '../platform/owner.ts'
 import type { Platform, Route } from '../platform/platform.ts'
 import { chooseEngine, type RoutingMachine } from '../routes/choose.ts'
 import { means } from '../routes/engine.ts'
@@ -76,7 +78,11 @@ function routingCheck({ settings }: Platform, machine: RoutingMachine): Check {
 
 /** Routes that any engine of this machine holds now; those that containers publish are known by the containers. */
 async function installedRoutes(platform: Platform, machine: RoutingMachine): Promise<Route[]> {
-  const { engine, others } = openRouting(platform, { engine: 'socat', machine, privilege: asRoot })
+  const { stateDir } = platform.paths
+  const open = (scope: string) => openJournal({ stateDir, privilege: asRoot, scope, dryRun: true })
+  const owner = await ownerOf(platform.paths, true)
+  const options = { engine: 'socat', machine, privilege: asRoot, owner, open, isPreview: true } as const
+  const { engine, others } = openRouting(platform, options)
   const engines = [engine, ...others].filter(({ name }) => name !== 'publish')
   return (await Promise.all(engines.map(each => each.installed()))).flat()
 }

@@ -2,27 +2,27 @@ import { basename } from 'node:path'
 import { requireVersion } from '../dns/daemon.ts'
 import type { ResolverAdapter } from '../dns/resolvers/adapter.ts'
 import type { ResolverFacts } from '../dns/resolvers/facts.ts'
-import { planDns, plannedChanges } from '../dns/setup.ts'
+import { plannedChanges } from '../dns/setup.ts'
 import type { Platform } from '../platform/platform.ts'
-import { ask } from '../system/exec.ts'
+import { $ } from '../system/exec.ts'
 import { exists } from '../system/files.ts'
 import { type Host, programPath } from '../system/machine.ts'
 import { findProcesses } from '../system/processes.ts'
 import { type Check, type Finding, findingOf } from './finding.ts'
 
-/** How names would reach our dnsmasq on this machine, and what could keep them from it. */
+/** How lookups would reach our dnsmasq on this machine, and what could prevent that. */
 export function dnsCheck(platform: Platform, host: Host): Check {
   const check = 'DNS'
   return {
     name: check,
     async look(): Promise<Finding[]> {
       try {
-        const plan = await planDns(platform, host)
-        const { ip, port } = plan.dnsmasq.listen
-        const changes = (await plannedChanges(platform, plan)).map(({ what }) => what).filter(Boolean)
+        const { plan, changes } = await plannedChanges(platform, host)
+        const { ip, port } = plan.listen
+        const what = changes.map(({ what }) => what).filter(Boolean)
         return [
           { check, state: 'ok', detail: `${plan.adapter.title}; dnsmasq on ${ip}:${port}` },
-          { check, state: 'ok', detail: `to be changed: ${changes.join(', ') || 'nothing'}` },
+          { check, state: 'ok', detail: `to be changed: ${what.join(', ') || 'nothing'}` },
           ...standingFindings(plan.adapter, plan.facts, await surroundings(host)),
           ...lookupFindings(plan.facts, await exists('/etc/mdns.allow')),
         ]
@@ -34,8 +34,8 @@ export function dnsCheck(platform: Platform, host: Host): Check {
 }
 
 /**
- * What in the way this machine looks names up could keep them from us. Left to itself, multicast DNS lets names of three parts and more
- * pass on at once; `mdnsAllow`, that there is an /etc/mdns.allow, makes its full modules ask the network for those, too.
+ * What in this machine's lookup order could answer our names before us. By default multicast DNS passes names of three labels and more
+ * on at once; with an /etc/mdns.allow (`mdnsAllow`) its full modules query the network for those, too.
  */
 export function lookupFindings({ lookupOrder, resolved, domain }: ResolverFacts, mdnsAllow: boolean): Finding[] {
   const findings: Finding[] = []
@@ -45,7 +45,7 @@ export function lookupFindings({ lookupOrder, resolved, domain }: ResolverFacts,
     findings.push({
       check: 'mDNS',
       state: 'warn',
-      detail: `/etc/nsswitch.conf asks ${mdns} before DNS, for what /etc/mdns.allow lists: names of .local take seconds`,
+      detail: `/etc/nsswitch.conf has ${mdns} before DNS, for what /etc/mdns.allow lists: names of .local take seconds`,
       hint: `Put mdns4_minimal in its place, or use a domain outside .local: MACULA_DOMAIN in .env`,
     })
   }
@@ -61,7 +61,7 @@ export function lookupFindings({ lookupOrder, resolved, domain }: ResolverFacts,
   return findings
 }
 
-/** What facts do not tell, because no adapter decides on it. */
+/** What ResolverFacts do not hold, because no adapter decides on it. */
 export interface Surroundings {
   /** What `dnsmasq --version` says; undefined where it is not installed. */
   dnsmasqVersion: string | undefined
@@ -71,7 +71,7 @@ export interface Surroundings {
   attributes: string
 }
 
-/** What stands in the way of changing the resolver, or would undo the change later. */
+/** What prevents changing the resolver, or would overwrite the change later. */
 export function standingFindings(
   { kind, changes }: Pick<ResolverAdapter, 'kind' | 'changes'>,
   { host, domain }: Pick<ResolverFacts, 'host' | 'domain'>,
@@ -110,7 +110,7 @@ export function standingFindings(
     findings.push({
       check: 'mDNS',
       state: 'warn',
-      detail: 'macOS asks Bonjour first for names that end in .local, for some seconds',
+      detail: 'macOS queries Bonjour first for names that end in .local, for some seconds',
       hint: 'Use a domain outside .local: MACULA_DOMAIN in .env',
     })
   return findings
@@ -118,15 +118,11 @@ export function standingFindings(
 
 async function surroundings(host: Host): Promise<Surroundings> {
   const program = await programPath('dnsmasq')
-  const quietly = async (command: string[]) =>
-    ask(command).then(
-      ({ stdout }) => stdout,
-      () => '', // not installed: it cannot tell us, then
-    )
   const isLinux = host.os !== 'macos'
+  const attributes = () => $({ nothrow: true })`lsattr -d /etc/resolv.conf`.text().catch(() => '') // lsattr may not be installed
   return {
-    dnsmasqVersion: program ? await quietly([program, '--version']) : undefined,
+    dnsmasqVersion: program ? await $({ nothrow: true })`${program} --version`.text() : undefined,
     dhclient: isLinux && (await findProcesses(([name = '']) => basename(name) === 'dhclient')).length > 0,
-    attributes: isLinux ? await quietly(['lsattr', '-d', '/etc/resolv.conf']) : '',
+    attributes: isLinux ? await attributes() : '',
   }
 }

@@ -8,7 +8,7 @@ import { changePath } from './paths.ts'
 import { type PlannedChange, plan, type Recorder, record, type Undone } from './recorder.ts'
 import type { Block } from './records.ts'
 import { previewUndo, undo } from './undo.ts'
-import { enableUnits } from './units.ts'
+import { type EnableCommand, enableUnits } from './units.ts'
 
 export type { PlannedChange, Undone } from './recorder.ts'
 
@@ -61,7 +61,7 @@ export interface Journal {
    * `systemctl enable --now` for those that are not so already, in one command: each costs systemd a look at all units. Undo puts both states
    * of each back; a unit may have a scope of its own below this journal's. Outcomes come in the order of `units`.
    */
-  enableUnits(units: readonly { unit: string; scope?: string }[]): Promise<Outcome[]>
+  enableUnits(units: readonly { unit: string; scope?: string }[], command?: EnableCommand): Promise<Outcome[]>
   /** Starts a daemon where systemd does not, or finds it running with the same command line. Throws with its last log lines. */
   startProcess(daemon: Daemon): Promise<Outcome>
   /** Ends the daemon(s) recorded under a name, so that another command line can take its place. */
@@ -110,7 +110,7 @@ export function openJournal({ stateDir, privilege, scope, dryRun = false }: Jour
       return outcome === 'unchanged' ? outcome : 'removed'
     },
     installPackages: (manager, names) => installPackages(recorder, manager, names),
-    enableUnits: units => enableUnits(recorder, units),
+    enableUnits: (units, command) => enableUnits(recorder, units, command),
     startProcess: daemon => startDaemon(recorder, daemon, endProcess),
     async $(pieces, ...values) {
       const command = args(pieces, ...values)

@@ -1,4 +1,4 @@
-import { commandLine } from '../system/exec.ts'
+import { commandLine, type Shell } from '../system/exec.ts'
 import type { Privilege } from '../system/privilege.ts'
 import { lookAtUnits, unitState } from '../system/systemd.ts'
 import { plan, type Recorder, record, type UndoOutcome } from './recorder.ts'
@@ -6,10 +6,14 @@ import { plan, type Recorder, record, type UndoOutcome } from './recorder.ts'
 /** A unit's own starting takes as long as its service does: that of the containers waits for all of them. */
 const startTimeout = '5m'
 
+/** The command that enables and starts units. */
+export type EnableCommand = (names: readonly string[], $: Shell) => PromiseLike<unknown>
+
 /** Enables and starts those of the units that are not so already, in one command; outcomes come in their order. */
 export async function enableUnits(
   recorder: Recorder,
   units: readonly { unit: string; scope?: string }[],
+  command: EnableCommand = (names, $) => $`systemctl enable --now ${names}`,
 ): Promise<('unchanged' | 'created' | 'updated')[]> {
   const looks = await lookAtUnits(units.map(({ unit }) => unit))
   const states = units.map((each, index) => {
@@ -17,7 +21,7 @@ export async function enableUnits(
     return { ...each, enabled, active }
   })
   const wanted = states.filter(({ enabled, active }) => !(enabled && active))
-  if (wanted.length > 0) await enable(recorder, wanted)
+  if (wanted.length > 0) await enable(recorder, wanted, command)
   return states.map(({ enabled, active }) =>
     enabled && active ? 'unchanged' : enabled || active ? 'updated' : 'created',
   )
@@ -26,6 +30,7 @@ export async function enableUnits(
 async function enable(
   recorder: Recorder,
   wanted: readonly { unit: string; scope?: string; enabled: boolean; active: boolean }[],
+  command: EnableCommand,
 ): Promise<void> {
   const names = wanted.map(({ unit }) => unit)
   if (recorder.dryRun)
@@ -34,7 +39,8 @@ async function enable(
       command: commandLine(['systemctl', 'enable', '--now', ...names]),
     })
   for (const { scope, ...state } of wanted) await record(recorder, { kind: 'unit', ...state }, scope)
-  await recorder.privilege.$({ timeout: startTimeout })`systemctl enable --now ${names}`
+  const { $ } = recorder.privilege
+  await command(names, ((pieces, ...values) => $({ timeout: startTimeout })(pieces as never, ...values)) as Shell)
 }
 
 interface UnitBefore {

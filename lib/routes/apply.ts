@@ -1,8 +1,9 @@
+import { requireOurs } from '../journal/foreign.ts'
 import type { Platform, Route } from '../platform/platform.ts'
 import { addressText } from '../system/address.ts'
 import { PlatformError } from '../system/errors.ts'
 import { describeHolder, hintToFree, holdersOf, type Listener, listeners } from '../system/ports.ts'
-import { type RouteChange, type RouteEngine, sameListen, sameRoute } from './engine.ts'
+import { type ForeignRoute, type RouteChange, type RouteEngine, sameListen, sameRoute } from './engine.ts'
 import { languageOf, type RouteHealth, verifyRoute } from './verify.ts'
 
 /** The engine in charge, and those that may still hold routes from before. */
@@ -11,7 +12,7 @@ export interface Routing {
   others: readonly RouteEngine[]
 }
 
-/** What bringing routes into place would change. */
+/** What applying routes would change. */
 export interface RoutePlan {
   create: Route[]
   /** There, with another target. */
@@ -22,7 +23,7 @@ export interface RoutePlan {
 }
 
 /**
- * Compares the wanted routes with what all engines hold. `owns` says of which groups routes that are not wanted any more are to go.
+ * Compares the wanted routes with what all engines hold. `owns` tells of which groups routes that are not wanted any more are removed.
  */
 export async function planRoutes(
   wanted: readonly Route[],
@@ -33,9 +34,9 @@ export async function planRoutes(
   const held = (await engine.installed()).filter(isOurs)
   // an address has one holder: where all is in place already, no container can publish any of it
   const isComplete = wanted.length > 0 && wanted.every(route => held.some(other => sameRoute(other, route)))
-  const asked = others.filter(({ name }) => name !== 'publish' || !isComplete)
+  const looked = others.filter(({ name }) => name !== 'publish' || !isComplete)
   const elsewhere = await Promise.all(
-    asked.map(async other => (await other.installed()).filter(isOurs).map(route => ({ route, engine: other }))),
+    looked.map(async other => (await other.installed()).filter(isOurs).map(route => ({ route, engine: other }))),
   )
   return {
     create: wanted.filter(route => !held.some(other => sameListen(other, route))),
@@ -49,8 +50,8 @@ export async function planRoutes(
 }
 
 /**
- * Brings routes into place with the engine in charge: those of other engines and those nobody wants any more go first, right ones are left alone.
- * Throws before anything is changed where an address is held by somebody else; names the holder.
+ * Makes routes with the engine in charge: those of other engines and those that are not wanted any more are removed first, right ones are left
+ * alone. Throws before anything is changed where another program holds an address; names the holder.
  */
 export async function applyRoutes(
   wanted: readonly Route[],
@@ -72,18 +73,18 @@ export async function applyRoutes(
       ),
     ]
   } catch (error) {
-    // somebody was quicker than we: say who, rather than what the tool said of it
+    // another program took the address meanwhile: the holder tells more than the tool's own message
     requireFree(needed, await listeners(), error)
     throw error
   }
 }
 
-/** Takes away every route of the groups, whichever engine holds it. */
+/** Removes every route of the groups, whichever engine holds it. */
 export async function removeRoutes(owns: (group: string) => boolean, routing: Routing): Promise<RouteChange[]> {
   return removePlanned(await planRoutes([], owns, routing), [routing.engine, ...routing.others])
 }
 
-/** Takes away what engines other than the one in charge hold: before containers are started that publish the same addresses. */
+/** Removes what engines other than the one in charge hold: before containers are started that publish the same addresses. */
 export async function retireOtherEngines(
   owns: (group: string) => boolean,
   { engine, others }: Routing,
@@ -92,7 +93,7 @@ export async function retireOtherEngines(
   return removePlanned(plan, others)
 }
 
-// Engines that hold nothing are asked as well: a run that took their last route away may have been broken off before it was done with the rest.
+// Also from engines that hold nothing: a run that removed their last route may have ended before it removed what routes share.
 async function removePlanned({ remove }: RoutePlan, engines: readonly RouteEngine[]): Promise<RouteChange[]> {
   const changes: RouteChange[] = []
   for (const engine of new Set([...engines, ...remove.map(({ engine }) => engine)])) {
@@ -101,7 +102,26 @@ async function removePlanned({ remove }: RoutePlan, engines: readonly RouteEngin
   return changes
 }
 
-/** Throws one error with the holder of every address that a route needs and somebody else has. */
+/**
+ * Throws where another installation holds an address of these routes, or has units where the engine in charge has its own; `adopt` lets through
+ * what carries this checkout's path, and removes it.
+ */
+export async function requireOwnRoutes(
+  routes: readonly Route[],
+  { engine, others }: Routing,
+  { adopt, task }: { adopt: boolean; task: string },
+): Promise<void> {
+  const isInOurPlace = ({ listen }: ForeignRoute) =>
+    routes.some(route => listen && addressText(route.listen) === addressText(listen))
+  const foreign = [
+    ...(await engine.foreign()).filter(each => engine.name === 'systemd' || isInOurPlace(each)),
+    ...(await Promise.all(others.map(other => other.foreign()))).flat().filter(isInOurPlace),
+  ]
+  requireOurs(foreign, { adopt, task })
+  for (const each of foreign) await each.remove()
+}
+
+/** Throws one error with the holder of every address that a route needs and another program has. */
 export function requireFree(routes: readonly Route[], table: readonly Listener[], cause?: unknown): void {
   const taken = routes.flatMap(route =>
     holdersOf(route.listen, table)
@@ -127,7 +147,7 @@ export function requireFree(routes: readonly Route[], table: readonly Listener[]
   )
 }
 
-/** Looks at all routes from outside, at once. Throws where one does not listen, or lets nothing through though its target answers. */
+/** Looks at all routes from outside, at once. Throws where one does not listen, or forwards nothing though its target answers. */
 export async function verifyRoutes(
   routes: readonly Route[],
   platform: Pick<Platform, 'services'>,

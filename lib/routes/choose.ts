@@ -1,6 +1,6 @@
 import type { Settings } from '../platform/settings.ts'
 import { PlatformError } from '../system/errors.ts'
-import { ask, type Runner } from '../system/exec.ts'
+import { $, type Shell } from '../system/exec.ts'
 import { firstThatExists } from '../system/files.ts'
 import { systemdRuns } from '../system/systemd.ts'
 import type { EngineName } from './engine.ts'
@@ -19,12 +19,12 @@ export interface RoutingMachine {
   containersReachable: boolean
 }
 
-/** Looks at this machine. */
-export async function inspectMachine(asker: Runner = ask): Promise<RoutingMachine> {
+/** What this machine has. */
+export async function inspectMachine(shell: Shell = $): Promise<RoutingMachine> {
   const [systemd, proxy, containersReachable] = await Promise.all([
     systemdRuns(),
     firstThatExists(systemdFolders.map(folder => `${folder}/systemd-socket-proxyd`)),
-    reachesContainers(asker),
+    reachesContainers(shell),
   ])
   return { platform: process.platform, systemd, proxy, containersReachable }
 }
@@ -61,12 +61,12 @@ function unusable(routing: string, why: string): PlatformError {
   return new PlatformError(`ROUTING=${routing} cannot work on this machine`, { why, hint: 'Set ROUTING=auto in .env' })
 }
 
-// An engine that does not answer is no reason to choose another way: doctor and start-infrastructure complain about that.
-async function reachesContainers(asker: Runner): Promise<boolean> {
+// An engine that does not answer does not change the choice: doctor and start-infrastructure report that.
+async function reachesContainers(shell: Shell): Promise<boolean> {
   try {
-    // `docker info` would tell as well, but first asks each of the client's plugins who it is, which takes three times as long
+    // `docker info` would tell as well, but first runs each of the client's plugins, which takes three times as long
     const format = '{{.Server.Platform.Name}}{{range .Server.Components}} {{.Name}}{{end}}'
-    const { stdout } = await asker(['docker', 'version', '--format', format], { timeoutMs: 5000 })
+    const { stdout } = await shell({ timeout: '5s', nothrow: true })`docker version --format ${format}`
     return !/Docker Desktop|rootlesskit/.test(stdout)
   } catch {
     return true

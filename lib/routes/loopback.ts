@@ -1,12 +1,13 @@
 import { networkInterfaces } from 'node:os'
 import type { Journal, Outcome } from '../journal/journal.ts'
+import { type Owner, signature } from '../platform/owner.ts'
 import type { Platform } from '../platform/platform.ts'
 import { fillTemplate, readTemplate } from '../platform/render.ts'
 import { args } from '../system/exec.ts'
 
 const label = 'org.macula.loopback'
 const path = `/Library/LaunchDaemons/${label}.plist`
-// quiet about what is not there: a run may have been broken off before it came to be
+// quiet about what is not there: a run may have ended before it was made
 const quietly = (command: readonly string[]) => args`sh -c ${'"$@" || true'} quietly ${command}`
 const stop = quietly(args`launchctl bootout system/${label}`)
 
@@ -25,15 +26,20 @@ export function aliasAddresses({ services, routes, applications, wildcard }: Pla
 }
 
 /** The launchd job that gives macOS these addresses at each boot. */
-export async function renderAliases(addresses: readonly string[]): Promise<string> {
+export async function renderAliases(owner: Owner, addresses: readonly string[]): Promise<string> {
   const template = 'launchd/org.macula.loopback.plist'
   const lines = addresses.map(ip => `    <string>${ip}</string>`).join('\n')
-  return fillTemplate(await readTemplate(template), { addresses: lines }, template)
+  return fillTemplate(
+    await readTemplate(template),
+    { owner: signature(owner).replaceAll('--', '-\u2010'), addresses: lines },
+    template,
+  )
 }
 
 /** Gives macOS the loopback addresses of the platform, now and after each reboot; other systems answer on all of 127.0.0.0/8 anyway. */
 export async function ensureLoopbackAliases(
   platform: Platform,
+  owner: Owner,
   journal: Journal,
   { system = process.platform as string, present = loopbackAddresses } = {},
 ): Promise<Outcome> {
@@ -41,7 +47,7 @@ export async function ensureLoopbackAliases(
   const addresses = aliasAddresses(platform)
   for (const ip of addresses) await journal.afterUndo(quietly(args`ifconfig lo0 -alias ${ip}`))
   await journal.afterUndo(stop)
-  const outcome = await journal.writeFile(path, await renderAliases(addresses))
+  const outcome = await journal.writeFile(path, await renderAliases(owner, addresses))
   const missing = addresses.filter(ip => !present().includes(ip))
   if (outcome === 'unchanged' && missing.length === 0) return outcome
   if (outcome !== 'created') await journal.$`${stop}`

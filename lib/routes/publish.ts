@@ -3,12 +3,12 @@ import type { Platform, Route } from '../platform/platform.ts'
 import { engineTimeoutMs } from '../stack/docker.ts'
 import { addressText } from '../system/address.ts'
 import { PlatformError } from '../system/errors.ts'
-import { ask, type Runner } from '../system/exec.ts'
+import { $, type Shell } from '../system/exec.ts'
 import { type RouteEngine, sameListen, sameRoute } from './engine.ts'
 
 /**
  * The ports that Compose has to publish so that it serves these routes itself: service name → `127.0.0.4:3000:3000`, as its `ports` take them.
- * Routes that do not lead to a container of the platform are none of Compose's business.
+ * Routes whose target is not a container of the platform are not part of Compose's files.
  */
 export function publishedPorts({ services, routes }: Pick<Platform, 'services' | 'routes'>): Record<string, string[]> {
   const ports: Record<string, string[]> = {}
@@ -20,24 +20,37 @@ export function publishedPorts({ services, routes }: Pick<Platform, 'services' |
 }
 
 /**
- * Routes that containers publish: those of Compose, and the cluster's node. Only the tasks that make these make and unmake such routes; here we
- * look, and say so where they are not as they should be.
+ * Routes that containers publish: those of Compose, and the cluster's node. They come and go with the containers; here they are only looked
+ * at, and it is an error where they are not as they should be.
  */
-export function publishEngine(platform: Platform, asker: Runner = ask): RouteEngine {
+export function publishEngine(platform: Platform, shell: Shell = $): RouteEngine {
   async function installed(): Promise<Route[]> {
-    const { exitCode, stdout } = await asker(['docker', 'ps', '--format', '{{.Names}}\t{{.Ports}}'], {
-      timeoutMs: engineTimeoutMs,
-    }).catch(() => ({ exitCode: 1, stdout: '' }))
-    return exitCode === 0 ? routesOfContainers(stdout, platform) : []
+    return routesOfContainers(await containers([]), platform)
+  }
+  // an engine that does not answer publishes nothing
+  async function containers(which: readonly string[]): Promise<string> {
+    const format = '{{.Names}}\t{{.Ports}}'
+    const listed = shell({ timeout: engineTimeoutMs, nothrow: true })`docker ps ${which} --format ${format}`
+    return listed.then(
+      ({ exitCode, stdout }) => (exitCode === 0 ? stdout : ''),
+      () => '',
+    )
+  }
+  async function hasNode(): Promise<boolean> {
+    const names = (await containers(['--all'])).split('\n').map(line => line.split('\t')[0] ?? '')
+    return nodeNames(platform).some(name => names.includes(name))
   }
   return {
     name: 'publish',
     installed,
+    foreign: async () => [],
     async apply(routes) {
       const held = await installed()
       const missing = routes.filter(route => !held.some(other => sameRoute(route, other)))
-      if (missing.length > 0) throw notByUs(missing, false)
-      return routes.map(route => ({ route, outcome: 'unchanged' }))
+      // a cluster that is still to be created publishes its own addresses when it is
+      const isEarly = missing.every(({ group }) => group === clusterGroup) && missing.length > 0 && !(await hasNode())
+      if (missing.length > 0 && !isEarly) throw notByUs(missing, false)
+      return routes.map(route => ({ route, outcome: missing.includes(route) ? 'pending' : 'unchanged' }))
     },
     async remove(routes) {
       if (routes.length === 0) return []
@@ -48,7 +61,7 @@ export function publishEngine(platform: Platform, asker: Runner = ask): RouteEng
   }
 }
 
-/** The error for routes that only the makers of containers can bring into place or take away. */
+/** The error for routes that only whoever creates the containers can make or remove. */
 function notByUs(routes: readonly Route[], areThere: boolean): PlatformError {
   const ofCluster = routes.every(({ group }) => group === clusterGroup)
   const addresses = routes.map(({ listen }) => addressText(listen)).join(', ')
@@ -56,11 +69,11 @@ function notByUs(routes: readonly Route[], areThere: boolean): PlatformError {
   const task = ofCluster ? 'task setup-cluster' : 'task start-infrastructure'
   return areThere
     ? new PlatformError(`${who} still publishes ${addresses}`, {
-        why: 'The containers were made with ROUTING=publish and hold these addresses until they are made anew',
+        why: 'The containers were created with ROUTING=publish and hold these addresses until they are recreated',
         hint: ofCluster ? `${task} -- --recreate` : task,
       })
     : new PlatformError(`${who} does not publish ${addresses}`, {
-        why: 'With ROUTING=publish the containers themselves hold the addresses, and they get them when they are made',
+        why: 'With ROUTING=publish the containers themselves hold the addresses, from their creation on',
         hint: task,
       })
 }

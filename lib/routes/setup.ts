@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
-import { type Journal, openJournal, type PlannedChange } from '../journal/journal.ts'
+import { type Journal, type Outcome, openJournal, type PlannedChange } from '../journal/journal.ts'
 import { clusterGroup } from '../platform/ingress-routes.ts'
+import { type Owner, ownerOf } from '../platform/owner.ts'
 import type { Platform, Route } from '../platform/platform.ts'
 import { composeOptions } from '../stack/compose.ts'
 import { root } from '../system/checkout.ts'
@@ -9,7 +10,14 @@ import { detectHost, packageManagerOf } from '../system/machine.ts'
 import { acquireRoot, asRoot, isRoot, type Privilege, type PrivilegeNeed } from '../system/privilege.ts'
 import { type Routing, retireOtherEngines } from './apply.ts'
 import type { RoutingMachine } from './choose.ts'
-import { type EngineName, type RouteChange, type RouteEngine, scopeOf } from './engine.ts'
+import {
+  type EngineName,
+  type OpenJournal,
+  type RouteChange,
+  type RouteCommands,
+  type RouteEngine,
+  scopeOf,
+} from './engine.ts'
 import { ensureLoopbackAliases, loopbackScope } from './loopback.ts'
 import { publishEngine } from './publish.ts'
 import { socatEngine } from './socat.ts'
@@ -20,68 +28,51 @@ export interface RoutingOptions {
   engine: EngineName
   machine: RoutingMachine
   privilege: Privilege
-  /** Change nothing; `planned` then says what would have been done. */
-  dryRun?: boolean
+  owner: Owner
+  open: OpenJournal
+  /** How routes are forwarded; without it they can be looked at and removed only. */
+  commands?: RouteCommands
+  /** Change nothing; the journals then tell what would have been done. */
+  isPreview?: boolean
 }
 
-/** The engines of this machine over the journal of this platform. */
-export interface OpenRouting extends Routing {
-  /** What a dry run left out, in order. */
-  planned(): PlannedChange[]
+const noCommands: RouteCommands = {
+  systemd: () => Promise.reject(new Error('no command to start sockets with')),
+  socat: () => [],
 }
 
 /** Puts the engine in charge and the others of this machine together. Nothing is read or changed yet. */
 export function openRouting(
   platform: Platform,
-  { engine, machine, privilege, dryRun = false }: RoutingOptions,
-): OpenRouting {
-  const journals: Journal[] = []
-  const open = (scope: string) => {
-    const journal = openJournal({ stateDir: platform.paths.stateDir, privilege, scope, dryRun })
-    journals.push(journal)
-    return journal
-  }
-  const { cwd: stateDir, env: environment } = composeOptions(platform)
+  { engine, machine, privilege, owner, open, commands = noCommands, isPreview = false }: RoutingOptions,
+): Routing {
+  const { env: environment } = composeOptions(platform)
+  const boot = { root, owner, environment, network: platform.settings.MACULA_SUBNET }
   const engines: RouteEngine[] = [
-    socatEngine(open, privilege, dryRun),
+    socatEngine({ openJournal: open, privilege, owner, command: commands.socat, dryRun: isPreview }),
     publishEngine(platform),
     // without systemd, units in /etc are files that nobody reads: a sandbox sees those of its host
     ...(machine.systemd
-      ? [
-          systemdEngine({
-            openJournal: open,
-            proxy: machine.proxy ?? '',
-            boot: { root, stateDir, environment, network: platform.settings.MACULA_SUBNET },
-          }),
-        ]
+      ? [systemdEngine({ openJournal: open, proxy: machine.proxy ?? '', boot, enable: commands.systemd })]
       : []),
   ]
-  const [chosen, others] = [
-    engines.filter(({ name }) => name === engine),
-    engines.filter(({ name }) => name !== engine),
-  ]
-  return {
-    engine: chosen[0]!,
-    others,
-    planned: () => journals.flatMap(({ planned }) => planned).filter(({ what }) => what !== ''),
-  }
+  const isChosen = ({ name }: RouteEngine) => name === engine
+  return { engine: engines.find(isChosen)!, others: engines.filter(each => !isChosen(each)) }
 }
 
 /** Installs what the engine needs and does not have: socat, where that is the one in charge. */
-export async function ensureForwarder(
-  platform: Platform,
-  { engine, privilege, dryRun = false }: RoutingOptions,
-): Promise<{ outcome: 'unchanged' | 'created' | 'updated'; planned: readonly PlannedChange[] }> {
-  if (engine !== 'socat' || (await hasTool('socat'))) return { outcome: 'unchanged', planned: [] }
-  const host = await detectHost(platform.settings.MACULA_OS)
-  const journal = openJournal({ stateDir: platform.paths.stateDir, privilege, scope: scopeOf('socat'), dryRun })
-  const outcome = await journal.installPackages(packageManagerOf(host, 'socat'), ['socat'])
-  return { outcome, planned: journal.planned }
+export async function installForwarder(
+  { settings }: Platform,
+  { engine, open }: Pick<RoutingOptions, 'engine' | 'open'>,
+): Promise<Outcome> {
+  if (engine !== 'socat' || (await hasTool('socat'))) return 'unchanged'
+  const host = await detectHost(settings.MACULA_OS)
+  return open(scopeOf('socat')).installPackages(packageManagerOf(host, 'socat'), ['socat'])
 }
 
 /**
- * Takes away what other engines hold when containers are about to publish the same addresses themselves, those of Compose or, for `cluster`,
- * the KinD node; and gives macOS these addresses. Becomes root, asking through `person`, only where there is something to do.
+ * Removes what other engines hold when containers are about to publish the same addresses themselves, those of Compose or, for `cluster`,
+ * the KinD node; and gives macOS these addresses. Becomes root, with a prompt through `person`, only where there is something to do.
  */
 export async function makeWayForPublishing(
   platform: Platform,
@@ -90,31 +81,33 @@ export async function makeWayForPublishing(
   person: Pick<PrivilegeNeed, 'interactive' | 'say'>,
 ): Promise<'unchanged' | 'updated'> {
   const owns = (group: string) => (group === clusterGroup) === (of === 'cluster')
-  const act = async (privilege: Privilege, dryRun: boolean) => {
-    const routing = openRouting(platform, { engine: 'publish', machine, privilege, dryRun })
-    const { stateDir } = platform.paths
-    const journal = openJournal({ stateDir, privilege, scope: loopbackScope, dryRun })
+  const { stateDir } = platform.paths
+  const act = async (privilege: Privilege, isPreview: boolean) => {
+    const journals: Journal[] = []
+    const open = (scope: string) => {
+      const journal = openJournal({ stateDir, privilege, scope, dryRun: isPreview })
+      journals.push(journal)
+      return journal
+    }
+    const owner = await ownerOf(platform.paths, isPreview)
+    const routing = openRouting(platform, { engine: 'publish', machine, privilege, owner, open, isPreview })
     const retired = await retireOtherEngines(owns, routing)
-    const aliases = await ensureLoopbackAliases(platform, journal)
+    const aliases = await ensureLoopbackAliases(platform, owner, open(loopbackScope))
     return {
       isNeeded: retired.length > 0 || aliases !== 'unchanged',
-      planned: [...routing.planned(), ...journal.planned],
+      commands: journals.flatMap(({ planned }) => planned).map(({ command }) => command),
     }
   }
-  const { isNeeded, planned } = await act(asRoot, true)
+  const { isNeeded, commands } = await act(asRoot, true)
   if (!isNeeded) return 'unchanged'
-  const privilege = await acquireRoot({
-    reason: `free the addresses that ${of === 'cluster' ? 'the cluster is' : 'containers are'} to publish`,
-    commands: planned.map(({ command }) => command),
-    interactive: person.interactive,
-    say: person.say,
-  })
-  await act(privilege, false)
+  const reason = `free the addresses that ${of === 'cluster' ? 'the cluster is' : 'containers are'} to publish`
+  const { interactive, say } = person
+  await act(await acquireRoot({ reason, commands, interactive, say }), false)
   return 'updated'
 }
 
 /**
- * Whether planned changes need root: units always do, and so do ports that this kernel keeps for root, and packages.
+ * Whether planned changes need root: units always do, and so do ports that this kernel reserves for root, and packages.
  * A user's own socat on a high port does not.
  */
 export async function needsRoot(

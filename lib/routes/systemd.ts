@@ -1,13 +1,22 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { foreignFiles } from '../journal/foreign.ts'
 import type { Journal, Outcome } from '../journal/journal.ts'
 import type { Route } from '../platform/platform.ts'
-import { args, ask } from '../system/exec.ts'
-import { exists } from '../system/files.ts'
+import { $, args } from '../system/exec.ts'
 import { programPath } from '../system/machine.ts'
 import { isListenedOn } from '../system/ports.ts'
 import { lookAtUnits, type RunningUnit, runsOtherwise } from '../system/systemd.ts'
-import { type OpenJournal, type RouteChange, type RouteEngine, sameListen, sameRoute, scopeOf } from './engine.ts'
+import {
+  type ForeignRoute,
+  type OpenJournal,
+  type RouteChange,
+  type RouteCommands,
+  type RouteEngine,
+  sameListen,
+  sameRoute,
+  scopeOf,
+} from './engine.ts'
 import {
   type BootUnits,
   bootUnits,
@@ -21,7 +30,6 @@ import {
 
 /** Journal scope of what all routes share. */
 const bootScope = 'routes/boot'
-const reload = args`systemctl daemon-reload`
 
 /** A route with its units as they should be, and what writing them changed. */
 interface MadeRoute extends RouteChange {
@@ -30,16 +38,68 @@ interface MadeRoute extends RouteChange {
   service: Unit
 }
 
+/** The units that all routes share, as they should be on this machine. */
+interface SharedUnits {
+  all: Unit[]
+  /** The guard of the containers' network, with the path of `ip` that it runs; undefined where the machine has no `ip`. */
+  guard: { unit: Unit; ip: string } | undefined
+}
+
 export interface SystemdOptions {
   openJournal: OpenJournal
   /** Path of systemd-socket-proxyd. */
   proxy: string
   boot: BootUnits
+  /** How socket units are started; only `apply` needs it. */
+  enable: RouteCommands['systemd']
 }
 
 /** Routes as pairs of a socket unit, which systemd itself holds, and systemd-socket-proxyd behind it; started at boot by macula.target. */
-export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): RouteEngine {
-  const $: Journal['$'] = (pieces, ...values) => openJournal(bootScope).$(pieces, ...values)
+export function systemdEngine({ openJournal, proxy, boot, enable }: SystemdOptions): RouteEngine {
+  const root: Journal['$'] = (pieces, ...values) => openJournal(bootScope).$(pieces, ...values)
+
+  async function apply(routes: readonly Route[]): Promise<RouteChange[]> {
+    if (routes.length === 0) return remove([])
+    await reloadAfterUndo(routes)
+    const shared = await sharedUnits()
+    const sharedOutcome = await write(bootScope, shared.all)
+    await removeRenamed(routes)
+    const made: MadeRoute[] = []
+    for (const route of routes) made.push(await make(route))
+
+    const names = [...shared.all, ...made.flatMap(({ socket, service }) => [socket, service])].map(({ name }) => name)
+    const looks = new Map((await lookAtUnits(names)).map((look, index) => [names[index]!, look]))
+    const isWritten = [sharedOutcome, ...made.map(({ outcome }) => outcome)].some(outcome => outcome !== 'unchanged')
+    // also what an earlier run wrote and did not get to tell systemd of
+    if (isWritten || [...looks.values()].some(({ isOutdated }) => isOutdated)) await root`systemctl daemon-reload`
+    await openJournal(bootScope).enableUnits(shared.all.map(({ name }) => ({ unit: name })))
+    await renewGuard(shared, looks)
+
+    const refreshed: Outcome[] = []
+    for (const each of made) refreshed.push(await refresh(each, looks))
+    const sockets = made.map(({ route, socket }) => ({ unit: socket.name, scope: scopeOf(route.group, route) }))
+    const enabled = await openJournal('routes').enableUnits(sockets, enable)
+    return made.map(({ route, outcome }, index) => ({
+      route,
+      outcome: [outcome, refreshed[index]!, enabled[index]!].find(each => each !== 'unchanged') ?? 'unchanged',
+    }))
+  }
+
+  async function reloadAfterUndo(routes: readonly Route[]): Promise<void> {
+    for (const scope of new Set([bootScope, ...routes.map(({ group }) => scopeOf(group))]))
+      await openJournal(scope).afterUndo(args`systemctl daemon-reload`)
+  }
+
+  async function sharedUnits(): Promise<SharedUnits> {
+    const ip = await programPath('ip')
+    const { target, stack, network } = await bootUnits(boot, ip ?? '')
+    // an engine that systemd does not start (rootless, Podman) is nothing that a unit of ours could wait for
+    const startsStack = await unitExists('docker.service')
+    return {
+      all: [target, ...(startsStack ? [stack] : []), ...(ip === undefined ? [] : [network])],
+      guard: ip === undefined ? undefined : { unit: network, ip },
+    }
+  }
 
   async function write(scope: string, units: readonly Unit[]): Promise<Outcome> {
     const journal = openJournal(scope)
@@ -48,113 +108,118 @@ export function systemdEngine({ openJournal, proxy, boot }: SystemdOptions): Rou
     return outcomes.find(outcome => outcome !== 'unchanged') ?? 'unchanged'
   }
 
-  async function apply(routes: readonly Route[]): Promise<RouteChange[]> {
-    if (routes.length === 0) return remove([])
-    for (const scope of new Set([bootScope, ...routes.map(({ group }) => scopeOf(group))]))
-      await openJournal(scope).afterUndo(reload)
-    const ip = await programPath('ip')
-    const { target, stack, network } = await bootUnits(boot, ip ?? '')
-    // An engine that systemd does not start (rootless, Podman) is nothing that a unit of ours could wait for, and before the first
-    // start of the containers there is nothing to bring up.
-    const startsStack =
-      (await unitExists('docker.service')) && (await exists(join(boot.stateDir, 'docker-compose.yml')))
-    const shared = [target, ...(startsStack ? [stack] : []), ...(ip === undefined ? [] : [network])]
-    let changed = (await write(bootScope, shared)) !== 'unchanged'
-    // the same address under another name: two socket units cannot share it
-    const renamed = (await installedRoutes()).filter(held =>
-      routes.some(route => sameListen(held, route) && unitName(held) !== unitName(route)),
-    )
-    for (const route of renamed) await takeAway(route)
-    const made: MadeRoute[] = []
-    for (const route of routes) {
-      const { socket, service } = await routeUnits(route, proxy)
-      const outcome = await write(scopeOf(route.group, route), [socket, service])
-      changed ||= outcome !== 'unchanged'
-      made.push({ route, socket, service, outcome })
+  /** The same address under another name: two socket units cannot share it. */
+  async function removeRenamed(routes: readonly Route[]): Promise<void> {
+    for (const held of await installed()) {
+      const isRenamed = routes.some(route => sameListen(held, route) && unitName(held) !== unitName(route))
+      if (isRenamed) await removeUnits(held)
     }
-    const names = [...shared, ...made.flatMap(({ socket, service }) => [socket, service])].map(({ name }) => name)
-    const looks = new Map((await lookAtUnits(names)).map((look, index) => [names[index]!, look]))
-    // what an earlier run wrote and did not come to tell systemd of counts as well
-    if (changed || [...looks.values()].some(({ isOutdated }) => isOutdated)) await $`systemctl daemon-reload`
-    await openJournal(bootScope).enableUnits(shared.map(({ name }) => ({ unit: name })))
-    // its start takes away what it did for a network that the settings do not name any more
-    if (ip && looks.get(network.name)?.active && !(await isGuarded(ip, boot.network)))
-      await $`systemctl restart ${network.name}`
-    const refreshed: Outcome[] = []
-    for (const each of made)
-      refreshed.push(await refresh(each, looks.get(each.socket.name)!, looks.get(each.service.name)!))
-    const enabled = await openJournal('routes').enableUnits(
-      made.map(({ route, socket }) => ({ unit: socket.name, scope: scopeOf(route.group, route) })),
-    )
-    return made.map(({ route, outcome }, index) => ({
-      route,
-      outcome: [outcome, refreshed[index]!, enabled[index]!].find(each => each !== 'unchanged') ?? 'unchanged',
-    }))
   }
 
-  /** Has systemd go by the units as they are now, where it still goes by what they were. */
+  async function make(route: Route): Promise<MadeRoute> {
+    const { socket, service } = await routeUnits(route, proxy, boot.owner)
+    return { route, socket, service, outcome: await write(scopeOf(route.group, route), [socket, service]) }
+  }
+
+  /** Its start removes what it added for a network that the settings do not name any more. */
+  async function renewGuard({ guard }: SharedUnits, looks: ReadonlyMap<string, RunningUnit>): Promise<void> {
+    if (guard === undefined || !looks.get(guard.unit.name)?.active) return
+    if (!(await isGuarded(guard.ip, boot.network))) await root`systemctl restart ${guard.unit.name}`
+  }
+
+  /** Brings systemd from what the units said before to what they say now. */
   async function refresh(
     { route, socket, service }: MadeRoute,
-    listening: RunningUnit,
-    forwarding: RunningUnit,
+    looks: ReadonlyMap<string, RunningUnit>,
   ): Promise<Outcome> {
-    if (listening.active && !(await isListenedOn(route.listen))) {
-      // systemd holds the address of before, or none since it has read of another one
-      await $`systemctl stop ${socket.name} ${service.name}`
+    if (looks.get(socket.name)!.active && !(await isListenedOn(route.listen))) {
+      // systemd holds the former address, or none since it has read of another one
+      await root`systemctl stop ${socket.name} ${service.name}`
       return 'updated'
     }
-    if (runsOtherwise(forwarding, service.content)) {
-      // a running forwarder knows its old target until it is started anew; its socket goes on listening meanwhile
-      await $`systemctl try-restart ${service.name}`
+    if (runsOtherwise(looks.get(service.name)!, service.content)) {
+      // a running forwarder keeps its old target until it is restarted; its socket goes on listening meanwhile
+      await root`systemctl try-restart ${service.name}`
       return 'updated'
     }
     return 'unchanged'
   }
 
   async function remove(routes: readonly Route[]): Promise<RouteChange[]> {
-    const before = await installedRoutes()
+    const before = await installed()
     const gone: RouteChange[] = []
     for (const route of routes) {
       const held = before.find(other => sameListen(other, route))
-      if (held !== undefined) await takeAway(held)
+      if (held !== undefined) await removeUnits(held)
       gone.push({ route, outcome: held === undefined ? 'unchanged' : 'removed' })
     }
-    if (gone.some(({ outcome }) => outcome === 'removed')) await $`systemctl daemon-reload`
-    // also where an earlier run took the last route away and came no further
-    if ((await installedRoutes()).length === 0) await openJournal(bootScope).undo()
+    if (gone.some(({ outcome }) => outcome === 'removed')) await root`systemctl daemon-reload`
+    // also where an earlier run removed the last route and got no further
+    if ((await installed()).length === 0) await openJournal(bootScope).undo()
     return gone
   }
 
-  async function takeAway(route: Route): Promise<void> {
-    const unit = unitName(route)
+  async function removeUnits(route: Route): Promise<void> {
     await openJournal(scopeOf(route.group, route)).undo()
-    // units that the journal does not know (its folder was deleted) are ours all the same: their text says so
-    if (!(await installedRoutes()).some(other => sameRoute(other, route))) return
-    await $`systemctl disable --now ${unit}.socket`
-    const files = [`${unit}.socket`, `${unit}.service`].map(name => join(unitFolder, name))
-    await $`rm -f ${files}`
+    // units that the journal does not know (its folder was deleted) are ours all the same where they name us
+    if (!(await installed()).some(other => sameRoute(other, route))) return
+    const name = unitName(route)
+    await root`systemctl disable --now ${name}.socket`
+    await root`rm -f ${[`${name}.socket`, `${name}.service`].map(file => join(unitFolder, file))}`
   }
 
-  return { name: 'systemd', installed: installedRoutes, apply, remove }
+  /** Routes of our units that stand in the unit folder. */
+  async function installed(): Promise<Route[]> {
+    const [texts, others] = await Promise.all([socketTexts(), foreign()])
+    return [...texts].flatMap(([path, text]) =>
+      others.some(({ what }) => what === path) ? [] : (routeOfUnit(text) ?? []),
+    )
+  }
+
+  async function foreign(): Promise<ForeignRoute[]> {
+    const names = (await unitFiles()).filter(name => /^macula(-route-.+|-stack|-network)?\.\w+$/.test(name))
+    const found = await foreignFiles(
+      names.map(name => join(unitFolder, name)),
+      boot.owner,
+      boot.root,
+    )
+    const texts = await socketTexts()
+    return found.map(each => {
+      const listen = routeOfUnit(texts.get(each.what) ?? '')?.listen
+      return { ...each, ...(listen ? { listen } : {}), remove: () => removeForeign(each.what) }
+    })
+  }
+
+  async function removeForeign(path: string): Promise<void> {
+    const name = path.slice(unitFolder.length + 1)
+    if (!/^macula-route-.*\.service$/.test(name)) await root`systemctl disable --now ${name}`
+    await root`rm -f ${path}`
+  }
+
+  return { name: 'systemd', installed, foreign, apply, remove }
 }
 
 async function unitExists(name: string): Promise<boolean> {
-  return (await ask(['systemctl', 'cat', name])).exitCode === 0
+  const { exitCode } = await $({ nothrow: true })`systemctl cat ${name}`
+  return exitCode === 0
 }
 
 /** Whether the kernel has just the one route that macula-network.service adds for this network. */
 async function isGuarded(ip: string, network: string): Promise<boolean> {
-  const { stdout } = await ask([ip, '-4', 'route', 'show', 'proto', networkProtocol])
-  return [...stdout.matchAll(/^unreachable (\S+)/gm)].map(([, its]) => its).join() === network
+  const routes = await $({ nothrow: true })`${ip} -4 route show proto ${networkProtocol}`.text()
+  return [...routes.matchAll(/^unreachable (\S+)/gm)].map(([, its]) => its).join() === network
 }
 
-/** Routes of the units that stand in the unit folder. */
-async function installedRoutes(): Promise<Route[]> {
-  const names = await readdir(unitFolder).catch(() => [])
-  const texts = await Promise.all(
-    names
-      .filter(name => /^macula-route-.+\.socket$/.test(name))
-      .map(name => readFile(join(unitFolder, name), 'utf8').catch(() => '')),
+async function unitFiles(): Promise<string[]> {
+  return readdir(unitFolder).catch(() => [])
+}
+
+/** Texts of the socket units of routes, by path. */
+async function socketTexts(): Promise<Map<string, string>> {
+  const paths = (await unitFiles())
+    .filter(name => /^macula-route-.+\.socket$/.test(name))
+    .map(name => join(unitFolder, name))
+  return new Map(
+    await Promise.all(paths.map(async path => [path, await readFile(path, 'utf8').catch(() => '')] as const)),
   )
-  return texts.map(routeOfUnit).filter(route => route !== undefined)
 }

@@ -1,7 +1,8 @@
+import { type Owner, signature } from '../platform/owner.ts'
 import type { Route } from '../platform/platform.ts'
 import { fillTemplate, readTemplate } from '../platform/render.ts'
 import { addressText } from '../system/address.ts'
-import { routeName, routeOfWords } from './engine.ts'
+import { routeName, routeOfFields } from './engine.ts'
 
 /** A systemd unit: its file name and text. */
 export interface Unit {
@@ -23,16 +24,18 @@ export function unitName(route: Route): string {
 }
 
 /** The units of a route: the socket that systemd holds, and the forwarder it starts with the first connection. */
-export async function routeUnits(route: Route, proxy: string): Promise<{ socket: Unit; service: Unit }> {
+export async function routeUnits(route: Route, proxy: string, owner: Owner): Promise<{ socket: Unit; service: Unit }> {
   const [listen, target] = [addressText(route.listen), addressText(route.target)]
   const { group, service } = route
   return {
     socket: await render(`${unitName(route)}.socket`, 'macula-route.socket', {
+      owner: signature(owner),
       listen,
       service,
       route: `${group} ${service} ${listen} ${target}`,
     }),
     service: await render(`${unitName(route)}.service`, 'macula-route.service', {
+      owner: signature(owner),
       name: routeName(route),
       listen,
       service,
@@ -47,7 +50,7 @@ export async function routeUnits(route: Route, proxy: string): Promise<{ socket:
   }
 }
 
-// The kernel asks three times for a container that is gone, a second apart. On a bridge of this machine the answer comes at once or never,
+// The kernel sends three ARP requests for a container that is gone, a second apart. On a bridge of this machine the answer comes at once or never,
 // so a tenth of that will do. /proc/net/route has the network as a number of this machine, lowest byte first.
 function giveUpQuickly(ip: string): string {
   const [first, second] = ip.split('.').map(octet => Number(octet).toString(16).toUpperCase().padStart(2, '0'))
@@ -60,7 +63,7 @@ function giveUpQuickly(ip: string): string {
 
 /** The route that a socket unit of ours was rendered for; undefined for any other text. */
 export function routeOfUnit(text: string): Route | undefined {
-  return routeOfWords(/^Route=(\S+) (\S+) ([\d.]+):(\d+) ([\d.]+):(\d+)$/m.exec(text)?.slice(1) ?? [])
+  return routeOfFields(/^Route=(\S+) (\S+) ([\d.]+):(\d+) ([\d.]+):(\d+)$/m.exec(text)?.slice(1) ?? [])
 }
 
 /** How the kernel knows routes of macula-network.service from all others: a number that no program of its lists has. */
@@ -72,8 +75,8 @@ export interface BootUnits {
   network: string
   /** Folder of this checkout. */
   root: string
-  /** Folder with the rendered compose files. */
-  stateDir: string
+  /** Its state folder has the rendered compose files. */
+  owner: Owner
   /** Environment that `docker compose` needs there. */
   environment: Readonly<Record<string, string>>
 }
@@ -83,17 +86,22 @@ export interface BootUnits {
  * while their network does not exist; `ip` is the path of that program.
  */
 export async function bootUnits(
-  { root, stateDir, environment, network }: BootUnits,
+  { root, owner, environment, network }: BootUnits,
   ip: string,
 ): Promise<{ target: Unit; stack: Unit; network: Unit }> {
   const lines = Object.entries(environment).map(([name, value]) => `Environment="${name}=${escaped(value)}"`)
   return {
-    target: await render('macula.target', 'macula.target', { root: encodeURI(root).replaceAll('%', '%%') }),
+    target: await render('macula.target', 'macula.target', {
+      owner: signature(owner),
+      root: encodeURI(root).replaceAll('%', '%%'),
+    }),
     stack: await render('macula-stack.service', 'macula-stack.service', {
-      state: stateDir.replaceAll('%', '%%'),
+      owner: signature(owner),
+      state: owner.stateDir.replaceAll('%', '%%'),
       environment: lines.join('\n'),
     }),
     network: await render('macula-network.service', 'macula-network.service', {
+      owner: signature(owner),
       ip,
       network,
       protocol: networkProtocol,

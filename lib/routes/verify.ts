@@ -1,15 +1,15 @@
-import { connect } from 'node:net'
 import { networkInterfaces } from 'node:os'
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Platform, Route } from '../platform/platform.ts'
 import { webServer } from '../platform/platform.ts'
-import type { Address } from '../system/address.ts'
-import { postgresGreeting, speaksPostgres } from '../system/tcp.ts'
+import { type Address, addressText } from '../system/address.ts'
+import { codeOf, PlatformError } from '../system/errors.ts'
+import { converse, postgresGreeting, speaksPostgres } from '../system/tcp.ts'
+import { NotYet, waitFor } from '../system/wait.ts'
 
 /** What a look at a route from outside shows. */
 export interface RouteHealth {
   route: Route
-  /** `idle`: it listens, and its target does not run; `silent`: both are there, and nothing comes through. */
+  /** `idle`: it listens, and its target does not run (yet); `silent`: both run, and nothing comes through. */
   state: 'flows' | 'idle' | 'silent' | 'refused'
   detail: string
 }
@@ -25,37 +25,40 @@ export interface VerifyOptions {
 
 /** One look at a route takes at most this long, whoever does not answer. */
 const lookMs = 2000
-/** A forwarder that cannot reach its target closes the connection at once; this is long enough to see it. */
-const staysOpenMs = 150
 
-/** Looks at a route from outside until it is as it should be, or the time is over. */
+/** Looks at a route from outside until it is as it should be, or the time is over; returns what the last look showed. */
 export async function verifyRoute(route: Route, options: VerifyOptions): Promise<RouteHealth> {
-  const deadline = Date.now() + (options.withinMs ?? 5000)
-  for (;;) {
-    const health = await lookAtRoute(route, options)
-    if (health.state === 'flows' || health.state === 'idle' || Date.now() > deadline) return health
-    await pause(100)
+  let last = await lookAtRoute(route, options)
+  const isRight = ({ state }: RouteHealth) => state === 'flows' || state === 'idle'
+  const timeoutMs = options.withinMs ?? 5000
+  if (isRight(last) || timeoutMs === 0) return last
+  const look = async () => {
+    last = await lookAtRoute(route, options)
+    return isRight(last) ? last : new NotYet(last.detail)
   }
+  const onTimeout = (seen: string) => new PlatformError(seen)
+  return waitFor(look, { timeoutMs, pauseMs: 100, onTimeout }).catch(() => last)
 }
 
 async function lookAtRoute(route: Route, { speaks }: VerifyOptions): Promise<RouteHealth> {
   const through = await talk(route.listen, speaks)
   if (through === 'answers') return { route, state: 'flows', detail: 'answers' }
   if (through === 'unreachable')
-    return { route, state: 'refused', detail: `nothing listens on ${route.listen.ip}:${route.listen.port}` }
+    return { route, state: 'refused', detail: `nothing listens on ${addressText(route.listen)}` }
   // Connections to a network that is not there would leave the machine.
-  if (!isHere(route.target)) return { route, state: 'idle', detail: 'listens; the network of the containers is not up' }
+  if (!isHere(route.target))
+    return { route, state: 'idle', detail: 'nothing behind it yet: the network of the containers is not up' }
   const direct = await talk(route.target, speaks)
   return direct === 'answers'
     ? {
         route,
         state: 'silent',
-        detail: `${route.target.ip}:${route.target.port} answers directly, but not through the route`,
+        detail: `${addressText(route.target)} answers directly, but not through the route`,
       }
     : {
         route,
         state: 'idle',
-        detail: `listens; ${route.service} does not answer at ${route.target.ip}:${route.target.port}`,
+        detail: `nothing behind it yet: ${route.service} does not answer at ${addressText(route.target)}`,
       }
 }
 
@@ -67,30 +70,20 @@ export function languageOf(platform: Pick<Platform, 'services'>, { target }: Rou
   return speaksPostgres(target.port) ? 'postgres' : undefined
 }
 
-/** Opens a connection and waits for it to answer, or, where we do not speak the language, to stay open. */
-export function talk(
-  { ip, port }: Address,
+/** Connects and, where we speak the language, says something: an answer, a connection that stays open, one that is closed, or none. */
+export async function talk(
+  address: Address,
   language: Language | undefined,
 ): Promise<'answers' | 'closes' | 'unreachable'> {
-  return new Promise(resolve => {
-    let connected = false
-    const socket = connect({ host: ip, port })
-    const end = (outcome: 'answers' | 'closes' | 'unreachable') => {
-      clearTimeout(late)
-      socket.destroy()
-      resolve(outcome)
-    }
-    const late = setTimeout(() => end(connected ? 'closes' : 'unreachable'), lookMs)
-    socket.once('connect', () => {
-      connected = true
-      if (language === 'http') socket.write(`HEAD / HTTP/1.1\r\nHost: ${ip}\r\nConnection: close\r\n\r\n`)
-      else if (language === 'postgres') socket.write(postgresGreeting)
-      else setTimeout(() => end('answers'), staysOpenMs)
-    })
-    socket.once('data', () => end('answers'))
-    socket.once('end', () => end('closes'))
-    socket.once('error', () => end(connected ? 'closes' : 'unreachable'))
-  })
+  const request = `HEAD / HTTP/1.1\r\nHost: ${address.ip}\r\nConnection: close\r\n\r\n`
+  const sent = language === 'http' ? request : language === 'postgres' ? postgresGreeting : undefined
+  try {
+    await converse(address, AbortSignal.timeout(lookMs), sent)
+    return 'answers'
+  } catch (error) {
+    const code = error instanceof PlatformError ? codeOf(error.cause) : undefined
+    return /^(ECONNREFUSED|E(HOST|NET)UNREACH|EADDRNOTAVAIL)$/.test(code ?? '') ? 'unreachable' : 'closes'
+  }
 }
 
 function isHere({ ip }: Address): boolean {

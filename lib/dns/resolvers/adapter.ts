@@ -1,4 +1,5 @@
 import type { Journal, Outcome } from '../../journal/journal.ts'
+import type { Owner } from '../../platform/owner.ts'
 import type { Address } from '../../system/address.ts'
 import type { ResolverFacts } from './facts.ts'
 import type { Upstream } from './resolv-conf-file.ts'
@@ -30,4 +31,5 @@ export interface ResolverContext {
   domain: string
   listen: Address
   journal: Journal
+  owner: Owner
 }

@@ -1,12 +1,12 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ask } from '../../system/exec.ts'
+import { $ } from '../../system/exec.ts'
 import { type PathState, stateOf } from '../../system/files.ts'
 import { type Host, hasProgram, programPath } from '../../system/machine.ts'
 import { unitState } from '../../system/systemd.ts'
 import { parseResolvConf, type ResolvConf, upstreamPath } from './resolv-conf-file.ts'
 
-/** All that adapters decide on, looked at once; data only, so that every kind of machine can be put before them. */
+/** All that adapters decide on, read once; data only, so that a test can stand for any kind of machine. */
 export interface ResolverFacts {
   host: Host
   /** The domain that is to be ours. */
@@ -14,12 +14,12 @@ export interface ResolverFacts {
   resolvConf: {
     /** What stands at /etc/resolv.conf itself. */
     state: PathState
-    /** What a reader of it gets; undefined where it is missing or leads nowhere. */
+    /** What a reader of it gets; undefined where it is missing or a dangling link. */
     content: ResolvConf | undefined
   }
   /** Servers kept from before us; only while /etc/resolv.conf is ours. */
   keptUpstream: string[]
-  /** The `hosts:` line of /etc/nsswitch.conf, as words. */
+  /** The `hosts:` line of /etc/nsswitch.conf, split. */
   lookupOrder: string[]
   resolved: ResolvedFacts | undefined
   networkManager: NetworkManagerFacts | undefined
@@ -77,10 +77,9 @@ export async function resolverFacts(host: Host, domain: string): Promise<Resolve
 
 async function resolvedFacts(): Promise<ResolvedFacts | undefined> {
   if (!(await unitState('systemd-resolved.service')).active) return undefined
-  const { stdout } = await ask(['resolvectl', '--no-pager', 'status'], {
-    env: { SYSTEMD_COLORS: '0', COLUMNS: '1000' },
-  })
-  return { ...parseResolvectl(stdout), unsigned: await unsignedDomains() }
+  const plainText = { SYSTEMD_COLORS: '0', COLUMNS: '1000' }
+  const status = await $({ env: plainText, nothrow: true })`resolvectl --no-pager status`.text()
+  return { ...parseResolvectl(status), unsigned: await unsignedDomains() }
 }
 
 /** Domains that resolved takes unsigned where nobody configured others: those that the public DNS cannot have. */
@@ -125,22 +124,21 @@ export function parseResolvectl(text: string): Omit<ResolvedFacts, 'unsigned'> {
 
 async function networkManagerFacts(): Promise<NetworkManagerFacts | undefined> {
   if (!(await hasProgram('nmcli'))) return undefined
-  const running = await ask(['nmcli', '-t', '-f', 'RUNNING', 'general'])
-  if (running.stdout.trim() !== 'running') return undefined
+  const running = await $({ nothrow: true })`nmcli -t -f RUNNING general`.text()
+  if (running.trim() !== 'running') return undefined
   const hasBus = await hasProgram('busctl')
+  const bus = 'org.freedesktop.NetworkManager'
   const property = async (name: string) => {
-    const place = '/org/freedesktop/NetworkManager/DnsManager'
-    const words = ['get-property', 'org.freedesktop.NetworkManager', place]
-    const answer = hasBus
-      ? await ask(['busctl', ...words, 'org.freedesktop.NetworkManager.DnsManager', name])
-      : undefined
-    return /^s "(.+)"/.exec(answer?.stdout ?? '')?.[1]
+    if (!hasBus) return undefined
+    const object = '/org/freedesktop/NetworkManager/DnsManager'
+    const answer = await $({ nothrow: true })`busctl get-property ${bus} ${object} ${bus}.DnsManager ${name}`.text()
+    return /^s "(.+)"/.exec(answer)?.[1]
   }
   const [dns, resolvConf] = [await property('Mode'), await property('RcManager')]
   if (dns) return { dns, resolvConf }
   const program = (await programPath('NetworkManager')) ?? 'NetworkManager'
-  const { stdout } = await ask([program, '--print-config'])
-  return { dns: /^dns=(\S+)/m.exec(stdout)?.[1] ?? 'default', resolvConf }
+  const configuration = await $({ nothrow: true })`${program} --print-config`.text()
+  return { dns: /^dns=(\S+)/m.exec(configuration)?.[1] ?? 'default', resolvConf }
 }
 
 async function resolvconfKind(): Promise<ResolverFacts['resolvconf']> {

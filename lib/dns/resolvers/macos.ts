@@ -1,3 +1,5 @@
+import { type Owner, signature } from '../../platform/owner.ts'
+import type { Address } from '../../system/address.ts'
 import { PlatformError } from '../../system/errors.ts'
 import type { ResolverAdapter } from './adapter.ts'
 
@@ -13,11 +15,11 @@ export const macos: ResolverAdapter = {
   listens: loopback => [53, 5300, 5301].map(port => ({ ip: loopback, port })),
   upstream: () => ({ upstream: { kind: 'none' } }),
   changes: [],
-  apply: ({ domain, listen, journal }) =>
-    journal.writeFile(`/etc/resolver/${domain}`, renderResolverFile(listen.ip, listen.port)),
+  apply: ({ domain, listen, journal, owner }) =>
+    journal.writeFile(`/etc/resolver/${domain}`, renderResolverFile(owner, listen)),
 }
 
 /** The text of a file in /etc/resolver. */
-export function renderResolverFile(ip: string, port: number): string {
-  return ['# Written by the Macula platform.', `nameserver ${ip}`, `port ${port}`, ''].join('\n')
+export function renderResolverFile(owner: Owner, { ip, port }: Address): string {
+  return [`# Written by the Macula platform (${signature(owner)}).`, `nameserver ${ip}`, `port ${port}`, ''].join('\n')
 }

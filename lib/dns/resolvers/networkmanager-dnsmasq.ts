@@ -1,3 +1,4 @@
+import { signature } from '../../platform/owner.ts'
 import { PlatformError } from '../../system/errors.ts'
 import { args } from '../../system/exec.ts'
 import type { ResolverAdapter } from './adapter.ts'
@@ -23,11 +24,11 @@ export const networkManagerDnsmasq: ResolverAdapter = {
   upstream: () => ({ upstream: { kind: 'none' } }),
   changes: [settings],
   refresh: journal => journal.$`${reload}`,
-  async apply({ domain, listen, journal }) {
+  async apply({ domain, listen, journal, owner }) {
     await journal.afterUndo(whileItRuns(reload))
     const outcome = await journal.writeFile(
       settings,
-      `# Written by the Macula platform: names of this domain are answered by its dnsmasq.\nserver=/${domain}/${listen.ip}#${listen.port}\n`,
+      `# Written by the Macula platform (${signature(owner)}).\n# Names of this domain are answered by its dnsmasq.\nserver=/${domain}/${listen.ip}#${listen.port}\n`,
     )
     if (outcome !== 'unchanged') await journal.$`${reload}`
     return outcome

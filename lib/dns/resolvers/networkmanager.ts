@@ -1,3 +1,4 @@
+import { signature } from '../../platform/owner.ts'
 import { PlatformError } from '../../system/errors.ts'
 import { args } from '../../system/exec.ts'
 import type { ResolverAdapter } from './adapter.ts'
@@ -37,18 +38,18 @@ export const networkManager: ResolverAdapter = {
   upstream: () => ({ upstream: { kind: 'file', path: connectionServers } }),
   changes: [settings, resolvConf],
   refresh: journal => journal.$`${reload}`,
-  async apply({ facts, listen, journal }) {
+  async apply({ facts, listen, journal, owner }) {
     await journal.afterUndo(whileItRuns(reload))
     const ownership = await journal.writeFile(
       settings,
-      '# Written by the Macula platform: /etc/resolv.conf names its dnsmasq, which asks the servers of the connections.\n' +
+      `# Written by the Macula platform (${signature(owner)}).\n# /etc/resolv.conf names its dnsmasq, which asks the servers of the connections.\n` +
         '[main]\nrc-manager=unmanaged\n',
     )
     // NetworkManager says itself whether it has read that
     const told = [undefined, 'unmanaged'].includes(facts.networkManager?.resolvConf)
     if (ownership !== 'unchanged' || !told) await journal.$`${reload}`
     const former = facts.resolvConf.content ?? { nameservers: [], rest: [], writtenFor: undefined, keeper: undefined }
-    const pointed = await journal.writeFile(resolvConf, renderResolvConf('networkmanager', listen.ip, former))
+    const pointed = await journal.writeFile(resolvConf, renderResolvConf('networkmanager', owner, listen.ip, former))
     if (ownership !== 'unchanged') return ownership
     return pointed === 'unchanged' && !told ? 'updated' : pointed
   },

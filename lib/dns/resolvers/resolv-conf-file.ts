@@ -1,11 +1,13 @@
+import { type Owner, signature } from '../../platform/owner.ts'
+
 /** The name servers that were in /etc/resolv.conf before us, one `nameserver` line each. */
 export const upstreamPath = '/etc/macula/upstream-resolv.conf'
 
 /** Where names that are not ours go: nowhere (another resolver on this machine has them), or to the servers in a file. */
 export type Upstream = { kind: 'none' } | { kind: 'file'; path: string }
 
-/** First line of every /etc/resolv.conf that we wrote, before the name of the adapter that did. */
-const marker = '# Written by the Macula platform for '
+/** First line of every /etc/resolv.conf that we wrote, with the adapter that did. Earlier releases named no installation. */
+const marker = /^# Written by the Macula platform (?:\(installation .*?\) )?for ([\w-]+):/
 
 /** What of /etc/resolv.conf matters to us. */
 export interface ResolvConf {
@@ -38,7 +40,7 @@ const keepers: readonly (readonly [RegExp, string])[] = [
 /** Reads the text of a resolv.conf. */
 export function parseResolvConf(text: string): ResolvConf {
   const lines = text.split('\n').map(line => line.trim())
-  const own = lines.find(line => line.startsWith(marker))
+  const own = lines.map(line => marker.exec(line)?.[1]).find(Boolean)
   const comments = lines.filter(line => /^[#;]/.test(line)).join('\n')
   const known = own ? undefined : keepers.find(([pattern]) => pattern.test(comments))
   const keeper = known?.[1].startsWith('$') ? known[0].exec(comments)?.[1] : known?.[1]
@@ -46,7 +48,7 @@ export function parseResolvConf(text: string): ResolvConf {
   return {
     nameservers: settings.flatMap(line => /^nameserver\s+(\S+)/.exec(line)?.[1] ?? []),
     rest: settings.filter(line => !/^nameserver\b/.test(line)),
-    writtenFor: own?.slice(marker.length).split(':')[0],
+    writtenFor: own,
     keeper: keeper || undefined,
   }
 }
@@ -55,13 +57,13 @@ export function parseResolvConf(text: string): ResolvConf {
  * A resolv.conf that asks our server first. The former servers stay behind it (the C library reads three), so that a machine whose dnsmasq does
  * not run still reaches the network; `rotate` would ask them half of the time even when it does, so it is left out.
  */
-export function renderResolvConf(adapter: string, ours: string, former: ResolvConf): string {
+export function renderResolvConf(adapter: string, owner: Owner, ours: string, former: ResolvConf): string {
   const others = former.nameservers.filter(server => server !== ours).slice(0, 2)
   const rest = former.rest
     .map(line => (/^options\b/.test(line) ? line.replace(/\s+rotate\b/, '') : line))
     .filter(line => line !== 'options')
   return [
-    `${marker}${adapter}: \`task teardown\` puts the former one back.`,
+    `# Written by the Macula platform (${signature(owner)}) for ${adapter}: \`task teardown\` puts the former one back.`,
     `nameserver ${ours}`,
     ...others.map(server => `nameserver ${server}`),
     ...rest,
@@ -70,9 +72,9 @@ export function renderResolvConf(adapter: string, ours: string, former: ResolvCo
 }
 
 /** The file that dnsmasq takes its upstream servers from. */
-export function renderUpstream(nameservers: readonly string[]): string {
+export function renderUpstream(owner: Owner, nameservers: readonly string[]): string {
   return [
-    '# Name servers from before the Macula platform.',
+    `# Written by the Macula platform (${signature(owner)}): the name servers from before it.`,
     ...nameservers.map(server => `nameserver ${server}`),
     '',
   ].join('\n')

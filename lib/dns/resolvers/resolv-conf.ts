@@ -17,14 +17,14 @@ export const plain: ResolverAdapter = {
     const { content } = resolvConf
     if (resolved && content?.nameservers.includes('127.0.0.53'))
       throw new PlatformError(
-        `${path} leads to systemd-resolved, which would ask our dnsmasq what our dnsmasq asks it`,
+        `${path} names systemd-resolved, which would forward to our dnsmasq what our dnsmasq forwards to it`,
         {
           hint: 'RESOLVER=auto in .env',
         },
       )
     const keeper = keeperOf(facts)
     if (keeper === undefined) return
-    throw new PlatformError(`${path} is kept by ${keeper}, which would write over any change`, {
+    throw new PlatformError(`${path} is written by ${keeper}, which would overwrite any change`, {
       hint: 'Choose another RESOLVER in .env, or use `task setup-hosts`',
     })
   },
@@ -40,8 +40,8 @@ export const plain: ResolverAdapter = {
       : { upstream: { kind: 'file', path: upstreamPath }, servers }
   },
   changes: [path],
-  apply: ({ facts, listen, journal }) =>
-    journal.writeFile(path, renderResolvConf(plain.kind, listen.ip, formerOf(facts, listen.ip))),
+  apply: ({ facts, listen, journal, owner }) =>
+    journal.writeFile(path, renderResolvConf(plain.kind, owner, listen.ip, formerOf(facts, listen.ip))),
 }
 
 /** The servers this machine asked before us; never ourselves, or a question would go round for ever. */

@@ -1,4 +1,5 @@
 import type { Journal } from '../../journal/journal.ts'
+import { type Owner, signature } from '../../platform/owner.ts'
 import { PlatformError } from '../../system/errors.ts'
 import { args } from '../../system/exec.ts'
 import type { ResolverAdapter } from './adapter.ts'
@@ -56,9 +57,9 @@ export const systemdResolved: ResolverAdapter = {
   },
   changes: [dropIn],
   refresh: restart,
-  async apply({ facts, domain, listen, journal }) {
+  async apply({ facts, domain, listen, journal, owner }) {
     await journal.afterUndo(args`sh -c ${restartAgain} restart ${unit}`)
-    const outcome = await journal.writeFile(dropIn, renderDropIn(domain, addressOf(listen)))
+    const outcome = await journal.writeFile(dropIn, renderDropIn(owner, domain, addressOf(listen)))
     const isRead = facts.resolved?.domains.includes(`~${domain}`) && facts.resolved.global.includes(addressOf(listen))
     if (outcome === 'unchanged' && isRead) return outcome
     // also what an earlier run wrote and did not come to tell it of: a name may be answered all the same, in the old way
@@ -74,9 +75,10 @@ async function restart(journal: Journal): Promise<void> {
 }
 
 /** The drop-in: our server instead of other global ones, which dnsmasq asks on its behalf. */
-export function renderDropIn(domain: string, server: string): string {
+export function renderDropIn(owner: Owner, domain: string, server: string): string {
   return [
-    '# Written by the Macula platform: names of this domain are answered by its dnsmasq.',
+    `# Written by the Macula platform (${signature(owner)}).`,
+    '# Names of this domain are answered by its dnsmasq.',
     '[Resolve]',
     '# resolved would ask only one of several global servers, perhaps not the one that knows the domain',
     'DNS=',

@@ -28,7 +28,7 @@ export const wsl: ResolverAdapter = {
     servers: formerServers(facts, listen.ip),
   }),
   changes: [settings, resolvConf],
-  async apply({ facts, listen, journal }) {
+  async apply({ facts, listen, journal, owner }) {
     const told = await journal.writeFile(settings, withoutResolvConf(facts.wslConf ?? ''))
     const former = {
       nameservers: formerServers(facts, listen.ip),
@@ -36,7 +36,7 @@ export const wsl: ResolverAdapter = {
       writtenFor: undefined,
       keeper: undefined,
     }
-    const pointed = await journal.writeFile(resolvConf, renderResolvConf('wsl', listen.ip, former))
+    const pointed = await journal.writeFile(resolvConf, renderResolvConf('wsl', owner, listen.ip, former))
     return told === 'unchanged' ? pointed : told
   },
 }

@@ -54,7 +54,7 @@ describe('a machine whose NetworkManager gives up its dnsmasq after setup-dnsmas
     await isRight()
     assert.equal(await machine().sh('ls -A /etc/NetworkManager/dnsmasq.d'), '')
     await machine().sh('cp .env /root/env; sed -i "s/^RESOLVER=.*/RESOLVER=resolv-conf/" .env')
-    await refuses(/is kept by NetworkManager/)
+    await refuses(/is written by NetworkManager/)
     await isRight()
     await machine().sh('mv /root/env .env')
     await machine().sh(`mv /root/plugin.conf "$(cat /root/where)"; rm /root/where; ${restart}`)

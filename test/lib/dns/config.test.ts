@@ -7,6 +7,7 @@ import { query } from '../../../lib/dns/query.ts'
 import { checkServer, namesToCheck, verifyNames } from '../../../lib/dns/verify.ts'
 import { PlatformError } from '../../../lib/system/errors.ts'
 import { hasProgram, programPath } from '../../../lib/system/machine.ts'
+import { us } from '../../helpers/owner.ts'
 import { goodPlatform } from '../../helpers/platform.ts'
 
 const platform = await goodPlatform()
@@ -18,6 +19,7 @@ describe('the configuration of dnsmasq', () => {
       listen: { ip: '127.0.0.1', port: 53 },
       upstream: { kind: 'none' },
       user: undefined,
+      owner: us,
     })
     const settings = text.split('\n').filter(line => line !== '' && !line.startsWith('#'))
     assert.deepEqual(settings.slice(0, 8), [
@@ -37,7 +39,14 @@ describe('the configuration of dnsmasq', () => {
 
   it('has a version that changes with anything in it', async () => {
     const versionOf = async (port: number, user?: string) =>
-      (await dnsmasqConfig(platform, { listen: { ip: '127.0.0.1', port }, upstream: { kind: 'none' }, user })).version
+      (
+        await dnsmasqConfig(platform, {
+          listen: { ip: '127.0.0.1', port },
+          upstream: { kind: 'none' },
+          user,
+          owner: us,
+        })
+      ).version
     assert.equal(await versionOf(53), await versionOf(53))
     assert.notEqual(await versionOf(53), await versionOf(5300))
     assert.notEqual(await versionOf(53), await versionOf(53, 'nobody'))
@@ -58,7 +67,12 @@ describe('dnsmasq with that configuration', {
   const listen = { ip: '127.0.0.1', port: 20_000 + (process.pid % 10_000) }
 
   it('answers names, the wildcard and its version, and knows no other domain', async () => {
-    const { text, version } = await dnsmasqConfig(platform, { listen, upstream: { kind: 'none' }, user: undefined })
+    const { text, version } = await dnsmasqConfig(platform, {
+      listen,
+      upstream: { kind: 'none' },
+      user: undefined,
+      owner: us,
+    })
     const server = spawn((await programPath('dnsmasq'))!, ['--keep-in-foreground', '--conf-file=-'])
     server.stdin.end(text)
     try {

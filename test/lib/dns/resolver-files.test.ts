@@ -11,6 +11,7 @@ import { withoutResolvConf, wsl } from '../../../lib/dns/resolvers/wsl.ts'
 import { type Surroundings, standingFindings } from '../../../lib/doctor/dns.ts'
 import type { Journal } from '../../../lib/journal/journal.ts'
 import { args } from '../../../lib/system/exec.ts'
+import { us } from '../../helpers/owner.ts'
 import { debian, file, machine, networkManager } from '../../helpers/resolver-facts.ts'
 
 describe('what is written', () => {
@@ -18,7 +19,7 @@ describe('what is written', () => {
     const former = parseResolvConf(
       '# mine\nsearch example.test\noptions rotate timeout:1\nnameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\n',
     )
-    const text = renderResolvConf('resolv-conf', '127.0.0.1', former)
+    const text = renderResolvConf('resolv-conf', us, '127.0.0.1', former)
     assert.deepEqual(text.split('\n').slice(1), [
       'nameserver 127.0.0.1',
       'nameserver 192.0.2.1',
@@ -29,20 +30,22 @@ describe('what is written', () => {
     ])
     const again = parseResolvConf(text)
     assert.equal(again.writtenFor, 'resolv-conf')
-    assert.equal(renderResolvConf('resolv-conf', '127.0.0.1', again), text)
+    const ofEarlierRelease = '# Written by the Macula platform for wsl: `task teardown` puts the former one back.\n'
+    assert.equal(parseResolvConf(ofEarlierRelease).writtenFor, 'wsl')
+    assert.equal(renderResolvConf('resolv-conf', us, '127.0.0.1', again), text)
   })
 
   it('routes one domain of systemd-resolved, with the port where it is not 53', () => {
     assert.match(
-      renderDropIn('macula.local', '127.0.0.1:5300'),
+      renderDropIn(us, 'macula.local', '127.0.0.1:5300'),
       /^\[Resolve\]\n(#.*\n)?DNS=\nDNS=127\.0\.0\.1:5300\nDomains=~macula\.local\n$/m,
     )
   })
 
   it('is the resolver file of macOS', () => {
     assert.equal(
-      renderResolverFile('127.0.0.1', 5300),
-      '# Written by the Macula platform.\nnameserver 127.0.0.1\nport 5300\n',
+      renderResolverFile(us, { ip: '127.0.0.1', port: 5300 }),
+      '# Written by the Macula platform (installation 0123456789ab in /srv/macula/.macula).\nnameserver 127.0.0.1\nport 5300\n',
     )
   })
 
@@ -137,7 +140,7 @@ describe('findings of doctor', () => {
 })
 
 describe('settings that NetworkManager was not told of', () => {
-  const ours = renderResolvConf('networkmanager', '127.0.0.1', parseResolvConf('nameserver 192.0.2.1\n'))
+  const ours = renderResolvConf('networkmanager', us, '127.0.0.1', parseResolvConf('nameserver 192.0.2.1\n'))
   const apply = async (dns: string | undefined) => {
     const commands: string[] = []
     const journal = {
@@ -147,7 +150,7 @@ describe('settings that NetworkManager was not told of', () => {
     } as unknown as Journal
     const facts = machine(ours, file, { networkManager: networkManager('default', dns) })
     const listen = { ip: '127.0.0.1', port: 53 }
-    const outcome = await networkManagerOwner.apply({ facts, domain: 'macula.local', listen, journal })
+    const outcome = await networkManagerOwner.apply({ facts, domain: 'macula.local', listen, journal, owner: us })
     return { outcome, commands }
   }
 

@@ -6,6 +6,7 @@ import { parseResolvConf, renderResolvConf } from '../../../lib/dns/resolvers/re
 import { systemdResolved } from '../../../lib/dns/resolvers/systemd-resolved.ts'
 import { PlatformError } from '../../../lib/system/errors.ts'
 import type { Listener } from '../../../lib/system/ports.ts'
+import { us } from '../../helpers/owner.ts'
 import { debian, file, link, machine, networkManager, resolved } from '../../helpers/resolver-facts.ts'
 
 describe('the resolver of a machine', () => {
@@ -37,7 +38,7 @@ describe('the resolver of a machine', () => {
     ],
     [
       'NetworkManager after our set-up',
-      machine(renderResolvConf('networkmanager', '127.0.0.1', parseResolvConf(plainText)), file, {
+      machine(renderResolvConf('networkmanager', us, '127.0.0.1', parseResolvConf(plainText)), file, {
         networkManager: networkManager('default'),
       }),
       'networkmanager',
@@ -127,13 +128,13 @@ describe('the resolver of a machine', () => {
       chooseResolver('resolv-conf', machine(plainText, file, { resolved, lookupOrder: ['resolve'] })).kind,
       'resolv-conf',
     )
-    assert.throws(() => chooseResolver('resolv-conf', facts), /leads to systemd-resolved/)
+    assert.throws(() => chooseResolver('resolv-conf', facts), /names systemd-resolved/)
     for (const kind of ['networkmanager', 'networkmanager-dnsmasq', 'resolvconf', 'macos', 'wsl'])
       assert.throws(() => chooseResolver(kind, facts), PlatformError, kind)
     assert.throws(() => chooseResolver('systemd-resolved', machine(plainText, file)), /does not run/)
-    const ours = renderResolvConf('networkmanager', '127.0.0.1', parseResolvConf(plainText))
+    const ours = renderResolvConf('networkmanager', us, '127.0.0.1', parseResolvConf(plainText))
     const running = { networkManager: networkManager('default') }
-    assert.throws(() => chooseResolver('resolv-conf', machine(ours, file, running)), /is kept by NetworkManager/)
+    assert.throws(() => chooseResolver('resolv-conf', machine(ours, file, running)), /is written by NetworkManager/)
     assert.equal(chooseResolver('resolv-conf', machine(ours, file)).kind, 'resolv-conf')
   })
 
@@ -177,6 +178,7 @@ describe('other names', () => {
     const servers = ['192.0.2.1', '192.0.2.2', '192.0.2.3']
     const ours = renderResolvConf(
       'resolv-conf',
+      us,
       '127.0.0.1',
       parseResolvConf(servers.map(ip => `nameserver ${ip}\n`).join('')),
     )

@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { unitName } from '../../../lib/dns/daemon.ts'
+import { signature } from '../../../lib/platform/owner.ts'
 import { fillTemplate, readTemplate } from '../../../lib/platform/render.ts'
 import { ask } from '../../../lib/system/exec.ts'
 import { hasProgram, programPath } from '../../../lib/system/machine.ts'
+import { us } from '../../helpers/owner.ts'
 
 const missing = ((await hasProgram('systemd-analyze')) ? undefined : 'systemd-analyze is not installed') ?? false
 
@@ -17,7 +19,7 @@ describe('the unit of dnsmasq', { skip: missing }, () => {
     folder = await mkdtemp(join(tmpdir(), 'macula-unit-'))
     file = join(folder, unitName)
     const program = (await programPath('dnsmasq')) ?? '/bin/true'
-    const values = { domain: 'macula.local', program, config: '/etc/macula/dnsmasq.conf' }
+    const values = { owner: signature(us), domain: 'macula.local', program, config: '/etc/macula/dnsmasq.conf' }
     await writeFile(file, fillTemplate(await readTemplate(`systemd/${unitName}`), values))
   })
   after(() => rm(folder, { recursive: true }))
