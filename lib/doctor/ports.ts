@@ -1,6 +1,5 @@
 import { clusterRoutes, nodeNames } from '../platform/ingress-routes.ts'
 import type { Platform, Route } from '../platform/platform.ts'
-import { routeOfSocat } from '../routes/socat.ts'
 import { type Address, addressText } from '../system/address.ts'
 import { describeHolder, hintToFree, holdersOf, type Listener, type Protocol, tryBind } from '../system/ports.ts'
 import type { Check, Finding } from './finding.ts'
@@ -61,7 +60,6 @@ export async function addressStates(
       if (holder === undefined) return { ...needed, state: 'free', holder }
       const isOurs =
         (holder.container !== undefined && ours.has(holder.container)) ||
-        (holder.process !== undefined && routeOfSocat(holder.process.command) !== undefined) ||
         (holder.ip === needed.ip && routed.has(addressText(needed)))
       if (isOurs) return { ...needed, state: 'ours', holder }
       // `::` may or may not take IPv4 along: only trying tells

@@ -6,8 +6,8 @@ import { plan, type Recorder, record, type UndoOutcome } from './recorder.ts'
 /** A unit's own starting takes as long as its service does: that of the containers waits for all of them. */
 const startTimeout = '5m'
 
-/** The command that enables and starts units. */
-export type EnableCommand = (names: readonly string[], $: Shell) => PromiseLike<unknown>
+/** The command that enables and starts units; its `$` runs as root. */
+export type EnableCommand = (names: readonly string[], $: ReturnType<Shell>) => PromiseLike<unknown>
 
 /** Enables and starts those of the units that are not so already, in one command; outcomes come in their order. */
 export async function enableUnits(
@@ -39,8 +39,7 @@ async function enable(
       command: commandLine(['systemctl', 'enable', '--now', ...names]),
     })
   for (const { scope, ...state } of wanted) await record(recorder, { kind: 'unit', ...state }, scope)
-  const { $ } = recorder.privilege
-  await command(names, ((pieces, ...values) => $({ timeout: startTimeout })(pieces as never, ...values)) as Shell)
+  await command(names, recorder.privilege.$({ timeout: startTimeout }))
 }
 
 interface UnitBefore {

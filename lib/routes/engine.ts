@@ -1,8 +1,8 @@
 import type { Foreign } from '../journal/foreign.ts'
 import type { Journal } from '../journal/journal.ts'
+import type { EnableCommand } from '../journal/units.ts'
 import type { Route } from '../platform/platform.ts'
 import { type Address, addressText } from '../system/address.ts'
-import type { Shell } from '../system/exec.ts'
 
 export const engineNames = ['systemd', 'socat', 'publish'] as const
 export type EngineName = (typeof engineNames)[number]
@@ -47,7 +47,7 @@ export interface RouteEngine {
 /** The commands that forward routes. Each routing task has them, as the script that it replaces has. */
 export interface RouteCommands {
   /** Has systemd listen on the addresses of these socket units, now and after each boot. */
-  systemd(sockets: readonly string[], $: Shell): PromiseLike<unknown>
+  systemd: EnableCommand
   /** The arguments of the process that forwards one address; it runs detached. */
   socat(route: SocatRoute): string[]
 }

@@ -6,14 +6,16 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { openJournal } from '../../../lib/journal/journal.ts'
+import type { Owner } from '../../../lib/platform/owner.ts'
 import type { Route } from '../../../lib/platform/platform.ts'
 import { applyRoutes, planRoutes, type Routing, removeRoutes, verifyRoutes } from '../../../lib/routes/apply.ts'
-import { socatCommand, socatEngine } from '../../../lib/routes/socat.ts'
+import { socatEngine, socatRoute } from '../../../lib/routes/socat.ts'
 import { PlatformError } from '../../../lib/system/errors.ts'
 import { hasTool, run } from '../../../lib/system/exec.ts'
 import { holdersOf, isListenedOn, openSockets } from '../../../lib/system/ports.ts'
 import { asRoot } from '../../../lib/system/privilege.ts'
 import { findProcesses } from '../../../lib/system/processes.ts'
+import { commands } from '../../../tasks/setup-data-routing.ts'
 import { answerOf, greeter, opened } from '../../helpers/connections.ts'
 import { addBridge, addWayOut, inOwnNetwork, runInOwnNetwork, whyNoNetwork } from '../../helpers/network.ts'
 import { until } from '../../helpers/sockets.ts'
@@ -40,10 +42,19 @@ if (!inOwnNetwork) {
 function socatTests() {
   let stateDir: string
   let routing: Routing
+  let us: Owner
+  const engineOf = (owner: Owner) =>
+    socatEngine({
+      openJournal: scope => openJournal({ stateDir: owner.stateDir, privilege: asRoot, scope }),
+      privilege: asRoot,
+      owner,
+      command: commands.socat,
+    })
   const servers: Server[] = []
   before(async () => {
     stateDir = await mkdtemp(join(tmpdir(), 'macula-routes-'))
-    routing = { engine: socatEngine(scope => openJournal({ stateDir, privilege: asRoot, scope }), asRoot), others: [] }
+    us = { id: '0123456789ab', stateDir }
+    routing = { engine: engineOf(us), others: [] }
     await addBridge('macula0', '172.23.0.1', ['172.23.0.2', '172.23.0.21', '172.23.0.22', '172.23.0.23'])
     for (const { target } of routes) servers.push(await greeter(target))
   })
@@ -126,6 +137,8 @@ function socatTests() {
   it('serves new clients beside 500 idle ones, and lets go of them when they leave', async () => {
     const idle = await Promise.all(Array.from({ length: 500 }, () => opened(grafana.listen)))
     assert.equal(await answerOf(grafana.listen), 'hello from 172.23.0.21:3000')
+    const processesOf = (wanted: Route) =>
+      findProcesses(command => command.join() === commands.socat(socatRoute(wanted, us)).join())
     await until(async () => (await processesOf(grafana)).length >= 501, '500 clients are served')
     for (const socket of idle) socket.destroy()
     await until(async () => (await processesOf(grafana)).length === 1, 'only the listener is left')
@@ -196,6 +209,7 @@ function socatTests() {
       engine: {
         name: 'systemd',
         installed: async () => [],
+        foreign: async () => [],
         remove: async () => [],
         apply: async wanted => {
           for (const { listen } of wanted) await assert.rejects(answerOf(listen), /ECONNREFUSED/)
@@ -241,8 +255,4 @@ function socatTests() {
     assert.deepEqual(await removeRoutes(owns, routing), [])
     open.destroy()
   })
-}
-
-function processesOf(wanted: Route) {
-  return findProcesses(command => command.join() === socatCommand(wanted).join())
 }

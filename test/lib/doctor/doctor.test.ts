@@ -8,11 +8,12 @@ import { firewalldFinding, ufwFindings } from '../../../lib/doctor/firewall.ts'
 import { overlap, parseNetworks, parseRoutes, subnetCheck } from '../../../lib/doctor/network.ts'
 import { addressStates, portsCheck } from '../../../lib/doctor/ports.ts'
 import { diskFinding, memoryFinding } from '../../../lib/doctor/resources.ts'
-import { socatCommand } from '../../../lib/routes/socat.ts'
+import type { Route } from '../../../lib/platform/platform.ts'
 import { PlatformError } from '../../../lib/system/errors.ts'
 import type { Listener } from '../../../lib/system/ports.ts'
 import { answering, only } from '../../helpers/findings.ts'
 import { goodPlatform } from '../../helpers/platform.ts'
+import { socatCommand } from '../../helpers/route-commands.ts'
 
 describe('the check of ports', async () => {
   const platform = await goodPlatform()
@@ -49,11 +50,13 @@ describe('the check of ports', async () => {
     assert.equal(await stateOf([at('127.0.0.1', 80, { container: 'web' })], '127.0.0.1', 80), 'taken')
     assert.equal(await stateOf([at('127.0.0.1', 80, { process: nginx })], '127.0.0.1', 80), 'taken')
     const socat = { pid: 8, name: 'socat', command: socatCommand(grafana) }
-    assert.equal(await stateOf([at('127.0.0.4', 3000, { process: socat })], '127.0.0.4', 3000), 'ours')
-    const [routed] = (
-      await addressStates(platform, [at('127.0.0.4', 3000, { process: { ...nginx, pid: 1 } })], [grafana])
-    ).filter(({ ip, port }) => ip === '127.0.0.4' && port === 3000)
-    assert.equal(routed?.state, 'ours')
+    const held = async (process: Listener['process'], routes: readonly Route[]) =>
+      (await addressStates(platform, [at('127.0.0.4', 3000, { process: process! })], routes)).find(
+        ({ ip, port }) => ip === '127.0.0.4' && port === 3000,
+      )?.state
+    assert.equal(await held(socat, [grafana]), 'ours')
+    assert.equal(await held({ ...nginx, pid: 1 }, [grafana]), 'ours')
+    assert.equal(await held(socat, []), 'taken', 'a route of another installation is no route of ours')
   })
 
   it('finds that one listener on all addresses takes a port of each', async () => {

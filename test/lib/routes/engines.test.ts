@@ -9,11 +9,14 @@ import { clusterRoutes } from '../../../lib/platform/ingress-routes.ts'
 import type { Route } from '../../../lib/platform/platform.ts'
 import { aliasAddresses, ensureLoopbackAliases, renderAliases } from '../../../lib/routes/loopback.ts'
 import { publishEngine, publishedPorts, routesOfContainers } from '../../../lib/routes/publish.ts'
-import { routeOfSocat, socatCommand } from '../../../lib/routes/socat.ts'
+import { routeOfSocat } from '../../../lib/routes/socat.ts'
 import { bootUnits, routeOfUnit, routeUnits } from '../../../lib/routes/units.ts'
 import { addressText } from '../../../lib/system/address.ts'
 import { args } from '../../../lib/system/exec.ts'
+import { them, us } from '../../helpers/owner.ts'
 import { goodPlatform } from '../../helpers/platform.ts'
+import { socatCommand } from '../../helpers/route-commands.ts'
+import { shellOf } from '../../helpers/shell.ts'
 
 const route = (service: string, port: number, target = port, group = 'data'): Route => ({
   group,
@@ -28,13 +31,13 @@ describe('a socat command', () => {
     assert.match(command[3]!, /^TCP4-LISTEN:5432,bind=127\.0\.0\.7,reuseaddr,fork,/)
     assert.match(command[3]!, /,max-children=1000,/)
     assert.match(command[4]!, /^TCP4:172\.23\.0\.31:5432,bind=172\.23\.0\.1,/)
-    assert.deepEqual(routeOfSocat(command), route('timescaledb', 5432))
+    assert.deepEqual(routeOfSocat(command), { route: route('timescaledb', 5432), owner: us })
   })
 
   it('has no source address where the target is on this machine itself', () => {
     const ingress = { ...route('ingress', 80), target: { ip: '127.0.0.1', port: 8080 } }
     assert.match(socatCommand(ingress)[4]!, /^TCP4:127\.0\.0\.1:8080,connect-timeout/)
-    assert.deepEqual(routeOfSocat(socatCommand(ingress)), ingress)
+    assert.deepEqual(routeOfSocat(socatCommand(ingress, them)), { route: ingress, owner: them })
   })
 
   it("is not found in anybody else's socat", () => {
@@ -82,7 +85,11 @@ describe('publishing', async () => {
 
   it('says who has to make and unmake such routes', async () => {
     const grafana = platform.routes.find(({ listen }) => listen.port === 3000)!
-    const docker = (stdout: string) => publishEngine(platform, async () => ({ exitCode: 0, stdout, stderr: '' }))
+    const docker = (stdout: string) =>
+      publishEngine(
+        platform,
+        shellOf(() => stdout),
+      )
     await assert.rejects(docker('').apply([grafana]), {
       message: /does not publish 127\.0\.0\.4:3000/,
       hint: 'task start-infrastructure',
@@ -95,7 +102,11 @@ describe('publishing', async () => {
 
   it('leaves the ways into the cluster to its node', async () => {
     const ways = clusterRoutes(platform)
-    const docker = (stdout: string) => publishEngine(platform, async () => ({ exitCode: 0, stdout, stderr: '' }))
+    const docker = (stdout: string) =>
+      publishEngine(
+        platform,
+        shellOf(() => stdout),
+      )
     const ports = '127.0.0.1:8080->80/tcp, 127.0.0.2:80->80/tcp, 127.0.0.1:8443->443/tcp, 127.0.0.2:443->443/tcp'
     const node = docker(`macula-control-plane\t${ports}\n`)
     assert.deepEqual(await node.installed(), ways)
@@ -115,13 +126,13 @@ describe('units of systemd', () => {
   const proxy = '/usr/lib/systemd/systemd-socket-proxyd'
   const boot = {
     root: '/home/a b/50% macula',
-    stateDir: '/home/a b/50% macula/.macula',
+    owner: { id: '0123456789ab', stateDir: '/home/a b/50% macula/.macula' },
     environment: { COMPOSE_PROJECT_NAME: 'macula' },
     network: '172.23.0.0/16',
   }
 
   it('hold the address, forward to the target, and tell which route they are', async () => {
-    const { socket, service } = await routeUnits(route('timescaledb', 5432), proxy)
+    const { socket, service } = await routeUnits(route('timescaledb', 5432), proxy, us)
     assert.equal(socket.name, 'macula-route-timescaledb-5432.socket')
     assert.match(socket.content, /^ListenStream=127\.0\.0\.7:5432$/m)
     assert.match(socket.content, /^WantedBy=macula\.target$/m)
@@ -152,9 +163,9 @@ describe('units of systemd', () => {
   }, async () => {
     const folder = await mkdtemp(join(tmpdir(), 'macula-units-'))
     const units = [
-      ...Object.values(await routeUnits(route('timescaledb', 5432), '/bin/true')),
+      ...Object.values(await routeUnits(route('timescaledb', 5432), '/bin/true', us)),
       ...Object.values(
-        await routeUnits({ ...route('ingress', 80), target: { ip: '127.0.0.1', port: 8080 } }, '/bin/true'),
+        await routeUnits({ ...route('ingress', 80), target: { ip: '127.0.0.1', port: 8080 } }, '/bin/true', us),
       ),
       ...Object.values(await bootUnits(boot, '/bin/true')),
       // what ours wait for; this machine need not have it
@@ -191,7 +202,7 @@ describe('loopback addresses of macOS', async () => {
   })
 
   it('are given by a job of launchd, again at each boot', async () => {
-    const text = await renderAliases(['127.0.0.2', '127.0.0.3'])
+    const text = await renderAliases(us, ['127.0.0.2', '127.0.0.3'])
     assert.match(
       text,
       /<string>sh<\/string>\n {4}<string>127\.0\.0\.2<\/string>\n {4}<string>127\.0\.0\.3<\/string>\n {2}<\/array>/,
@@ -201,9 +212,9 @@ describe('loopback addresses of macOS', async () => {
 
   it('are put in place through the journal, and only there', async () => {
     const { calls, journal } = journalThatWrites('created')
-    assert.equal(await ensureLoopbackAliases(platform, journal, { system: 'linux' }), 'unchanged')
+    assert.equal(await ensureLoopbackAliases(platform, us, journal, { system: 'linux' }), 'unchanged')
     assert.deepEqual(calls, [])
-    assert.equal(await ensureLoopbackAliases(platform, journal, { system: 'darwin' }), 'created')
+    assert.equal(await ensureLoopbackAliases(platform, us, journal, { system: 'darwin' }), 'created')
     assert.deepEqual(calls.slice(-3), [
       `after undo ${quietly} launchctl bootout system/org.macula.loopback`,
       'write /Library/LaunchDaemons/org.macula.loopback.plist',
@@ -215,11 +226,11 @@ describe('loopback addresses of macOS', async () => {
   it('come also where an earlier run was broken off between the file and launchd', async () => {
     const { calls, journal } = journalThatWrites('unchanged')
     const given = { system: 'darwin', present: () => aliasAddresses(platform) }
-    assert.equal(await ensureLoopbackAliases(platform, journal, given), 'unchanged')
+    assert.equal(await ensureLoopbackAliases(platform, us, journal, given), 'unchanged')
     const [write] = calls.splice(-1)
     assert.match(write ?? '', /^write /)
     const without = { system: 'darwin', present: () => ['127.0.0.1', '127.0.0.2'] }
-    assert.equal(await ensureLoopbackAliases(platform, journal, without), 'updated')
+    assert.equal(await ensureLoopbackAliases(platform, us, journal, without), 'updated')
     assert.deepEqual(calls.slice(-2), [
       `${quietly} launchctl bootout system/org.macula.loopback`,
       'launchctl bootstrap system /Library/LaunchDaemons/org.macula.loopback.plist',

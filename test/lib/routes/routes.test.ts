@@ -20,6 +20,7 @@ function fakeEngine(name: RouteEngine['name'], held: Route[] = []) {
   const engine: RouteEngine = {
     name,
     installed: async () => [...held],
+    foreign: async () => [],
     async apply(routes) {
       calls.push(`apply ${routes.map(({ service }) => service).join()}`)
       return routes.map(route => ({ route, outcome: held.some(same(route)) ? 'unchanged' : 'created' }))
