@@ -18,17 +18,17 @@ import { succeeds } from '../helpers/resolver-tests.ts'
 import { snapshotOf } from '../helpers/snapshot.ts'
 
 const renderScript = `
-import { pathsOf } from './lib/env.ts'
-import { loadPlatform } from './lib/platform.ts'
-import { writeStackFiles } from './lib/stack.ts'
+import { loadPlatform } from './lib/platform/platform.ts'
+import { pathsOf } from './lib/platform/settings.ts'
+import { writeStackFiles } from './lib/stack/stack.ts'
 await writeStackFiles(await loadPlatform(pathsOf(), process.env), {})`
 
 // what `deploy-ingress --trust` does after its work in a cluster
 const trustScript = `
-import { detectHost } from './lib/host.ts'
-import { pathsOf } from './lib/env.ts'
-import { openJournal } from './lib/journal.ts'
-import { asRoot } from './lib/privilege.ts'
+import { openJournal } from './lib/journal/journal.ts'
+import { pathsOf } from './lib/platform/settings.ts'
+import { detectHost } from './lib/system/machine.ts'
+import { asRoot } from './lib/system/privilege.ts'
 import { trustCa, trustStoreOf } from './lib/cluster/trust.ts'
 import { readFile } from 'node:fs/promises'
 const journal = openJournal({ stateDir: pathsOf().stateDir, privilege: asRoot, scope: 'trust' })

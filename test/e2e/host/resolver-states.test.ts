@@ -82,7 +82,7 @@ describe('setup-dnsmasq on a machine with a plain /etc/resolv.conf', { skip }, (
     const state = await snapshotOf(machine())
     await succeeds(machine(), 'setup-dnsmasq')
     await machine().sh('cp /etc/macula/dnsmasq.conf /root/ours; echo "# mine" >>/etc/macula/dnsmasq.conf')
-    assert.match(await succeeds(machine(), 'teardown', '--yes'), /dnsmasq\.conf: left: changed since/)
+    assert.match(await succeeds(machine(), 'teardown', '--yes'), /dnsmasq\.conf: kept: changed since/)
     assert.match(await machine().sh('tail -1 /etc/macula/dnsmasq.conf'), /^# mine$/)
     await machine().sh('cat /root/ours >/etc/macula/dnsmasq.conf; rm /root/ours')
     await succeeds(machine(), 'teardown', '--yes')
