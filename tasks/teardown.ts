@@ -15,6 +15,7 @@ import {
   removeNetworks,
   removeState,
   removeVolumes,
+  requireWritableJournal,
   undoChanges,
 } from '../lib/teardown/teardown.ts'
 
@@ -55,6 +56,8 @@ export default defineTask({
       say: out.say,
     }
     const privilege = found.changes.length === 0 ? asRoot : await acquireRoot(need)
+
+    if (found.changes.length > 0) await requireWritableJournal(paths)
 
     const failures: string[] = []
     let isInterrupted = false

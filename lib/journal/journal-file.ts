@@ -18,6 +18,8 @@ export interface JournalFile {
   /** Records still to be undone, oldest first. Writes nothing. */
   read(): Promise<JournalRecord[]>
   append(record: JournalRecord): Promise<void>
+  /** Throws where it cannot be written; only writing tells on a full disk. */
+  requireWritable(): Promise<void>
   /** Marks records as undone. */
   close(ids: readonly string[]): Promise<void>
 }
@@ -39,12 +41,13 @@ export function journalFile(stateDir: string): JournalFile {
     return lines.filter(line => 'kind' in line).filter(({ id }) => !undone.has(id))
   }
 
-  async function write(line: JournalLine): Promise<void> {
+  const header = { journal: 'macula', version: journalVersion } as const
+
+  async function write(...more: JournalLine[]): Promise<void> {
     prepared ??= ensureStateFolder(stateDir)
     await prepared
     await cutTornLine(path)
-    const header = { journal: 'macula', version: journalVersion }
-    const lines = (await readOwn(path)) === '' ? [header, line] : [line]
+    const lines = (await readOwn(path)) === '' ? [header, ...more] : more
     await appendToDisk(path, lines.map(each => `${JSON.stringify(each)}\n`).join(''))
   }
 
@@ -58,6 +61,8 @@ export function journalFile(stateDir: string): JournalFile {
       await cutTornLine(begunPath)
       await appendToDisk(begunPath, `${record.id}\n`)
     },
+    // a header, which there may be several of
+    requireWritable: () => write(header),
     async close(ids) {
       if (ids.length > 0) await write({ undone: [...ids] })
     },

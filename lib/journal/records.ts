@@ -61,7 +61,7 @@ export type Change = z.infer<typeof change>
 
 export type JournalRecord = z.infer<typeof record>
 
-/** A line of the journal: a record, the ids of records that are undone, or the header that every writer of a new journal begins with. */
+/** A line of the journal: a record, the ids of records that are undone, or a header: the first line, which two processes that begin at once may both write. */
 export type JournalLine = JournalRecord | z.infer<typeof undone> | z.infer<typeof header>
 
 /** Format of the journal; a file with a higher number was written by a newer platform, and is not ours to guess at. */

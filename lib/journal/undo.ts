@@ -25,10 +25,11 @@ type Grouped = PathChange | DaemonChange | Exclude<JournalRecord, { kind: 'path'
 /**
  * Undoes recorded changes, latest first, and marks each as undone when it is. What somebody else changed since, or needs now, is kept, and what fails
  * does not keep the others from being undone; both stay recorded. Undoing twice, or after a crash in the middle, is harmless: what is as before
- * already is only marked.
+ * already is only marked. Throws, before it changes anything, where the journal cannot be written.
  */
 export async function undo({ file, privilege, records, report = () => {} }: UndoOptions): Promise<Undone[]> {
   const undone: Undone[] = []
+  if (records.length > 0) await file.requireWritable()
   for (const change of grouped(records).reverse()) {
     const results = await undoOne(change, records, privilege).catch(error => [failed(change, error)])
     if (results.every(isUndone))

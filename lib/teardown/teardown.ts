@@ -84,6 +84,11 @@ function intended(undone: Undone): string {
   }
 }
 
+/** Throws where what is undone could not be marked in the journal; to be called before anything is undone. */
+export async function requireWritableJournal({ stateDir }: Paths): Promise<void> {
+  await journalFile(stateDir).requireWritable()
+}
+
 /** Stops containers, all at once, so that databases write down what they have, and removes them. Throws with the engine's words. */
 export async function removeContainers(names: readonly string[]): Promise<'removed'> {
   // one that cannot be stopped is killed by the next command

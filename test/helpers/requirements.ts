@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { access, constants } from 'node:fs/promises'
 import { pathsOf } from '../../lib/platform/settings.ts'
 import { requireSandboxMachine } from '../../lib/sandbox/requirements.ts'
@@ -15,4 +16,9 @@ export async function noMachines(): Promise<string | false> {
     () => false,
   )
   return cgroups ? false : 'no test machines here: systemd in a container needs a writable /sys/fs/cgroup'
+}
+
+/** Why a mount namespace of our own cannot be had; false where it can. */
+export function noMounts(): string | false {
+  return spawnSync('unshare', ['--mount', 'true']).status === 0 ? false : 'needs root for a mount namespace'
 }

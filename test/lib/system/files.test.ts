@@ -9,6 +9,7 @@ import type { PlatformError } from '../../../lib/system/errors.ts'
 import { $, type CommandOptions, type Shell } from '../../../lib/system/exec.ts'
 import { ensureFolder, replaceFile, setState, stateOf } from '../../../lib/system/files.ts'
 import { asRoot } from '../../../lib/system/privilege.ts'
+import { noMounts } from '../../helpers/requirements.ts'
 
 const owner = { uid: userInfo().uid, gid: userInfo().gid }
 const modeOf = async (path: string) => (await stat(path)).mode & 0o7777
@@ -120,8 +121,3 @@ describe('files', () => {
     assert.equal(content, 'old\n')
   })
 })
-
-/** Why a mount namespace of our own cannot be had; false where it can. */
-function noMounts(): string | false {
-  return spawnSync('unshare', ['--mount', 'true']).status === 0 ? false : 'needs root for a mount namespace'
-}
