@@ -126,9 +126,9 @@ function createSteps(printer: ReturnType<typeof createPrinter>, { stderr, spinne
     }
     running.add(end)
     const progress: StepProgress = {
-      update(text) {
+      update(text, rows = []) {
         latest = text
-        if (spinner) spinner.text = `${title}  ${paint('dim', text)}`
+        if (spinner) spinner.text = [`${title}  ${paint('dim', text)}`, ...rows.map(row => `    ${row}`)].join('\n')
       },
       line(text) {
         spinner?.stop()

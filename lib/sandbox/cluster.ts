@@ -12,7 +12,7 @@ import { releases, supplyRelease } from '../supply/releases.ts'
 import { ensureProgram } from './programs.ts'
 import { programRecipe } from './recipes.ts'
 import { type Inside, sandboxShell } from './sandbox.ts'
-import { ensureNodeImage, ensureStandIns, type StandInOptions } from './standins.ts'
+import { announceStandIns, ensureNodeImage, ensureStandIns, type StandInOptions } from './standins.ts'
 
 /** What the bundled applications are built on. */
 export const applicationBase = 'node:24-alpine'
@@ -64,6 +64,11 @@ export async function settleForStandIns(inside: Paths): Promise<void> {
   }
   await writeEnvFile(inside, { ...values, ...standIns })
   await writeKindFile(inside, { featureGates: { KubeletInUserNamespace: true } })
+}
+
+/** Tells the report what buildClusterStandIns will compile. */
+export async function announceClusterStandIns(options: StandInOptions): Promise<void> {
+  await announceStandIns(['kindest/node', await traefikImage()], options)
 }
 
 /** Builds what settleForStandIns names: a quarter of an hour the first time, a minute in a new engine, then nothing. */

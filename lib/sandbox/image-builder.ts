@@ -6,7 +6,14 @@ import { firstComeFirstServed, memory } from '../supply/queue.ts'
 import { PlatformError } from '../system/errors.ts'
 import type { DockerClient } from './docker-client.ts'
 import { compilesAtOnce, programBuild } from './programs.ts'
-import { contentsOf, type ImageCatalogue, type ImageRecipe, recipesFolder, repositoryOf } from './recipes.ts'
+import {
+  contentsOf,
+  type ImageCatalogue,
+  type ImageRecipe,
+  programRecipe,
+  recipesFolder,
+  repositoryOf,
+} from './recipes.ts'
 import { ensureRootfs, rootfsBuild, rootfsRecipe } from './rootfs.ts'
 
 /** Builds the catalogue's images in one engine: each base, program and image once, however many need it. */
@@ -45,10 +52,27 @@ export function hasImage(builder: ImageBuilder, repository: string): Promise<boo
 /** Whether a program of it has yet to be compiled, which takes minutes where everything else takes seconds. */
 export async function needsCompiling(builder: ImageBuilder, repository: string): Promise<boolean> {
   if (await hasImage(builder, repository)) return false
-  const { options } = builder
-  const { programs } = recipeOf(builder, repository)
-  const built = await Promise.all(programs.map(async name => isBuilt(await programBuild(name, options), options)))
-  return built.includes(false)
+  const missing = await missingPrograms(builder, recipeOf(builder, repository).programs)
+  return missing.length > 0
+}
+
+/** Tells the report of every program that these images will make this run compile, theirs and those of images in them. */
+export async function announceCompiles(builder: ImageBuilder, repositories: readonly string[]): Promise<void> {
+  const inside = repositories.flatMap(repository =>
+    (recipeOf(builder, repository).archive?.images ?? []).map(image => repositoryOf(image)),
+  )
+  for (const repository of new Set([...repositories, ...inside])) {
+    if (await hasImage(builder, repository)) continue
+    for (const name of await missingPrograms(builder, recipeOf(builder, repository).programs)) {
+      const { seconds } = await programRecipe(name)
+      builder.options.report?.({ what: name, state: 'queued', detail: 'queued', work: seconds })
+    }
+  }
+}
+
+async function missingPrograms({ options }: ImageBuilder, names: readonly string[]): Promise<string[]> {
+  const built = await Promise.all(names.map(async name => isBuilt(await programBuild(name, options), options)))
+  return names.filter((_, index) => !built[index])
 }
 
 /**
@@ -96,9 +120,12 @@ async function build(builder: ImageBuilder, repository: string, name: string): P
   try {
     await stage(context, recipe, programs)
     if (recipe.archive) await saveInto(builder, join(context, recipe.archive.file), recipe.archive.images)
-    options.report?.({ what: repository, state: 'building', detail: 'building the image' })
+    const started = Date.now()
+    const what = `image ${repository}`
+    options.report?.({ what, state: 'building', detail: 'building' })
     const baseArgs = base ? ['--build-arg', `BASE=${base}`] : []
     await client.$`docker build --quiet --network none ${baseArgs} --tag ${name} ${context}`
+    options.report?.({ what, state: 'ready', detail: 'stand-in', seconds: (Date.now() - started) / 1000 })
   } finally {
     await rm(context, { recursive: true, force: true })
   }

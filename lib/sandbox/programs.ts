@@ -67,9 +67,10 @@ export async function programBuild(name: string, options: SupplyOptions): Promis
     const replaced = Object.entries(recipe.replaced ?? {}).map(([module, name]) => [module, join(recipesFolder, name)])
     const sources = await Promise.all(replaced.map(([, source]) => contentsOf(source!)))
     const whole = { ...recipe, replaced: Object.fromEntries(replaced) }
+    const { seconds: _, ...inputs } = recipe
     return {
       name,
-      inputs: [recipe, sources, quickFlags],
+      inputs: [inputs, sources, quickFlags],
       build: build((folder, options) => buildGoPrograms(whole, folder, options)),
     }
   }

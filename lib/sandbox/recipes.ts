@@ -8,8 +8,10 @@ import { PlatformError } from '../system/errors.ts'
 /** Folder with the recipes of everything that is built where no image registry can be reached. */
 export const recipesFolder = join(root, 'lib/sandbox/recipes')
 
+const seconds = z.number().default(30)
 const program = z.union([
   z.strictObject({
+    seconds,
     module: z.string(),
     version: z.string(),
     programs: z.record(z.string(), z.string()),
@@ -17,7 +19,7 @@ const program = z.union([
     foldersAre: z.string().optional(),
     replaced: z.record(z.string(), z.string()).optional(),
   }),
-  z.strictObject({ folder: z.string() }),
+  z.strictObject({ seconds, folder: z.string() }),
 ])
 
 const image = z.strictObject({

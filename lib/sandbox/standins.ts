@@ -1,7 +1,13 @@
 import { mkdir } from 'node:fs/promises'
 import type { SupplyOptions } from '../supply/cache.ts'
 import { type DockerClient, dockerClient, type EngineAddress, type EngineImage } from './docker-client.ts'
-import { createImageBuilder, ensureImage, type ImageBuilder, needsCompiling } from './image-builder.ts'
+import {
+  announceCompiles,
+  createImageBuilder,
+  ensureImage,
+  type ImageBuilder,
+  needsCompiling,
+} from './image-builder.ts'
 import { imageCatalogue, programRecipe, repositoryOf } from './recipes.ts'
 
 export interface StandInOptions extends SupplyOptions {
@@ -41,8 +47,12 @@ export async function ensureStandIns(
   // everything that takes time to look up, before anything is built: what is slow must not start before what is quick
   const present = await Promise.all(wanted.map(image => client.inspect(image)))
   const slow = await Promise.all(wanted.map(image => needsCompiling(builder, repositoryOf(image)).catch(() => false)))
+  await announceCompiles(
+    builder,
+    wanted.map(repositoryOf).filter(repository => catalogue.images[repository]),
+  )
   const standIns = wanted.map((image, index) => ({
-    outcome: ensureStandIn(image, present[index], client, builder, options),
+    outcome: ensureStandIn(image, present[index], client, builder),
     slow: slow[index] === true,
   }))
   // also keeps a failure that nobody waits for yet from ending the process
@@ -61,18 +71,26 @@ export async function ensureNodeImage(options: StandInOptions): Promise<string> 
   return image
 }
 
+/** Tells the report which programs these images will make this run compile, before any of them is begun. */
+export async function announceStandIns(images: readonly string[], options: StandInOptions): Promise<void> {
+  const client = await dockerClient(options.docker, options.path)
+  try {
+    const builder = createImageBuilder(await imageCatalogue(), client, options)
+    await announceCompiles(builder, images.map(repositoryOf))
+  } finally {
+    await client.close()
+  }
+}
+
 async function ensureStandIn(
   image: string,
   present: EngineImage | undefined,
   client: DockerClient,
   builder: ImageBuilder,
-  { report }: StandInOptions,
 ): Promise<StandInOutcome> {
-  const started = Date.now()
   if (present && !present.labels[standInLabel]) return 'unchanged'
   const made = await ensureImage(builder, repositoryOf(image))
   if (present && present.id === (await client.inspect(made))?.id) return 'unchanged'
   await client.$`docker tag ${made} ${image}`
-  report?.({ what: image, state: 'ready', detail: 'stand-in', seconds: (Date.now() - started) / 1000 })
   return present ? 'updated' : 'created'
 }

@@ -7,6 +7,7 @@ import { PlatformError } from '../system/errors.ts'
 import type { StepProgress } from '../system/progress.ts'
 import { counted } from '../system/text.ts'
 import {
+  announceClusterStandIns,
   applicationBase,
   bringKubectl,
   buildClusterStandIns,
@@ -196,6 +197,7 @@ async function supplyImagesOf(sandbox: Sandbox, platform: Platform, progress: St
 /** Lets the settings name a cluster of stand-ins, and makes their images when those of the services are done. */
 async function buildClusterLater(sandbox: Sandbox, services: LaterImages): Promise<void> {
   await settleForStandIns(pathsInside(requireUp(sandbox).state))
+  await announceClusterStandIns(standInOptions(sandbox))
   sandbox.clusterImages = allOf(services)
     .then(() => buildClusterStandIns(standInOptions(sandbox)))
     .then(() => 'stand-ins')

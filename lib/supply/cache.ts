@@ -10,10 +10,12 @@ import { exists } from '../system/files.ts'
 export interface SupplyEvent {
   /** The program or image, as a person knows it. */
   what: string
-  /** `waiting`: somebody else builds the same, or all compile slots are taken. */
-  state: 'waiting' | 'building' | 'ready'
+  /** `queued`: it will be built in this run. `waiting`: somebody else builds the same, or all compile slots are taken. */
+  state: 'queued' | 'waiting' | 'building' | 'ready' | 'failed'
   /** One short line: what happens right now, or where the finished thing came from. */
   detail: string
+  /** For `queued`: the seconds that it takes alone on two processors. */
+  work?: number
   /** For `ready`: how long it took; 0 when it was there already. */
   seconds?: number
 }
@@ -86,6 +88,7 @@ export async function ensureBuilt(
       await build.build(unfinished, detail => report({ what: build.name, state: 'building', detail }))
     } catch (error) {
       await rm(unfinished, { recursive: true, force: true })
+      report({ what: build.name, state: 'failed', detail: 'failed' })
       throw error
     }
     await touch(unfinished)

@@ -145,7 +145,7 @@ async function compile(
   { go, folder: cwd, env }: Workshop,
   programs: Record<string, string>,
   folder: string,
-  { signal, quick = false }: GoBuildOptions,
+  { signal, note, quick = false }: GoBuildOptions,
   variables: Record<string, string> = {},
 ): Promise<void> {
   const linked = Object.entries(variables).map(([name, value]) => `-X ${name}=${value}`)
@@ -154,9 +154,22 @@ async function compile(
   const [name, ...others] = Object.keys(programs)
   // several get the names of their packages, which the recipe repeats
   const output = others.length === 0 ? join(folder, name!) : `${folder}/`
+  const packages = Object.values(programs)
+  const onLine = progressOf(packages, note)
   // a compile takes minutes on all processors; whoever works on this machine goes first
-  const build = ['nice', '-n', '10', go, 'build', '-mod=mod', '-trimpath', ...linker, ...compiler]
-  await boundToUs({ cwd, env, signal })`${build} -o ${output} ${Object.values(programs)}`
+  const build = ['nice', '-n', '10', go, 'build', '-v', '-mod=mod', '-trimpath', ...linker, ...compiler]
+  await boundToUs({ cwd, env, signal, onLine })`${build} -o ${output} ${packages}`
+}
+
+/** Go names each package when it begins to compile it; a program's own one is its last, and then it is linked. */
+function progressOf(programs: readonly string[], note: GoBuildOptions['note']): (line: string) => void {
+  let compiled = 0
+  return line => {
+    if (line.startsWith('go: ')) return note('downloading modules')
+    compiled += 1
+    if (programs.includes(line)) note(`linking ${line.split('/').at(-1)}`)
+    else if (compiled % 10 === 0) note(`compiling, ${compiled} packages done`)
+  }
 }
 
 /** The machine's own Go; undefined where it has none, or one that is too old for the recipes. */

@@ -29,13 +29,22 @@ describe('images that come later', () => {
 })
 
 describe('what suppliers do', () => {
-  it('is shown to the step that watches, with what happened before it did', async () => {
-    const { report, during } = supplyReport()
+  const watched = () => {
     const said: string[] = []
+    const tables: string[][] = []
     const progress = {
-      update: (text: string) => void said.push(`… ${text}`),
+      update(text: string, rows: readonly string[] = []) {
+        said.push(`… ${text}`)
+        tables.push([...rows])
+      },
       line: (text: string) => void said.push(text),
     }
+    return { said, tables, progress }
+  }
+
+  it('is shown to the step that watches, with what happened before it did', async () => {
+    const { report, during } = supplyReport(() => 0)
+    const { said, progress } = watched()
     report({ what: 'registry', state: 'ready', detail: 'built', seconds: 60 })
     report({ what: 'loki', state: 'building', detail: 'compiling loki' })
     await during(progress, async () => report({ what: 'minio', state: 'building', detail: 'compiling minio' }))
@@ -47,5 +56,41 @@ describe('what suppliers do', () => {
     ])
     await during(progress, async () => {})
     assert.deepEqual(said.slice(3), ['loki: built, 90.0 s', '… minio: compiling minio'])
+  })
+
+  it('names what is worked on now, counts the rest, and says how long it will take on this machine', async () => {
+    let now = 0
+    const { report, during } = supplyReport(() => now)
+    const { said, tables, progress } = watched()
+    await during(progress, async () => {
+      for (const [what, work] of Object.entries({ s3: 60, collector: 120, kubernetes: 240 }))
+        report({ what, state: 'queued', detail: 'queued', work })
+      report({ what: 's3', state: 'building', detail: 'linking s3' })
+      report({ what: 'image postgres', state: 'building', detail: 'building' })
+      report({ what: 'image postgres', state: 'ready', detail: 'stand-in', seconds: 0.5 })
+      assert.equal(said.at(-1), '… 0 of 3 programs, about 7 min left; s3: linking s3')
+      // twice as slow as where the seconds were measured
+      now = 120_000
+      report({ what: 's3', state: 'ready', detail: 'built', seconds: 120 })
+      report({ what: 'collector', state: 'building', detail: 'compiling, 10 packages done' })
+      assert.equal(said.at(-1), '… 1 of 3 programs, about 12 min left; collector: compiling, 10 packages done')
+      now = 180_000
+      report({ what: 'collector', state: 'building', detail: 'compiling, 400 packages done' })
+      assert.equal(said.at(-1), '… 1 of 3 programs, about 11 min left; collector: compiling, 400 packages done')
+      assert.deepEqual(tables.at(-1), ['collector   compiling, 400 packages done  60 s', 'kubernetes  queued'])
+    })
+  })
+
+  it('forgets what could not be built, and keeps every line within 100 columns', async () => {
+    const { report, during } = supplyReport(() => 0)
+    const { said, progress } = watched()
+    await during(progress, async () => {
+      report({ what: 's3', state: 'queued', detail: 'queued', work: 60 })
+      report({ what: 's3', state: 'building', detail: 'compiling' })
+      report({ what: 's3', state: 'failed', detail: 'failed' })
+      assert.equal(said.at(-1), '… ')
+      report({ what: 'rootfs', state: 'building', detail: `installing ${'packages '.repeat(20)}` })
+    })
+    for (const line of said) assert.ok(line.length <= 86, line)
   })
 })
