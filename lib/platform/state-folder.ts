@@ -1,7 +1,7 @@
 import { chmod, lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { messageOf, PlatformError } from '../system/errors.ts'
-import { ensureFolder, hintForWrite, requireTrusted } from '../system/files.ts'
+import { ensureFolder, exists, hintForWrite, requireTrusted } from '../system/files.ts'
 
 /** Folders that only their owner may enter; containers get single files of `secrets` mounted. */
 const closed: readonly string[] = ['secrets', 'tls']
@@ -42,7 +42,8 @@ interface Folder {
 
 async function foldersOf(stateDir: string): Promise<Folder[]> {
   const top = await look(stateDir, () => 0o755)
-  if (top === undefined) return []
+  if (top === undefined && !(await exists(stateDir))) return []
+  if (top === undefined) throw new PlatformError(`${stateDir} is not a folder`, { hint: `ls -ld ${stateDir}` })
   const folders = [top]
   for (const name of await readdir(stateDir)) {
     const path = join(stateDir, name)
