@@ -33,7 +33,7 @@ export default defineTask({
           ),
         )
     } else if (action === 'save' && file !== undefined && rest.length === 0) {
-      await out.step('Have the images', async () => {
+      await out.step('Pull images', async () => {
         const missing = await missingImages(images)
         if (missing.length === 0) return 'unchanged'
         await pullImages(missing, platform.settings.IMAGE_MIRROR, () => {})
@@ -46,11 +46,11 @@ export default defineTask({
       out.summary(`On the other machine: task images -- load ${file}`)
     } else if (action === 'load' && file !== undefined && rest.length === 0) {
       await out.step(`Load ${resolve(file)}`, async () => counted((await loadImages(resolve(file))).length, 'image'))
-      out.summary('task start-infrastructure finds them in the engine')
+      out.summary('To start with them: task start-infrastructure')
     } else {
       throw badInput(
         'images does not take these arguments',
-        [{ where: positionals.join(' '), what: 'should be save FILE, load FILE, or nothing' }],
+        [{ where: positionals.join(' '), what: 'should be `save FILE`, `load FILE`, or nothing' }],
         'task images -- --help',
       )
     }

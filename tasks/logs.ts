@@ -4,6 +4,7 @@ import { loggedInCluster, showClusterLogs } from '../lib/cluster/logs.ts'
 import { loadPlatform, type Platform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
 import { compose, requireRenderedFiles } from '../lib/stack/compose.ts'
+import { requireOwnContainers } from '../lib/stack/ownership.ts'
 import { badInput } from '../lib/system/errors.ts'
 
 export default defineTask({
@@ -13,7 +14,7 @@ export default defineTask({
   undo: '',
   positionals: '[SERVICE or APPLICATION…]',
   options: {
-    follow: { type: 'boolean', short: 'f', help: 'go on with what comes, until Ctrl-C' },
+    follow: { type: 'boolean', short: 'f', help: 'go on with new lines, until Ctrl-C' },
     tail: { type: 'string', value: 'N', help: "lines of each service, or 'all' (100)" },
   },
   async run({ options, positionals, environment }) {
@@ -25,9 +26,11 @@ export default defineTask({
     const follow = options.follow ?? false
     const shown = inCluster.map(name => showClusterLogs(platform, name, { tail, follow }))
     if (services.length > 0 || inCluster.length === 0) {
+      await requireOwnContainers(platform)
       await requireRenderedFiles(platform)
-      const words = ['logs', '--tail', tail, ...(follow ? ['--follow'] : []), ...services]
-      shown.push(compose(platform, words, { inherit: true }).then(() => {}))
+      const flags = follow ? ['--follow'] : []
+      const logs = compose(platform)({ inherit: true })`docker compose logs --tail ${tail} ${flags} ${services}`
+      shown.push(logs.then(() => {}))
     }
     await Promise.all(shown)
   },

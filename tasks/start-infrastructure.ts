@@ -7,10 +7,21 @@ import { pathsOf } from '../lib/platform/settings.ts'
 import { chooseEngine, inspectMachine } from '../lib/routes/choose.ts'
 import { publishedPorts } from '../lib/routes/publish.ts'
 import { makeWayForPublishing } from '../lib/routes/setup.ts'
+import { compose } from '../lib/stack/compose.ts'
 import { type Container, projectContainers } from '../lib/stack/docker.ts'
+import { renderStackFiles, writeStackFiles } from '../lib/stack/files.ts'
 import { ensureGrafanaPassword } from '../lib/stack/grafana.ts'
 import { missingImages, pullImages } from '../lib/stack/image-store.ts'
-import { areReady, startableNow, startContainers, writeStackFiles } from '../lib/stack/stack.ts'
+import {
+  adopt,
+  describeThing,
+  findNotOurs,
+  ownershipError,
+  requireOwnership,
+  settleInstallation,
+} from '../lib/stack/ownership.ts'
+import { areReady, startableNow, startContainers } from '../lib/stack/stack.ts'
+import { badInput } from '../lib/system/errors.ts'
 import { bytes, counted } from '../lib/system/text.ts'
 
 export default defineTask({
@@ -19,35 +30,55 @@ export default defineTask({
   replaces: 'infrastructure/start-infrastructure.sh',
   leaves: [
     'images, containers macula-*, network macula-infra and volumes macula_* in the Docker engine (MACULA_PROJECT names them)',
-    'rendered configurations and secrets in .macula/',
+    'rendered configurations and secrets in .macula/, and the id that its containers are labelled with',
     'listeners on 127.0.0.1: 80, 5001 and 5300',
   ],
   undo: 'task stop-infrastructure (containers), task stop-infrastructure -- --volumes (their data), task teardown (everything)',
   options: {
     pull: { type: 'boolean', help: 'pull all images again, also those the engine has' },
+    adopt: {
+      type: 'boolean',
+      help: 'take over what an earlier release created from this checkout, or what is left after its .macula/ was deleted; prompts first',
+    },
   },
-  async run({ options, out, environment }) {
+  async run({ options, yes, out, environment }) {
     const paths = pathsOf(environment)
     const platform = await loadPlatform(paths, environment)
-    const asked = projectContainers(platform)
-    // what these say of trouble is told about in the steps that need them
-    asked.catch(() => {})
+
+    if (options.adopt) {
+      const found = await findNotOurs(platform)
+      if (found.foreign.length > 0) throw ownershipError(found, platform.settings.MACULA_PROJECT)
+      for (const thing of found.adoptable) out.say(`  ${describeThing(thing)}`)
+      if (found.adoptable.length > 0 && !yes) {
+        if (!out.interactive) {
+          const problem = { where: '--adopt', what: 'there is no terminal to prompt on' }
+          throw badInput('Taking these over needs a yes', [problem], 'Add --yes')
+        }
+        if (!(await out.confirm('Take these over?'))) return
+      }
+      await out.step('Take over what is there', async () => {
+        await adopt(platform, found)
+        return found.adoptable.length === 0 ? 'unchanged' : 'updated'
+      })
+    }
+
+    const owned = early(requireOwnership(platform))
+    const containers = early(projectContainers(platform))
     const machine = await inspectMachine()
     const now = startableNow(platform)
     const engine = chooseEngine(platform.settings.ROUTING, machine)
     const images = now.services.map(({ image }) => image)
+    const lacking = early(options.pull ? Promise.resolve(images) : missingImages(images))
 
-    const lacking = options.pull ? Promise.resolve(images) : missingImages(images)
-    lacking.catch(() => {})
     let seen: Container[] = []
-    await out.step('Look for what is in the way', async () => {
-      seen = await asked
-      if (areReady(now, seen)) return 'unchanged'
-      requireNoFailure(await examine(stackChecks(platform, machine)))
+    await out.step('Check for conflicts', async () => {
+      await owned
+      seen = await containers
+      if (!areReady(now, seen)) requireNoFailure(await examine(stackChecks(platform, machine)))
       return 'unchanged'
     })
 
-    await out.step('Have the images', async progress => {
+    await out.step('Pull images', async progress => {
       const missing = await lacking
       if (missing.length === 0) return 'unchanged'
       await pullImages(missing, platform.settings.IMAGE_MIRROR, pulls =>
@@ -59,27 +90,42 @@ export default defineTask({
     })
 
     await out.step('Write configurations', async () => {
-      const changed = await writeStackFiles(platform, engine === 'publish' ? publishedPorts(platform) : {})
+      const installation = await settleInstallation(paths)
+      const ports = engine === 'publish' ? publishedPorts(platform) : {}
+      const changed = await writeStackFiles(paths, await renderStackFiles(platform, installation, ports))
       return changed.length === 0 ? 'unchanged' : counted(changed.length, 'file')
     })
 
-    if (engine === 'publish') {
-      await out.step('Make way on the loopback addresses', () =>
-        makeWayForPublishing(platform, machine, 'compose', out),
-      )
-    }
+    if (engine === 'publish')
+      await out.step('Free the loopback addresses', () => makeWayForPublishing(platform, machine, 'compose', out))
 
-    await out.step('Start the containers', async progress => {
-      const outcome = await startContainers(now, seen, {
-        waitingFor: services => progress.update(`waiting for ${services.join(', ')}`),
-        ready: (service, seconds) => progress.line(`${service} ready after ${seconds.toFixed(1)} s`),
-      })
+    await out.step('Start containers', async progress => {
+      const shown = {
+        waitingFor: (services: readonly string[]) => progress.update(`waiting for ${services.join(', ')}`),
+        ready: (service: string, seconds: number) => progress.line(`${service} ready after ${seconds.toFixed(1)} s`),
+      }
+      const outcome = await startContainers(
+        now,
+        seen,
+        shown,
+        (services, signal) =>
+          compose(platform)({
+            signal,
+            timeout: '5m',
+          })`docker compose up --detach --quiet-pull --pull missing ${services}`,
+      )
       if (outcome !== 'unchanged') seen = await projectContainers(platform)
       return outcome
     })
 
-    await out.step("Settle Grafana's password", () => ensureGrafanaPassword(platform, seen))
+    await out.step("Set Grafana's password", () => ensureGrafanaPassword(platform, seen))
 
-    out.summary(`http://home.${platform.domain} leads to every service once DNS is set up: task setup-dnsmasq`)
+    out.summary(`http://home.${platform.domain} links to every service once DNS is set up: task setup-dnsmasq`)
   },
 })
+
+/** Begun before the step that needs it, which then reports its error. */
+function early<T>(look: Promise<T>): Promise<T> {
+  look.catch(() => {})
+  return look
+}

@@ -4,8 +4,8 @@ import { defineTask } from '../lib/cli/task.ts'
 import { type ClusterRow, clusterStatus } from '../lib/cluster/cluster-status.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
-import { elapsed, type ServiceStatus, statusOf } from '../lib/stack/status.ts'
-import { table } from '../lib/system/text.ts'
+import { type ServiceStatus, statusOf } from '../lib/stack/status.ts'
+import { elapsed, table } from '../lib/system/text.ts'
 
 export default defineTask({
   name: 'status',

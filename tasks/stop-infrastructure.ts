@@ -2,7 +2,9 @@
 import { defineTask } from '../lib/cli/task.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
-import { removeStack, stopContainers } from '../lib/stack/stack.ts'
+import { ownThings, requireOwnership } from '../lib/stack/ownership.ts'
+import { stopContainers } from '../lib/stack/stack.ts'
+import { removeThings } from '../lib/stack/things.ts'
 import { badInput } from '../lib/system/errors.ts'
 
 export default defineTask({
@@ -12,29 +14,28 @@ export default defineTask({
   leaves: ['stopped containers and their volumes; with --volumes neither'],
   undo: 'task start-infrastructure (deleted data does not come back)',
   options: {
-    volumes: { type: 'boolean', help: 'remove the containers and all their data; asks first' },
+    volumes: { type: 'boolean', help: 'remove the containers and all their data; prompts first' },
   },
   async run({ options, yes, out, environment }) {
-    const platform = await loadPlatform(pathsOf(environment), environment)
+    const paths = pathsOf(environment)
+    const platform = await loadPlatform(paths, environment)
 
     if (!options.volumes) {
-      await out.step('Stop the containers', () => stopContainers(platform))
+      await out.step('Stop containers', () => stopContainers(platform))
       out.summary('Data is kept. To start again: task start-infrastructure')
       return
     }
 
+    await requireOwnership(platform)
+    const things = await ownThings(paths)
+    if (things.length === 0) return out.summary('There is nothing to remove.')
     if (!yes && !out.interactive) {
-      throw badInput(
-        'Deleting all data needs a yes',
-        [{ where: '--volumes', what: 'there is no terminal to ask on' }],
-        'Add --yes',
-      )
+      const problem = { where: '--volumes', what: 'there is no terminal to prompt on' }
+      throw badInput('Deleting all data needs a yes', [problem], 'Add --yes')
     }
     if (!yes && !(await out.confirm('Delete all data: databases, objects, images, metrics, logs and dashboards?')))
       return
-    await out.step('Remove containers and data', async () => {
-      await removeStack(platform, { volumes: true })
-      return 'removed'
-    })
+    await out.step('Stop containers', () => stopContainers(platform))
+    await out.step('Remove containers and data', () => removeThings(things))
   },
 })

@@ -4,6 +4,7 @@ import { removeNetwork } from '../lib/cluster/network.ts'
 import { removeNodes } from '../lib/cluster/nodes.ts'
 import { describeUndone, isUndone } from '../lib/journal/undo.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
+import { removeThings } from '../lib/stack/things.ts'
 import { badInput, ExitCode, messageOf, PlatformError } from '../lib/system/errors.ts'
 import { acquireRoot, asRoot } from '../lib/system/privilege.ts'
 import type { Outcome, StepProgress } from '../lib/system/progress.ts'
@@ -12,9 +13,7 @@ import {
   describeLeftovers,
   leftovers,
   removeContainers,
-  removeNetworks,
   removeState,
-  removeVolumes,
   requireWritableJournal,
   undoChanges,
 } from '../lib/teardown/teardown.ts'
@@ -74,9 +73,9 @@ export default defineTask({
     const { nodes, containers, networks, volumes } = found
     if (nodes.length > 0) await part('Remove the cluster', () => removeNodes(nodes).then(() => 'removed'))
     if (containers.length > 0) await part('Stop and remove the containers', () => removeContainers(containers))
-    if (networks.length > 0) await part('Remove the network', () => removeNetworks(networks))
+    if (networks.length > 0) await part('Remove the network', () => removeThings(networks))
     if (nodes.length > 0) await part("Remove the cluster's network", () => removeNetwork(paths))
-    if (wanted.volumes && volumes.length > 0) await part('Delete the data', () => removeVolumes(volumes))
+    if (wanted.volumes && volumes.length > 0) await part('Delete the data', () => removeThings(volumes))
     if (found.unseen !== undefined)
       failures.push(
         `Containers, networks and volumes come back with Docker (${found.unseen}); start it, then run this again`,
@@ -90,8 +89,9 @@ export default defineTask({
       for (const each of undone) if (each.outcome === 'failed') failures.push(`${each.what}: ${each.why}`)
       return undone.length === 0 ? 'unchanged' : undone.every(isUndone) ? 'restored' : 'restored in part'
     })
+    const keepId = volumes.length > 0 && !wanted.volumes
     if (kept + failures.length === 0)
-      await part(`Remove ${paths.stateDir}`, () => removeState(paths, wanted, privilege))
+      await part(`Remove ${paths.stateDir}`, () => removeState(paths, { ...wanted, keepId }, privilege))
 
     if (kept > 0) out.warn(`${counted(kept, 'change')} kept, see above; the journal knows what was there before us`)
     if (failures.length > 0)
@@ -102,7 +102,7 @@ export default defineTask({
     out.summary(
       kept > 0
         ? `The journal stays in ${paths.stateDir}.`
-        : `This machine is as it was${volumes.length > 0 && !wanted.volumes ? ', but for the data volumes' : ''}.`,
+        : `This machine is as it was${keepId ? ', but for the data volumes, and the file that says whose they are' : ''}.`,
     )
     return ExitCode.done
   },

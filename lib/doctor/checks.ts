@@ -5,14 +5,14 @@ import type { Platform, Route } from '../platform/platform.ts'
 import { chooseEngine, type RoutingMachine } from '../routes/choose.ts'
 import { means } from '../routes/engine.ts'
 import { openRouting } from '../routes/setup.ts'
-import { type EngineFacts, engineFacts } from '../stack/docker.ts'
-import { ask, hasTool } from '../system/exec.ts'
+import { type EngineFacts, engineFacts } from '../stack/engine.ts'
+import { $, ask, hasTool } from '../system/exec.ts'
 import type { Host } from '../system/machine.ts'
 import { listeners } from '../system/ports.ts'
 import { asRoot } from '../system/privilege.ts'
 import { clusterCheck } from './cluster.ts'
 import { dnsCheck } from './dns.ts'
-import { composeCheck, engineCheck, logFilesCheck } from './engine.ts'
+import { composeCheck, engineCheck, logFilesCheck, ownershipCheck } from './engine.ts'
 import type { Check } from './finding.ts'
 import { firewallCheck } from './firewall.ts'
 import { subnetCheck } from './network.ts'
@@ -22,8 +22,8 @@ import { diskCheck, inotifyCheck, memoryCheck } from './resources.ts'
 /** What start-infrastructure cannot do without. */
 export function stackChecks(platform: Platform, machine: RoutingMachine, facts?: Promise<EngineFacts>): Check[] {
   return [
-    engineCheck(ask, hasTool, facts),
-    composeCheck(ask, hasTool, facts),
+    engineCheck($, hasTool, facts),
+    composeCheck($, hasTool, facts),
     portsCheck(() => examineAddresses(platform, machine)),
     subnetCheck(platform, ask),
   ]
@@ -41,6 +41,7 @@ export function allChecks(platform: Platform, machine: RoutingMachine, host: Hos
   return [
     settingsFileCheck(platform),
     ...stackChecks(platform, machine, facts),
+    ownershipCheck(platform, facts),
     routingCheck(platform, machine),
     logFilesCheck(platform.settings.DOCKER_DATA_ROOT, facts),
     dnsCheck(platform, host),

@@ -1,5 +1,7 @@
-import { type EngineFacts, engineTimeoutMs, engineVersion } from '../stack/docker.ts'
-import { ask, lastLines, type Runner } from '../system/exec.ts'
+import type { Platform } from '../platform/platform.ts'
+import { type EngineFacts, engineTimeout, engineVersion } from '../stack/engine.ts'
+import { findNotOurs, ownershipError } from '../stack/ownership.ts'
+import { $, lastLines, type Shell } from '../system/exec.ts'
 import type { Check, Finding } from './finding.ts'
 
 /** Engine 25 brought `start_interval` (API 1.44), which the healthchecks use. */
@@ -11,7 +13,7 @@ const composePages = 'https://docs.docker.com/compose/install/'
 
 /** The Docker engine: there, running, ours to use, new enough. */
 export function engineCheck(
-  asker: Runner = ask,
+  shell: Shell = $,
   hasTool: (name: string) => Promise<boolean>,
   facts?: Promise<EngineFacts>,
 ): Check {
@@ -22,7 +24,7 @@ export function engineCheck(
       if (!(await hasTool('docker')))
         return [{ check, state: 'fail', detail: 'docker is not installed', hint: `Install Docker: ${enginePages}` }]
       // asked by itself, it says why there is none
-      const version = (await facts)?.version ?? (await engineVersion(asker))
+      const version = (await facts)?.version ?? (await engineVersion(shell))
       if (isOlder(version, oldestEngine)) {
         const detail = `${version} is too old: the platform needs ${oldestEngine.join('.')} or newer`
         return [{ check, state: 'fail', detail, hint: `Update Docker: ${enginePages}` }]
@@ -44,7 +46,7 @@ const probeFile = 'services: { probe: { image: probe, healthcheck: { test: [CMD,
  * for its version.
  */
 export function composeCheck(
-  asker: Runner = ask,
+  shell: Shell = $,
   hasTool: (name: string) => Promise<boolean>,
   facts?: Promise<EngineFacts>,
 ): Check {
@@ -54,14 +56,12 @@ export function composeCheck(
     name: check,
     async look(): Promise<Finding[]> {
       if (!(await hasTool('docker'))) return []
-      const read = await asker(['docker', 'compose', '--project-name', 'probe', '--file', '-', 'config'], {
-        input: probeFile,
-        timeoutMs: engineTimeoutMs,
-      })
+      const options = { nothrow: true, timeout: engineTimeout } as const
+      const read = await shell({ ...options, input: probeFile })`docker compose --project-name probe --file - config`
       const knows = read.exitCode === 0 && read.stdout.includes('start_interval')
       const known = (await facts)?.compose
       if (knows && known !== undefined) return [{ check, state: 'ok', detail: known }]
-      const asked = await asker(['docker', 'compose', 'version', '--short'], { timeoutMs: engineTimeoutMs })
+      const asked = await shell(options)`docker compose version --short`
       if (asked.exitCode !== 0) {
         const old = await hasTool('docker-compose')
         const detail = old
@@ -89,6 +89,23 @@ export function logFilesCheck(dataRoot: string, facts: Promise<EngineFacts>): Ch
       if (folder === dataRoot) return [{ check, state: 'ok', detail: `${folder}/containers` }]
       const detail = `the engine keeps them in ${folder}, and they are read in ${dataRoot}: none will reach Loki`
       return [{ check, state: 'warn', detail, hint: `DOCKER_DATA_ROOT=${folder} in .env` }]
+    },
+  }
+}
+
+/** Whether the names that the platform gives its containers, networks and volumes are free, or ours. An engine that does not answer has its own check. */
+export function ownershipCheck(platform: Platform, facts: Promise<EngineFacts>, shell: Shell = $): Check {
+  const check = 'Names in Docker'
+  return {
+    name: check,
+    async look() {
+      if ((await facts).version === undefined) return []
+      const project = platform.settings.MACULA_PROJECT
+      const found = await findNotOurs(platform, shell)
+      if (found.foreign.length + found.adoptable.length === 0)
+        return [{ check, state: 'ok', detail: `nobody else has a Compose project ${project}, or its names` }]
+      const { message, why, hint } = ownershipError(found, project)
+      return [{ check, state: 'fail', detail: `${message}: ${why?.replaceAll('\n', '; ')}`, hint }]
     },
   }
 }

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import type { Platform } from '../platform/platform.ts'
-import type { EngineFacts } from '../stack/docker.ts'
+import type { EngineFacts } from '../stack/engine.ts'
 import type { Host } from '../system/machine.ts'
 import { unitState } from '../system/systemd.ts'
 import { isOlder, safeEngine } from './engine.ts'

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { networkName } from '../platform/addresses.ts'
 import type { Platform } from '../platform/platform.ts'
-import { engineTimeoutMs } from '../stack/docker.ts'
+import { engineTimeoutMs } from '../stack/engine.ts'
 import { ask, type Runner } from '../system/exec.ts'
 import type { Check, Finding } from './finding.ts'
 

@@ -1,7 +1,7 @@
 import { readFile, stat, statfs } from 'node:fs/promises'
 import { freemem } from 'node:os'
 import { dirname } from 'node:path'
-import type { EngineFacts } from '../stack/docker.ts'
+import type { EngineFacts } from '../stack/engine.ts'
 import { bytes } from '../system/text.ts'
 import type { Check, Finding } from './finding.ts'
 

@@ -15,7 +15,9 @@ export type OwnedKind = 'container' | 'network' | 'volume' | 'node' | 'unit' | '
 export interface Installation {
   /** Twelve random hex digits, made once. */
   readonly id: string
-  /** Ids as the owner of each kind writes them: an engine's id, `name@created` for a volume. */
+  /** Ids that this state folder had before it took over others; what is labelled with one is ours, too. */
+  readonly former?: readonly string[]
+  /** Ids as whoever records a kind writes them: an engine's id, or a name with something that tells it from a later one of that name. */
   readonly owned: Readonly<Partial<Record<OwnedKind, readonly string[]>>>
 }
 
@@ -48,12 +50,15 @@ export async function readInstallation(paths: StateFolder): Promise<Installation
 export async function ensureInstallation(paths: StateFolder): Promise<Installation> {
   const known = await readInstallation(paths)
   if (known !== undefined) return known
-  return write(paths, { id: randomBytes(6).toString('hex'), owned: {} })
+  return writeInstallation(paths, { id: randomBytes(6).toString('hex'), owned: {} })
 }
 
-/** Makes an id that was found on this machine's own containers the id of this state folder again, as after `git clean`. */
+/** Makes an id that was found on containers of this state folder its id again, as after `git clean`. */
 export async function restoreInstallation(paths: StateFolder, id: string): Promise<Installation> {
-  return write(paths, checked({ id, owned: (await readInstallation(paths))?.owned ?? {} }))
+  const known = await readInstallation(paths)
+  if (known === undefined) return writeInstallation(paths, checked({ id, owned: {} }))
+  if (isOurId(known, id)) return known
+  return writeInstallation(paths, checked({ ...known, id, former: [...(known.former ?? []), known.id] }))
 }
 
 /** Records things as ours, before they are changed or right after they were created. */
@@ -64,6 +69,11 @@ export async function recordOwned(paths: StateFolder, kind: OwnedKind, ids: read
 /** Forgets things that were removed. */
 export async function forgetOwned(paths: StateFolder, kind: OwnedKind, ids: readonly string[]): Promise<Installation> {
   return change(paths, kind, known => known.filter(id => !ids.includes(id)))
+}
+
+/** Whether a label's value is the id of this installation. */
+export function isOurId(installation: Installation | undefined, id: string): boolean {
+  return installation !== undefined && (installation.id === id || (installation.former?.includes(id) ?? false))
 }
 
 /** Whether something is recorded as ours; nothing is where there is no installation. */
@@ -80,20 +90,21 @@ async function change(
   const before = installation.owned[kind] ?? []
   const after = edit(before)
   if (after.length === before.length && after.every(id => before.includes(id))) return installation
-  return write(paths, { ...installation, owned: { ...installation.owned, [kind]: after } })
+  return writeInstallation(paths, { ...installation, owned: { ...installation.owned, [kind]: after } })
 }
 
-async function write(paths: StateFolder, installation: Installation): Promise<Installation> {
+async function writeInstallation(paths: StateFolder, installation: Installation): Promise<Installation> {
   await ensureFolder(paths.stateDir)
   await replaceFile(installationFile(paths), `${JSON.stringify(installation, null, 2)}\n`, { mode: 0o644 })
   return installation
 }
 
 function checked(value: unknown): Installation {
-  const { id, owned = {} } = (value ?? {}) as { id?: unknown; owned?: unknown }
-  if (typeof id !== 'string' || !/^[0-9a-f]{12}$/.test(id)) throw new Error('its id should be 12 hex digits')
+  const { id, owned = {}, former = [] } = (value ?? {}) as { id?: unknown; owned?: unknown; former?: unknown }
+  const isId = (text: unknown) => typeof text === 'string' && /^[0-9a-f]{12}$/.test(text)
+  if (!isId(id) || !Array.isArray(former) || !former.every(isId)) throw new Error('its id should be 12 hex digits')
   const lists = typeof owned === 'object' && owned !== null ? Object.values(owned) : [undefined]
   const areIds = lists.every(list => Array.isArray(list) && list.every(each => typeof each === 'string'))
   if (!areIds) throw new Error('`owned` should be lists of ids')
-  return { id, owned: owned as Installation['owned'] }
+  return { id: id as string, owned: owned as Installation['owned'], ...(former.length > 0 ? { former } : {}) }
 }

@@ -1,6 +1,6 @@
 import { clusterGroup, clusterRoutes, nodeNames } from '../platform/ingress-routes.ts'
 import type { Platform, Route } from '../platform/platform.ts'
-import { engineTimeoutMs } from '../stack/docker.ts'
+import { engineTimeoutMs } from '../stack/engine.ts'
 import { addressText } from '../system/address.ts'
 import { PlatformError } from '../system/errors.ts'
 import { $, type Shell } from '../system/exec.ts'

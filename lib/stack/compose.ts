@@ -2,16 +2,18 @@ import { readFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import type { ComposeFile, ComposeService } from '../platform/catalogue.ts'
+import { type Installation, installationLabel } from '../platform/installation.ts'
 import type { Platform } from '../platform/platform.ts'
 import { hashOf, type RenderedFile } from '../platform/render.ts'
 import type { Paths } from '../platform/settings.ts'
 import { PlatformError } from '../system/errors.ts'
-import { type RunOptions, run } from '../system/exec.ts'
+import { type Shell, shellWith } from '../system/exec.ts'
 import { exists } from '../system/files.ts'
+import { namesIn } from './ownership.ts'
 
 const fileNames = ['docker-compose.yml', 'docker-compose.override.yml'] as const
 
-/** What `docker compose` has to be given to find our project, whatever the user's own environment says. */
+/** Folder and variables with which `docker compose` finds our project, whatever the user's own environment says. */
 export function composeOptions(platform: Platform): { cwd: string; env: Record<string, string> } {
   return {
     cwd: platform.paths.stateDir,
@@ -22,7 +24,7 @@ export function composeOptions(platform: Platform): { cwd: string; env: Record<s
   }
 }
 
-/** Throws where nothing has been rendered yet, so that there is nothing `docker compose` could be asked about. */
+/** Throws where nothing has been rendered yet. */
 export async function requireRenderedFiles({ paths }: Platform): Promise<void> {
   if (await hasRenderedFiles(paths)) return
   throw new PlatformError(`Nothing has been started from here yet: there is no ${renderedFile(paths)}`, {
@@ -50,21 +52,21 @@ export function buildEnvironment({ stateDir }: Pick<Paths, 'stateDir'>): Record<
   return { BUILDX_CONFIG: join(stateDir, 'buildx') }
 }
 
-/** Runs `docker compose …` on the rendered files; they must have been written. */
-export function compose(platform: Platform, words: readonly string[], options: RunOptions = {}) {
-  const own = composeOptions(platform)
-  const env = { ...own.env, ...buildEnvironment(platform.paths), ...options.env }
-  return run(['docker', 'compose', ...words], { ...options, cwd: own.cwd, env })
+/** `$` for `docker compose …` on the rendered files, which have to be there. */
+export function compose(platform: Platform): Shell {
+  const { cwd, env } = composeOptions(platform)
+  return shellWith({ cwd, env: { ...env, ...buildEnvironment(platform.paths) } })
 }
 
 /**
  * The compose files as they are run: settings and addresses filled in, `extraPorts` published, and on each service a label with the hash of the
- * configs and secrets it mounts, so that Compose recreates a container whose configuration changed, and no other.
- * Without flags `docker compose` in the state folder finds them both.
+ * configs and secrets it mounts, so that Compose recreates a container whose configuration changed, and no other. All that they create is
+ * labelled with our id. Without flags `docker compose` in the state folder finds them both.
  */
 export function renderComposeFiles(
   platform: Platform,
   configs: readonly RenderedFile[],
+  installation: Installation,
   extraPorts: Readonly<Record<string, readonly string[]>> = {},
 ): RenderedFile[] {
   const secretFiles = Object.assign({}, ...platform.composeFiles.map(({ content }) => content.secrets))
@@ -79,10 +81,14 @@ export function renderComposeFiles(
         ...(logging !== undefined && ours?.services?.[name] === undefined ? { logging } : {}),
         ...service,
         ...(index === 0 && extraPorts[name] ? { ports: [...(service.ports ?? []), ...extraPorts[name]] } : {}),
-        ...(hash === undefined ? {} : { labels: { ...labelsOf(service), 'macula.config': hash } }),
+        labels: {
+          ...labelsOf(service),
+          [installationLabel]: installation.id,
+          ...(hash === undefined ? {} : { 'macula.config': hash }),
+        },
       }
     }
-    const content: ComposeFile = { ...compose.content, services }
+    const content: ComposeFile = { ...compose.content, services, ...labelled(platform, compose.content, installation) }
     return {
       path: fileNames[index] ?? compose.file,
       content: `# Rendered from ${compose.file}; changes belong there.\n${stringify(index === 0 ? content : withAbsolutePaths(content, dirname(platform.paths.localComposeFile)), { lineWidth: 0 })}`,
@@ -107,11 +113,34 @@ function mountedHash(
   return mounted.length === 0 ? undefined : hashOf(...mounted.flatMap(({ path, content }) => [path, content]))
 }
 
-function labelsOf(service: ComposeService): Record<string, string> {
-  if (!Array.isArray(service.labels)) return service.labels ?? {}
-  return Object.fromEntries(
-    service.labels.map(label => [label.split('=')[0] ?? label, label.split('=').slice(1).join('=')]),
-  )
+/** Networks and volumes with our label, less those of others and those taken over without one: Compose recreates what is labelled differently. */
+function labelled({ settings }: Platform, content: ComposeFile, installation: Installation): ComposeFile {
+  const sections = (['networks', 'volumes'] as const).flatMap(section => {
+    const found = content[section] as Record<string, Resource | null> | undefined
+    if (found === undefined) return []
+    const adopted = namesIn(installation, section === 'networks' ? 'network' : 'volume')
+    const entries = Object.entries(found).map(([key, resource]) => {
+      const name = resource?.name ?? `${settings.MACULA_PROJECT}_${key}`
+      if (resource?.external || adopted.has(name)) return [key, resource] as const
+      return [
+        key,
+        { ...resource, labels: { ...labelsOf(resource ?? {}), [installationLabel]: installation.id } },
+      ] as const
+    })
+    return [[section, Object.fromEntries(entries)] as const]
+  })
+  return Object.fromEntries(sections)
+}
+
+interface Resource {
+  name?: string
+  external?: unknown
+  labels?: Record<string, string> | string[]
+}
+
+function labelsOf({ labels = {} }: Resource | ComposeService): Record<string, string> {
+  if (!Array.isArray(labels)) return labels
+  return Object.fromEntries(labels.map(label => [label.split('=')[0] ?? label, label.split('=').slice(1).join('=')]))
 }
 
 /** A user's file is rendered into another folder: its relative paths have to go on meaning the same files. */

@@ -1,5 +1,5 @@
 import { type Platform, serviceNamed } from '../platform/platform.ts'
-import { run } from '../system/exec.ts'
+import { $ } from '../system/exec.ts'
 import { http } from '../system/http.ts'
 import type { Container } from './docker.ts'
 
@@ -7,8 +7,8 @@ import type { Container } from './docker.ts'
 const loginTimeoutMs = 10_000
 
 /**
- * Makes GRAFANA_PASSWORD the password of Grafana's user admin. Grafana takes it from its configuration only when it makes that user, so a later
- * change has to be told to it. A placeholder, or a Grafana that is not part of the platform, has none to change.
+ * Makes GRAFANA_PASSWORD the password of Grafana's user admin. Grafana reads it from its configuration only when it creates that user, so a later
+ * change needs its command line tool. Skipped for a placeholder, and where Grafana is not part of the platform.
  */
 export async function ensureGrafanaPassword(
   platform: Platform,
@@ -16,26 +16,15 @@ export async function ensureGrafanaPassword(
 ): Promise<'unchanged' | 'updated' | 'skipped'> {
   const container = containers.find(({ service }) => service === 'grafana')
   if (container?.state !== 'running' || container.standIn === 'placeholder') return 'skipped'
-  if (await letsIn(platform)) return 'unchanged'
-  await run(
-    [
-      'docker',
-      'exec',
-      '--interactive',
-      container.name,
-      'grafana',
-      'cli',
-      'admin',
-      'reset-admin-password',
-      '--password-from-stdin',
-    ],
-    { input: platform.settings.GRAFANA_PASSWORD },
-  )
+  if (await acceptsPassword(platform)) return 'unchanged'
+  await $({
+    input: platform.settings.GRAFANA_PASSWORD,
+  })`docker exec --interactive ${container.id} grafana cli admin reset-admin-password --password-from-stdin`
   return 'updated'
 }
 
-// through the web server on the first loopback address, which is there whatever engine makes the routes
-async function letsIn(platform: Platform): Promise<boolean> {
+// through the web server on the first loopback address, which works with every routing engine
+async function acceptsPassword(platform: Platform): Promise<boolean> {
   const [page] = serviceNamed(platform, 'grafana').hosts
   const login = Buffer.from(`admin:${platform.settings.GRAFANA_PASSWORD}`).toString('base64')
   const { status } = await http(`http://${page?.name}/api/org`, {

@@ -1,10 +1,11 @@
-import { PlatformError } from '../system/errors.ts'
-import { ask, lastLines, run } from '../system/exec.ts'
+import { messageOf, PlatformError } from '../system/errors.ts'
+import { $, lastLines } from '../system/exec.ts'
+import { engineTimeout } from './engine.ts'
 
-/** How far the download of one image is. */
+/** Progress of the download of one image. */
 export interface PullProgress {
   image: string
-  /** Bytes of the layers that have told their size so far. */
+  /** Bytes of the layers whose size is known so far. */
   current: number
   total: number
 }
@@ -12,22 +13,16 @@ export interface PullProgress {
 /** Which of these images the engine does not have. */
 export async function missingImages(images: readonly string[]): Promise<string[]> {
   const wanted = [...new Set(images)]
-  const answer = await ask([
-    'docker',
-    'image',
-    'inspect',
-    '--format',
-    '{{json .RepoTags}}{{json .RepoDigests}}',
-    ...wanted,
-  ])
-  if (answer.exitCode === 0) return []
+  const format = '{{json .RepoTags}}{{json .RepoDigests}}'
+  const { exitCode, stderr } = await $({
+    nothrow: true,
+    timeout: engineTimeout,
+  })`docker image inspect --format ${format} ${wanted}`
+  if (exitCode === 0) return []
   // docker names each image it does not have on stderr, in lower or upper case `No such image: NAME`
-  const missing = new Set([...answer.stderr.matchAll(/no such image: (\S+)/gi)].map(([, image]) => image))
+  const missing = new Set([...stderr.matchAll(/no such image: (\S+)/gi)].map(([, image]) => image))
   if (missing.size === 0)
-    throw new PlatformError('Docker could not say which images it has', {
-      why: lastLines(answer.stderr),
-      hint: 'task doctor',
-    })
+    throw new PlatformError('Docker does not list its images', { why: lastLines(stderr), hint: 'task doctor' })
   return wanted.filter(image => missing.has(image) || missing.has(withTag(image)))
 }
 
@@ -45,7 +40,7 @@ export function mirrored(image: string, mirror: string): string {
 
 /**
  * Pulls images, through `mirror` where one is set (they get their own names afterwards). Tries twice, because one lost connection must not cost
- * the morning. Throws one error that names each image that could not be had, and why.
+ * the morning; ends an attempt that makes no progress for a minute. Throws one error that names each image that could not be pulled, and why.
  */
 export async function pullImages(
   images: readonly string[],
@@ -53,22 +48,22 @@ export async function pullImages(
   report: (pulls: readonly PullProgress[]) => void,
 ): Promise<void> {
   let wanted = [...images]
-  let words = ''
+  let problems = ''
   for (let attempt = 0; attempt < 2 && wanted.length > 0; attempt += 1) {
-    words = await pullOnce(wanted, mirror, report)
+    problems = await pullOnce(wanted, mirror, report)
     wanted = await missingImages(wanted)
   }
   if (wanted.length === 0) return
   throw new PlatformError(
     `${wanted.length === 1 ? 'An image' : `${wanted.length} images`} could not be pulled: ${wanted.join(', ')}`,
     {
-      why: words,
+      why: problems,
       hint: 'Check the connection; behind a proxy or a pull limit, `docker login`, set IMAGE_MIRROR in .env, or bring images from another machine: `task images -- load FILE`',
     },
   )
 }
 
-/** One attempt at all of them; a failed pull does not stop the others. Returns what Compose said of failures. */
+/** One attempt at all of them; a failed pull does not stop the others. Returns what Compose printed about failures. */
 async function pullOnce(
   images: readonly string[],
   mirror: string,
@@ -78,33 +73,52 @@ async function pullOnce(
   const services = Object.fromEntries(
     images.map((image, index) => [`image-${index}`, { image: mirrored(image, mirror) }]),
   )
-  const layers = new Map<string, Map<string, { current: number; total: number }>>()
-  const problems = new Set<string>()
-  await ask(['docker', 'compose', '--progress', 'json', '-f', '-', 'pull', '--ignore-pull-failures'], {
+  const events = new PullEvents(images)
+  const pull = $({
     input: JSON.stringify({ name: 'macula-images', services }),
     env: { COMPOSE_FILE: '', COMPOSE_PROJECT_NAME: '' },
-    onLine(line) {
-      const event = parseEvent(line)
-      if (event === undefined) return
-      if (event.error || event.level === 'error') problems.add(String(event.message ?? event.text ?? event.error))
-      const image = images[Number(/image-(\d+)/.exec(event.parent_id ?? event.id ?? '')?.[1])]
-      if (image === undefined || !event.total) return
-      const known = layers.get(image) ?? new Map()
-      layers.set(image, known.set(event.id ?? '', { current: event.current ?? 0, total: event.total }))
-      report(
-        [...layers].map(([name, parts]) => ({
-          image: name,
-          current: sum(parts, 'current'),
-          total: sum(parts, 'total'),
-        })),
-      )
-    },
-  }).then(result => result.exitCode !== 0 && problems.add(lastLines(result.stderr, 4)))
-  if (mirror !== '') {
-    for (const image of images)
-      if (mirrored(image, mirror) !== image) await ask(['docker', 'tag', mirrored(image, mirror), image])
+    idle: '60s',
+    nothrow: true,
+    onLine: line => events.read(line) && report(events.progress()),
+  })`docker compose --progress json --file - pull --ignore-pull-failures`
+  const problem = await pull.then(
+    ({ exitCode, stderr }) => (exitCode === 0 ? [] : [lastLines(stderr, 4)]),
+    error => [messageOf(error)],
+  )
+  for (const image of images.filter(image => mirrored(image, mirror) !== image))
+    await $({ nothrow: true })`docker tag ${mirrored(image, mirror)} ${image}`
+  return [...new Set([...events.problems, ...problem])].join('\n')
+}
+
+/** What Compose reports about a pull of several images, one JSON object a line. */
+class PullEvents {
+  readonly problems: string[] = []
+  private readonly layers = new Map<string, Map<string, { current: number; total: number }>>()
+  private readonly images: readonly string[]
+
+  constructor(images: readonly string[]) {
+    this.images = images
   }
-  return [...problems].join('\n')
+
+  /** Whether the line tells of progress. */
+  read(line: string): boolean {
+    const event = parseEvent(line)
+    if (event === undefined) return false
+    if (event.error || event.level === 'error') this.problems.push(String(event.message ?? event.text ?? event.error))
+    const image = this.images[Number(/image-(\d+)/.exec(event.parent_id ?? event.id ?? '')?.[1])]
+    if (image === undefined || !event.total) return false
+    const known = this.layers.get(image) ?? new Map()
+    this.layers.set(image, known.set(event.id ?? '', { current: event.current ?? 0, total: event.total }))
+    return true
+  }
+
+  progress(): PullProgress[] {
+    return [...this.layers].map(([image, parts]) => ({
+      image,
+      current: sum(parts, 'current'),
+      total: sum(parts, 'total'),
+    }))
+  }
 }
 
 function sum(layers: ReadonlyMap<string, { current: number; total: number }>, part: 'current' | 'total'): number {
@@ -133,11 +147,11 @@ function parseEvent(line: string): ComposeEvent | undefined {
 
 /** Writes images into one archive for a machine without a network. */
 export async function saveImages(images: readonly string[], file: string): Promise<void> {
-  await run(['docker', 'save', '--output', file, ...images])
+  await $({ timeout: '30m' })`docker save --output ${file} ${images}`
 }
 
 /** Loads an archive that `saveImages` wrote and returns the names in it. */
 export async function loadImages(file: string): Promise<string[]> {
-  const { stdout } = await run(['docker', 'load', '--input', file])
+  const { stdout } = await $({ timeout: '30m' })`docker load --input ${file}`
   return [...stdout.matchAll(/^Loaded image: (\S+)/gm)].flatMap(([, name]) => (name === undefined ? [] : [name]))
 }

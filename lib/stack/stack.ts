@@ -1,12 +1,9 @@
-import { chmod, mkdir, readdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Platform } from '../platform/platform.ts'
-import { writeIfChanged } from '../platform/render.ts'
 import { PlatformError } from '../system/errors.ts'
-import { ask, run } from '../system/exec.ts'
-import { compose, renderComposeFiles } from './compose.ts'
-import { renderConfigs } from './config/configs.ts'
-import { type Container, describeContainer, isWell, lastLogLines, projectContainers } from './docker.ts'
+import { $, type Command } from '../system/exec.ts'
+import { NotYet, waitFor } from '../system/wait.ts'
+import { compose, hasRenderedFiles } from './compose.ts'
+import { type Container, describeContainer, isHealthy, lastLogLines, projectContainers } from './docker.ts'
 
 /** What a start reports while it goes on. */
 export interface StartProgress {
@@ -14,34 +11,6 @@ export interface StartProgress {
   waitingFor(services: readonly string[]): void
   /** A service became ready; seconds since the start of the whole. */
   ready(service: string, seconds: number): void
-}
-
-/**
- * Writes everything the stack is run from into the state folder: configurations, secrets, compose files. Files that nothing renders any
- * more are removed. Returns the paths that changed, relative to the state folder.
- */
-export async function writeStackFiles(
-  platform: Platform,
-  extraPorts: Readonly<Record<string, readonly string[]>>,
-): Promise<string[]> {
-  const { stateDir } = platform.paths
-  const configs = await renderConfigs(platform)
-  const files = [...configs, ...renderComposeFiles(platform, configs, extraPorts)]
-  // containers run as many users, so the secrets are readable for all who get here; the folder lets in nobody but the owner
-  const secrets = join(stateDir, 'secrets')
-  await mkdir(secrets, { recursive: true })
-  await chmod(secrets, 0o700)
-  const changed: string[] = []
-  for (const { path, content, mode } of files) {
-    if ((await writeIfChanged(join(stateDir, path), content, mode)) !== 'unchanged') changed.push(path)
-  }
-  const wanted = new Set(files.map(({ path }) => path))
-  for (const path of await filesBelow(stateDir, ['config', 'secrets'])) {
-    if (wanted.has(path)) continue
-    await rm(join(stateDir, path), { force: true })
-    changed.push(path)
-  }
-  return changed
 }
 
 /** The platform with just the services that can be started now: less `paths.laterServices` and what depends on them. */
@@ -59,94 +28,117 @@ export function startableNow(platform: Platform): Platform {
   return { ...platform, services: platform.services.filter(({ name }) => !later.has(name)) }
 }
 
-/** Seconds that the slowest service may take from created to healthy: TimescaleDB's first start on a slow disk takes about a minute. */
-const readyDeadline = 180
+/** The slowest service may take this long from created to healthy: TimescaleDB's first start on a slow disk takes about a minute. */
+const readyTimeoutMs = 180_000
 
-/** Whether every service has one of these containers, ready; says nothing of how the containers are described now. */
+/** Whether every service has one of these containers, ready; says nothing about whether the containers are as described now. */
 export function areReady({ services }: Platform, containers: readonly Container[]): boolean {
   return services.every(({ name }) => isReady(containers.find(({ service }) => service === name)))
 }
 
 /**
- * Starts what is not running and recreates what is described differently now; waits until every container is healthy, or running where it
- * has no healthcheck. Containers of services that are gone are removed, with the volumes that nobody has given a name. `seen` are the containers
- * as they were a moment ago. Returns what changed. A container that ends meanwhile is an error at once, with its last words; so is the deadline.
+ * Starts what is not running and recreates what is described differently now, with `up`, and waits until every container is healthy, or running
+ * where it has no healthcheck. Containers of services that are gone are removed, with their anonymous volumes. `seen` are the containers
+ * as they were a moment ago. Returns what changed. Throws at once when `up` fails, or when a container ends, with its last log lines; also when
+ * time is up. Whichever of `up` and the wait fails ends the other.
  */
 export async function startContainers(
   platform: Platform,
   seen: readonly Container[],
   progress: StartProgress,
+  up: (services: readonly string[], signal: AbortSignal) => Command,
 ): Promise<'unchanged' | 'created' | 'updated'> {
   if (await areAsDescribed(platform, seen)) return 'unchanged'
   const before = await projectContainers(platform)
-  const started = performance.now()
   await removeOrphans(platform, before)
-  let upEnded = false
-  const services = platform.services.map(({ name }) => name)
-  const up = compose(platform, ['up', '--detach', '--quiet-pull', '--pull', 'missing', ...services]).finally(() => {
-    upEnded = true
-  })
-  await Promise.all([up, waitUntilReady(platform, before, () => upEnded, started, progress)])
+  const failure = new AbortController()
+  const start: Start = { platform, before, progress, startedAt: performance.now(), upEnded: false }
+  const started = up(
+    platform.services.map(({ name }) => name),
+    failure.signal,
+  ).then(
+    () => {
+      start.upEnded = true
+    },
+    async error => failure.abort((await endedSince(before, platform).catch(() => undefined)) ?? error),
+  )
+  try {
+    await waitUntilReady(start, failure)
+  } finally {
+    if (!start.upEnded) failure.abort()
+    await started
+  }
   return changeBetween(before, await projectContainers(platform))
 }
 
-// Compose does the same when asked to, but leaves the volumes of images behind, which nobody ever uses again
+// Compose does the same when asked to, but leaves the anonymous volumes behind, which nothing ever uses again
 async function removeOrphans({ composeFiles }: Platform, containers: readonly Container[]): Promise<void> {
   const orphans = containers.filter(
     ({ service }) => !composeFiles.some(({ content }) => content.services?.[service] !== undefined),
   )
-  if (orphans.length > 0) await run(['docker', 'rm', '--force', '--volumes', ...orphans.map(({ id }) => id)])
+  if (orphans.length > 0) await $`docker rm --force --volumes ${orphans.map(({ id }) => id)}`
 }
 
-/** Whether there is nothing for Compose to do: it labels each container with the hash of its description, and tells what the hash would be now. */
+/** Whether there is nothing for Compose to do: it labels each container with the hash of its description, and prints what the hash would be now. */
 async function areAsDescribed(platform: Platform, containers: readonly Container[]): Promise<boolean> {
   if (containers.length !== platform.services.length || !containers.every(isReady)) return false
+  const names = containers.map(({ image }) => image)
   const [hashes, images] = await Promise.all([
-    compose(platform, ['config', '--hash', '*']),
-    ask(['docker', 'image', 'inspect', '--format', '{{.Id}}', ...containers.map(({ image }) => image)]),
+    compose(platform)`docker compose config --hash ${'*'}`,
+    $({ nothrow: true })`docker image inspect --format ${'{{.Id}}'} ${names}`,
   ])
-  const described = new Map(hashes.stdout.split('\n').map(line => line.split(' ') as [string, string]))
-  const ids = images.stdout.split('\n')
+  const described = new Map(hashes.lines().map(line => line.split(' ') as [string, string]))
+  const ids = images.lines()
   return containers.every(
     ({ service, labels, imageId }, index) =>
       labels['com.docker.compose.config-hash'] === described.get(service) && imageId === ids[index],
   )
 }
 
-async function waitUntilReady(
-  platform: Platform,
-  before: readonly Container[],
-  upEnded: () => boolean,
-  started: number,
-  progress: StartProgress,
-): Promise<void> {
-  const seconds = () => (performance.now() - started) / 1000
-  const wasReady = new Set(before.filter(isReady).map(({ id }) => id))
-  const wanted = new Set(platform.services.map(({ name }) => name))
-  const ready = new Set<string>()
-  for (;;) {
-    const finished = upEnded()
-    // what else there is belongs to services that are gone, and Compose is about to remove it
-    const containers = (await projectContainers(platform)).filter(({ service }) => wanted.has(service))
-    const present = new Map(containers.map(container => [container.service, container]))
-    for (const container of containers) {
-      if (hasEnded(container, before, finished)) throw await endedError(container)
-      if (!isReady(container) || ready.has(container.service)) continue
-      ready.add(container.service)
-      if (!wasReady.has(container.id)) progress.ready(container.service, seconds())
-    }
-    const waiting = platform.services.filter(({ name }) => !isReady(present.get(name))).map(({ name }) => name)
-    if (finished && waiting.length === 0) return
-    if (seconds() > readyDeadline) throw await lateError(waiting, present)
-    progress.waitingFor(waiting)
-    // short against a start of some seconds, long against the 50 ms that asking costs
-    await new Promise(resolve => setTimeout(resolve, 300))
-  }
+/** One start, while it goes on. */
+interface Start {
+  platform: Platform
+  before: readonly Container[]
+  progress: StartProgress
+  /** In the time of performance.now(). */
+  startedAt: number
+  /** Whether Compose has done its work. */
+  upEnded: boolean
 }
 
-/** Well, or a job of the user's that has done its work. */
+async function waitUntilReady(start: Start, failure: AbortController): Promise<void> {
+  const wanted = start.platform.services.map(({ name }) => name)
+  const reported = new Set(start.before.filter(isReady).map(({ id }) => id))
+  let present: Container[] = []
+  const waiting = () => wanted.filter(name => !isReady(present.find(({ service }) => service === name)))
+  await waitFor(
+    async () => {
+      const { upEnded } = start
+      // what else there is belongs to services that are gone
+      present = (await projectContainers(start.platform)).filter(({ service }) => wanted.includes(service))
+      const ended = present.find(container => hasEnded(container, start.before, upEnded))
+      if (ended) failure.abort(await endedError(ended))
+      for (const { id, service } of present.filter(isReady).filter(({ id }) => !reported.has(id))) {
+        reported.add(id)
+        start.progress.ready(service, (performance.now() - start.startedAt) / 1000)
+      }
+      if (upEnded && waiting().length === 0) return undefined
+      start.progress.waitingFor(waiting())
+      return new NotYet(waiting().join(', '))
+    },
+    {
+      timeoutMs: readyTimeoutMs,
+      // short against a start of some seconds, long against the 50 ms that a look costs
+      pauseMs: 300,
+      signal: failure.signal,
+      onTimeout: () => lateError(waiting(), present),
+    },
+  )
+}
+
+/** Healthy, or a job of the user's that has done its work. */
 function isReady(container: Container | undefined): boolean {
-  return isWell(container) || (container?.state === 'exited' && container.exitCode === 0)
+  return isHealthy(container) || (container?.state === 'exited' && container.exitCode === 0)
 }
 
 /** A container that has ended since we began; `restart: unless-stopped` would hide it behind endless attempts. */
@@ -160,8 +152,14 @@ function hasEnded(container: Container, before: readonly Container[], upEnded: b
   return container.state === 'restarting' || container.restartCount > (known?.restartCount ?? 0)
 }
 
+/** The error for a container that ended while Compose was at work, and so made it fail; undefined where none did. */
+async function endedSince(before: readonly Container[], platform: Platform): Promise<PlatformError | undefined> {
+  const ended = (await projectContainers(platform)).find(container => hasEnded(container, before, true))
+  return ended && endedError(ended)
+}
+
 async function endedError(container: Container): Promise<PlatformError> {
-  // the engine has started it anew meanwhile, and forgotten the exit code over that
+  // the engine has started it again meanwhile, and forgotten the exit code over that
   const again = container.state === 'running'
   const how = again ? 'and had to be started again' : `with exit code ${container.exitCode}`
   return new PlatformError(`${container.name} ended ${how}, right after its start`, {
@@ -170,11 +168,13 @@ async function endedError(container: Container): Promise<PlatformError> {
   })
 }
 
-async function lateError(waiting: readonly string[], present: ReadonlyMap<string, Container>): Promise<PlatformError> {
+async function lateError(waiting: readonly string[], present: readonly Container[]): Promise<PlatformError> {
   const [first = ''] = waiting
-  const states = waiting.map(service => `${service}: ${describeContainer(present.get(service))}`)
-  return new PlatformError(`Not ready after ${readyDeadline} s: ${waiting.join(', ')}`, {
-    why: [...states, `Last words of ${first}:`, await lastLogLines(present.get(first)?.name ?? first, 15)].join('\n'),
+  const containerOf = (name: string) => present.find(({ service }) => service === name)
+  const states = waiting.map(service => `${service}: ${describeContainer(containerOf(service))}`)
+  const lines = await lastLogLines(containerOf(first)?.name ?? first, 15)
+  return new PlatformError(`Not ready after ${readyTimeoutMs / 1000} s: ${waiting.join(', ')}`, {
+    why: [...states, `Last log lines of ${first}:`, lines].join('\n'),
     hint: `task logs -- ${first}`,
   })
 }
@@ -190,28 +190,15 @@ function changeBetween(before: readonly Container[], after: readonly Container[]
 
 /** Stops the containers and keeps them, their data included. */
 export async function stopContainers(platform: Platform): Promise<'unchanged' | 'updated'> {
-  const running = (await projectContainers(platform)).filter(({ state }) => state !== 'exited' && state !== 'created')
+  const containers = await projectContainers(platform)
+  const running = containers.filter(({ state }) => state !== 'exited' && state !== 'created').map(({ id }) => id)
   if (running.length === 0) return 'unchanged'
-  await compose(platform, ['stop'])
+  const options = { timeout: stopTimeout } as const
+  // without the rendered files there is nothing to tell Compose of its order and its hooks
+  if (await hasRenderedFiles(platform.paths)) await compose(platform)(options)`docker compose stop`
+  else await $(options)`docker stop ${running}`
   return 'updated'
 }
 
-/** Removes containers and networks, and with `volumes` all data. */
-export async function removeStack(platform: Platform, { volumes }: { volumes: boolean }): Promise<void> {
-  await compose(platform, ['down', '--remove-orphans', ...(volumes ? ['--volumes'] : [])])
-}
-
-async function filesBelow(base: string, folders: readonly string[]): Promise<string[]> {
-  const found: string[] = []
-  for (const folder of folders) {
-    const entries = await readdir(join(base, folder), { withFileTypes: true }).catch(() => [])
-    found.push(...entries.filter(entry => !entry.isDirectory()).map(({ name }) => join(folder, name)))
-    found.push(
-      ...(await filesBelow(
-        base,
-        entries.filter(entry => entry.isDirectory()).map(({ name }) => join(folder, name)),
-      )),
-    )
-  }
-  return found
-}
+/** Docker gives each container 10 s, or its own grace period; Compose stops those that depend on others first. */
+const stopTimeout = '2m' as const

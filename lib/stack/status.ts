@@ -1,15 +1,15 @@
 import { type Platform, type Service, urlOf, webServer } from '../platform/platform.ts'
 import { addressText } from '../system/address.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
-import { ask, type Runner } from '../system/exec.ts'
+import { $, type Shell } from '../system/exec.ts'
 import { http } from '../system/http.ts'
 import { describeLookup, type Lookups, lookUp } from '../system/lookup.ts'
 import { postgres, speaksPostgres, tcp } from '../system/tcp.ts'
 import { deadline } from '../system/wait.ts'
-import { type Container, describeContainer, isWell, projectContainers, type StandIn } from './docker.ts'
+import { type Container, describeContainer, isHealthy, projectContainers, type StandIn } from './docker.ts'
 
 /**
- * `healthy`: a probe under the documented name got its answer. `running`: the engine is content, and there is nothing to ask from outside.
+ * `healthy`: a probe under the documented name was answered. `running`: the engine considers it healthy, and there is nothing to probe from outside.
  * `unhealthy`: the container runs, but does not answer. The others are the engine's.
  */
 export type State = 'healthy' | 'running' | 'starting' | 'unhealthy' | 'not created' | Container['state']
@@ -18,12 +18,12 @@ export interface ServiceStatus {
   name: string
   group: string
   url: string
-  /** Where it listens on this machine: its routes, or the published ports; the container's address where neither leads to it. */
+  /** Where it listens on this machine: its routes, or the published ports; the container's own address where it has neither. */
   address: string
   state: State
-  /** What was seen, in words. */
+  /** What the probe and the engine reported. */
   detail: string
-  /** When it took up its present state, in the engine's eyes. */
+  /** When it entered its present state, as the engine reports it. */
   since: Date | undefined
   container: string
   image: string
@@ -35,14 +35,14 @@ export interface ServiceStatus {
 /** Time for one service to answer, its name looked up and all. */
 const probeTimeoutMs = 2000
 
-/** Looks at all services at once, from outside and through the engine. Throws where the engine cannot be asked. */
+/** Probes all services at once, from outside and through the engine. Throws where the engine does not answer. */
 export async function statusOf(
   platform: Platform,
   {
-    asker = ask,
+    shell = $,
     timeoutMs = probeTimeoutMs,
     resolve = lookUp,
-  }: { asker?: Runner; timeoutMs?: number; resolve?: typeof lookUp } = {},
+  }: { shell?: Shell; timeoutMs?: number; resolve?: typeof lookUp } = {},
 ): Promise<ServiceStatus[]> {
   const probes = new Map(platform.services.map(service => [service.name, probeOf(service)]))
   const names = [...probes.values()].flatMap(probe => (probe?.name === undefined ? [] : [probe.name]))
@@ -50,7 +50,7 @@ export async function statusOf(
     [...new Set(names)].map(name => ({ name, family: 4 })),
     timeoutMs,
   )
-  const engine = projectContainers(platform, asker)
+  const engine = projectContainers(platform, shell)
   const answers = await Promise.all([
     engine,
     ...platform.services.map(({ name }) => look(probes.get(name), lookups, timeoutMs)),
@@ -60,19 +60,19 @@ export async function statusOf(
   return platform.services.map((service, index) => describe(service, byService.get(service.name), seen[index]))
 }
 
-/** What to ask from outside to know whether a service works. */
+/** The request that shows from outside whether a service works. */
 export interface Probe {
   /** Name to look up; undefined where the address is what is documented. */
   name: string | undefined
   ip: string
   port: number
-  /** Path to get; undefined = the port has to answer. */
+  /** Path of a GET request; undefined = the port has to accept connections. */
   path: string | undefined
-  /** How a person would write what is asked. */
+  /** The request as a person would write it. */
   text: string
 }
 
-/** The probe for a service's health, by its documented name or address; undefined where nothing outside leads to it. */
+/** The probe for a service's health, by its documented name or address; undefined where it cannot be reached from outside. */
 export function probeOf(service: Service): Probe | undefined {
   const { health, hosts, ports, published, names, loopback } = service
   if (health === undefined) return undefined
@@ -111,7 +111,7 @@ async function look(probe: Probe | undefined, lookups: Lookups, timeoutMs: numbe
   }
 }
 
-/** Asks a probe and returns what it answered in words; throws where that is not what a working service answers. */
+/** Makes the request and returns what was answered, for a person; throws where that is not what a working service answers. */
 export async function askProbe(probe: Probe, lookups: Lookups, signal: AbortSignal): Promise<string> {
   const { name, port, path } = probe
   let { ip } = probe
@@ -158,7 +158,7 @@ function stateOf(container: Container | undefined, seen: Seen): State {
   if (container.state !== 'running') return container.state
   if (seen?.ok) return 'healthy'
   if (container.health === 'starting') return 'starting'
-  if (seen === undefined) return isWell(container) ? 'running' : 'unhealthy'
+  if (seen === undefined) return isHealthy(container) ? 'running' : 'unhealthy'
   return 'unhealthy'
 }
 
@@ -167,14 +167,4 @@ function addressOf({ name, hosts, ports, published, loopback, address }: Service
   const own = published.filter(({ protocol }) => protocol === 'tcp')
   if (own.length > 0) return own.map(({ ip, hostPort }) => `${ip}:${hostPort}`).join(', ')
   return hosts.length > 0 ? `${loopback}:80` : address
-}
-
-/** How long ago, in the largest unit that says enough: `12 s`, `3 min`, `5 h`, `2 days`. */
-export function elapsed(since: Date | undefined, now: Date): string {
-  if (since === undefined) return ''
-  const seconds = Math.max(0, Math.round((now.getTime() - since.getTime()) / 1000))
-  if (seconds < 60) return `${seconds} s`
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`
-  if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h`
-  return `${Math.floor(seconds / 86_400)} days`
 }

@@ -28,3 +28,13 @@ export function bytes(count: number): string {
 export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`
 }
+
+/** How long ago, in the largest unit that says enough: `12 s`, `3 min`, `5 h`, `2 days`. */
+export function elapsed(since: Date | undefined, now: Date): string {
+  if (since === undefined) return ''
+  const seconds = Math.max(0, Math.round((now.getTime() - since.getTime()) / 1000))
+  if (seconds < 60) return `${seconds} s`
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`
+  if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h`
+  return `${Math.floor(seconds / 86_400)} days`
+}

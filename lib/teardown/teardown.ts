@@ -1,12 +1,15 @@
-import { readFile, realpath, rm, stat } from 'node:fs/promises'
+import { readdir, readFile, realpath, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openJournal, type Undone } from '../journal/journal.ts'
 import { journalFile } from '../journal/journal-file.ts'
 import { describeUndone } from '../journal/undo.ts'
+import { installationFile, readInstallation } from '../platform/installation.ts'
 import type { Paths } from '../platform/settings.ts'
 import { requireStateFolder } from '../platform/state-folder.ts'
 import { hasRenderedFiles, renderedProject } from '../stack/compose.ts'
-import { engineTimeoutMs, engineVersion } from '../stack/docker.ts'
+import { engineTimeout, engineVersion } from '../stack/engine.ts'
+import { describeThing, thingsByOwner } from '../stack/ownership.ts'
+import { removeThings, type Thing } from '../stack/things.ts'
 import { messageOf } from '../system/errors.ts'
 import { $, type Command, hasTool } from '../system/exec.ts'
 import { exists } from '../system/files.ts'
@@ -16,9 +19,12 @@ import { asRoot, type Privilege } from '../system/privilege.ts'
 export interface Leftovers {
   /** What undoing the journal would do, in the order of doing. */
   changes: Undone[]
-  containers: string[]
-  networks: string[]
-  volumes: string[]
+  /** What this installation created in the engine, or took over. */
+  containers: Thing[]
+  networks: Thing[]
+  volumes: Thing[]
+  /** What has the name of our Compose project and is not ours: it is named, and left. */
+  others: Thing[]
   /** Nodes of our own KinD cluster. */
   nodes: string[]
   /** Files and folders of our own. */
@@ -39,20 +45,22 @@ export async function leftovers(paths: Paths, { purge }: TeardownOptions): Promi
   await requireStateFolder(paths.stateDir)
   const journal = openJournal({ stateDir: paths.stateDir, privilege: asRoot, scope: '' })
   const changes = await journal.undo({ dryRun: true })
-  const ours = `label=com.docker.compose.project=${await renderedProject(paths)}`
-  const cluster = await clusterName(paths)
-  const [unseen, containers, networks, volumes, nodes] = await Promise.all([
+  const [cluster, project] = await Promise.all([clusterName(paths), renderedProject(paths)])
+  const [unseen, nodes] = await Promise.all([
     whyUnseen(paths),
-    namesIn($(asking)`docker ps --all --filter ${ours} --format {{.Names}}`),
-    namesIn($(asking)`docker network ls --filter ${ours} --format {{.Name}}`),
-    namesIn($(asking)`docker volume ls --filter ${ours} --format {{.Name}}`),
     cluster === undefined
       ? []
       : namesIn($(asking)`docker ps --all --filter label=io.x-k8s.kind.cluster=${cluster} --format {{.Names}}`),
   ])
+  const { own, others } = (await engineAnswers()) ? await thingsByOwner(paths, project) : { own: [], others: [] }
+  const ofKind = (kind: Thing['kind']) => own.filter(thing => thing.kind === kind)
+  const [containers, networks, volumes] = [ofKind('container'), ofKind('network'), ofKind('volume')]
   const files = [paths.stateDir, ...(purge ? [paths.envFile] : [])]
   const there = await Promise.all(files.map(exists))
-  return { changes, containers, networks, volumes, nodes, unseen, files: files.filter((_, index) => there[index]) }
+  return {
+    ...{ changes, containers, networks, volumes, others, nodes, unseen },
+    files: files.filter((_, index) => there[index]),
+  }
 }
 
 /** What was found, as lines for a person. */
@@ -60,11 +68,11 @@ export function describeLeftovers(found: Leftovers, { volumes }: Pick<TeardownOp
   return [
     ...(found.unseen === undefined ? [] : [`containers, networks and volumes: not seen, ${found.unseen}`]),
     ...found.nodes.map(name => `cluster node ${name}: to be removed, with all that runs in it`),
-    ...found.containers.map(name => `container ${name}: to be removed`),
-    ...found.networks.map(name => `network ${name}: to be removed`),
+    ...[...found.containers, ...found.networks].map(({ kind, name }) => `${kind} ${name}: to be removed`),
     ...found.volumes.map(
-      name => `volume ${name}: ${volumes ? 'to be deleted, with its data' : 'kept (--volumes deletes it)'}`,
+      ({ name }) => `volume ${name}: ${volumes ? 'to be deleted, with its data' : 'kept (--volumes deletes it)'}`,
     ),
+    ...found.others.map(thing => `${describeThing(thing)}: left, not created by this installation`),
     ...found.changes
       .filter(({ outcome }) => outcome !== 'unchanged')
       .map(undone => `${undone.what}: ${intended(undone)}`),
@@ -90,23 +98,10 @@ export async function requireWritableJournal({ stateDir }: Paths): Promise<void>
 }
 
 /** Stops containers, all at once, so that databases write down what they have, and removes them. Throws with the engine's words. */
-export async function removeContainers(names: readonly string[]): Promise<'removed'> {
+export async function removeContainers(containers: readonly Thing[]): Promise<'removed'> {
   // one that cannot be stopped is killed by the next command
-  await $({ nothrow: true, timeout: '2m' })`docker stop ${names}`
-  await $({ timeout: '2m' })`docker rm --force --volumes ${names}`
-  return 'removed'
-}
-
-/** Removes networks. Throws with the engine's words where a container of somebody else's uses one. */
-export async function removeNetworks(names: readonly string[]): Promise<'removed'> {
-  await $`docker network rm ${names}`
-  return 'removed'
-}
-
-/** Deletes volumes with their data. Throws with the engine's words. */
-export async function removeVolumes(names: readonly string[]): Promise<'removed'> {
-  await $`docker volume rm ${names}`
-  return 'removed'
+  await $({ nothrow: true, timeout: '2m' })`docker stop ${containers.map(({ id }) => id)}`
+  return removeThings(containers)
 }
 
 /** Undoes everything in the journal, latest first; `report` is told of each. */
@@ -118,19 +113,24 @@ export async function undoChanges(
   return openJournal({ stateDir: paths.stateDir, privilege, scope: '' }).undo({ report })
 }
 
-/** Deletes the state folder, and with `purge` the settings. Some of it may belong to root, so it is deleted as root where need be. */
+/**
+ * Deletes the state folder, and with `purge` the settings. Some of it may belong to root, so it is deleted as root where need be. With `keepId` the
+ * file with our id stays: it proves that the volumes which were kept are ours.
+ */
 export async function removeState(
   paths: Paths,
-  { purge }: Pick<TeardownOptions, 'purge'>,
+  { purge, keepId }: Pick<TeardownOptions, 'purge'> & { keepId: boolean },
   privilege: Privilege,
 ): Promise<'unchanged' | 'removed'> {
-  const before = await stat(paths.stateDir).catch(() => undefined)
+  const before = await readdir(paths.stateDir).catch(() => undefined)
   await requireStateFolder(paths.stateDir)
   const remove = (path: string) =>
     rm(path, { recursive: true, force: true }).catch(() => privilege.$`rm -rf -- ${path}`.then(() => {}))
   // first, because without the journal beside it, it would say that records were lost
   await remove(journalFile(paths.stateDir).begunPath)
-  await remove(paths.stateDir)
+  const inside = (before ?? []).map(name => join(paths.stateDir, name))
+  if (keepId) for (const path of inside.filter(path => path !== installationFile(paths))) await remove(path)
+  else await remove(paths.stateDir)
   if (purge) await removeSettings(paths)
   return before === undefined && !purge ? 'unchanged' : 'removed'
 }
@@ -151,11 +151,20 @@ async function clusterName({ stateDir }: Paths): Promise<string | undefined> {
 }
 
 async function whyUnseen(paths: Paths): Promise<string | undefined> {
-  if (!(await hasRenderedFiles(paths)) || !(await hasTool('docker'))) return undefined
+  const hasCreated = (await hasRenderedFiles(paths)) || (await readInstallation(paths)) !== undefined
+  if (!hasCreated || !(await hasTool('docker'))) return undefined
   return engineVersion().then(() => undefined, messageOf)
 }
 
-const asking = { nothrow: true, timeout: `${engineTimeoutMs}ms` } as const
+async function engineAnswers(): Promise<boolean> {
+  if (!(await hasTool('docker'))) return false
+  return engineVersion().then(
+    () => true,
+    () => false,
+  )
+}
+
+const asking = { nothrow: true, timeout: engineTimeout } as const
 
 async function namesIn(command: Command): Promise<string[]> {
   try {

@@ -1,5 +1,5 @@
 import type { Platform } from '../platform/platform.ts'
-import { type Container, describeContainer, isWell } from '../stack/docker.ts'
+import { type Container, describeContainer, isHealthy } from '../stack/docker.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
 import { type HttpRequest, type HttpResponse, http } from '../system/http.ts'
 import type { Lookups } from '../system/lookup.ts'
@@ -104,7 +104,7 @@ async function runCheck(check: Check, situation: Situation, limits: Limits): Pro
   } catch (error) {
     if (error instanceof NotVerified) return end(null, error.message)
     const engine =
-      containerName === undefined || isWell(container) ? '' : `; ${containerName} is ${describeContainer(container)}`
+      containerName === undefined || isHealthy(container) ? '' : `; ${containerName} is ${describeContainer(container)}`
     return end(false, messageOf(error) + engine)
   } finally {
     done()
@@ -114,7 +114,7 @@ async function runCheck(check: Check, situation: Situation, limits: Limits): Pro
 function hintFor(group: string | undefined, container: Container | undefined, detail: string): string {
   if (container === undefined) return 'task start-infrastructure'
   // the container is content, so what is missing is the way to it
-  if (isWell(container) && detail.startsWith('nobody listens') && group !== 'infrastructure')
+  if (isHealthy(container) && detail.startsWith('nobody listens') && group !== 'infrastructure')
     return group === 'observability' ? 'task setup-observability-routing' : 'task setup-data-routing'
   return `task logs -- ${container.service}`
 }
@@ -171,7 +171,7 @@ function unwellDependency(
     if (seen.includes(name)) continue
     const deeper = unwellDependency(name, situation, [...seen, name])
     if (deeper !== undefined) return deeper
-    if (!isWell(containers.get(name))) return name
+    if (!isHealthy(containers.get(name))) return name
   }
   return undefined
 }

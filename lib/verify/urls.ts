@@ -1,5 +1,5 @@
 import { type Platform, type Service, type VirtualHost, webServer } from '../platform/platform.ts'
-import { describeContainer, isWell } from '../stack/docker.ts'
+import { describeContainer, isHealthy } from '../stack/docker.ts'
 import { addressText } from '../system/address.ts'
 import { PlatformError } from '../system/errors.ts'
 import { postgres, speaksPostgres, tcp } from '../system/tcp.ts'
@@ -43,7 +43,7 @@ function checksOf(service: Service, { platform, containers }: Situation): Check[
       service: service.name,
       async run() {
         const container = containers.get(service.name)
-        if (!isWell(container)) throw new PlatformError('not well')
+        if (!isHealthy(container)) throw new PlatformError('not well')
         return describeContainer(container)
       },
     },

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Platform } from '../platform/platform.ts'
 import { projectContainers } from '../stack/docker.ts'
-import { ask, type Runner } from '../system/exec.ts'
+import { $, type Shell } from '../system/exec.ts'
 import { lookUp } from '../system/lookup.ts'
 import { applications } from './applications.ts'
 import { type CheckResult, defaultLimits, type Family, type Limits, runChecks } from './check.ts'
@@ -24,10 +24,10 @@ const families: readonly Family[] = [names, urls, images, zones, metrics, dashbo
  */
 export async function verifyPlatform(
   platform: Platform,
-  { asker = ask, limits = defaultLimits }: { asker?: Runner; limits?: Limits } = {},
+  { shell = $, limits = defaultLimits }: { shell?: Shell; limits?: Limits } = {},
 ): Promise<CheckResult[]> {
   const cluster = applications(platform)
-  const containers = await projectContainers(platform, asker)
+  const containers = await projectContainers(platform, shell)
   const unique = randomUUID()
   const situation = {
     platform,

@@ -1,6 +1,7 @@
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Installation } from '../../lib/platform/installation.ts'
 import { buildPlatform, type Platform } from '../../lib/platform/platform.ts'
 import { type RenderedFile, writeIfChanged } from '../../lib/platform/render.ts'
 import { defaultSettings, type Paths, pathsOf, type Settings } from '../../lib/platform/settings.ts'
@@ -19,6 +20,9 @@ export const exampleSecrets = {
   PDNS_ADMIN_SECRET_KEY: '0123456789abcdef',
   PDNS_ADMIN_SALT: 'fedcba9876543210',
 } satisfies Partial<Settings>
+
+/** An installation that has created nothing yet. */
+export const exampleInstallation: Installation = { id: '0123456789ab', owned: {} }
 
 interface ExampleOptions {
   settings?: Partial<Settings>
@@ -50,7 +54,7 @@ export async function examplePlatform(options: ExampleOptions = {}): Promise<Pla
 export async function renderExample(options: ExampleOptions = {}): Promise<RenderedFile[]> {
   const platform = await examplePlatform(options)
   const configs = await renderConfigs(platform)
-  return [...configs, ...renderComposeFiles(platform, configs)]
+  return [...configs, ...renderComposeFiles(platform, configs, exampleInstallation)]
 }
 
 /** The content of one rendered file. */

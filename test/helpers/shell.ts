@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { type Command, type CommandOptions, failureOf, quote, type Result, type Shell } from '../../lib/system/exec.ts'
 
 export type Answer = Partial<Result> | string | undefined
@@ -41,6 +42,16 @@ export function shellOf(answer: (command: string, options: CommandOptions) => An
     Array.isArray(first)
       ? start({}, first as unknown as TemplateStringsArray, values)
       : (pieces: TemplateStringsArray, ...more: unknown[]) => start(first as CommandOptions, pieces, more)) as Shell
+}
+
+/** Answers commands by their beginning, and fails the test for any other; `asked` collects them. */
+export function shellAnswering(answers: Readonly<Record<string, Answer>>, asked: string[] = []): Shell {
+  return shellOf(command => {
+    asked.push(command)
+    const found = Object.entries(answers).find(([start]) => command.startsWith(start))
+    assert.ok(found, `nobody expected: ${command}`)
+    return found[1]
+  })
 }
 
 /** A `$` that runs what it is given by another one, `around` it: before and after each command something can be done, or fail. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
@@ -10,6 +10,7 @@ import { openJournal } from '../../lib/journal/journal.ts'
 import { root } from '../../lib/system/checkout.ts'
 import { $, ask, run } from '../../lib/system/exec.ts'
 import { exists } from '../../lib/system/files.ts'
+import { listedContainer, listedNetwork, listedVolume, ownId } from '../helpers/things.ts'
 
 /** Stands for docker: knows two containers, a network, a volume and a cluster node, and writes down what it is told to do. */
 const docker = `#!/bin/sh
@@ -17,9 +18,15 @@ if [ -n "$DOWN" ]; then echo 'Cannot connect to the Docker daemon at unix:///var
 case "$*" in
   version*) echo 28.0.0 ;;
   *io.x-k8s.kind.cluster=macula*) echo macula-control-plane ;;
-  "ps --all"*com.docker.compose.project=macula*) printf 'macula-nginx\\nmacula-grafana\\n' ;;
-  "network ls"*) echo macula-infra ;;
-  "volume ls"*) echo macula_grafana ;;
+  "ps --all"*) cat <<'END'
+${['macula-nginx', 'macula-grafana'].map(name => listedContainer({ id: name, name, installation: ownId })).join('')}${listedContainer({ id: 'x', name: 'macula-web', folder: '/home/jane/macula', created: '' })}END
+  ;;
+  "network ls"*) cat <<'END'
+${listedNetwork({ id: 'macula-infra', installation: ownId })}${listedNetwork({ id: 'macula_default', created: '' })}END
+  ;;
+  "volume ls"*) cat <<'END'
+${listedVolume({ id: 'macula_grafana', installation: ownId })}${listedVolume({ id: 'macula_theirs' })}END
+  ;;
   "network rm"*) echo "$*" >> "$LOG"; if [ -n "$BUSY" ]; then echo 'network macula-infra has active endpoints' >&2; exit 1; fi ;;
   stop*) echo "$*" >> "$LOG"; [ -z "$SLOW" ] || exec sleep 60 ;;
   *) echo "$*" >> "$LOG" ;;
@@ -32,6 +39,7 @@ describe('teardown', () => {
     await mkdir(join(folder, 'bin'))
     await mkdir(join(folder, 'state'))
     await writeFile(join(folder, 'bin', 'docker'), docker, { mode: 0o755 })
+    await writeFile(join(folder, 'state', 'installation.json'), JSON.stringify({ id: ownId, owned: {} }))
     await writeFile(join(folder, 'env'), 'THIS IS = no usable file\n')
   })
   afterEach(() => rm(folder, { recursive: true }))
@@ -69,7 +77,8 @@ describe('teardown', () => {
     ])
     assert.match(stderr, /volume macula_grafana: kept \(--volumes deletes it\)/)
     assert.match(stderr, /This machine is as it was, but for the data volumes/)
-    assert.deepEqual([await isThere('state'), await isThere('env')], [false, true])
+    assert.deepEqual(await readdir(join(folder, 'state')), ['installation.json'])
+    assert.equal(await isThere('env'), true)
   })
 
   it('removes a cluster whose making was broken off', async () => {
@@ -99,6 +108,9 @@ describe('teardown', () => {
       'container macula-grafana: to be removed',
       'network macula-infra: to be removed',
       'volume macula_grafana: kept (--volumes deletes it)',
+      'container macula-web: Compose project macula, started from /home/jane/macula: left, not created by this installation',
+      'network macula_default: Compose project macula: left, not created by this installation',
+      'volume macula_theirs: Compose project macula: left, not created by this installation',
       `${join(folder, 'state')}: to be deleted`,
     ])
     assert.deepEqual(await told(), [''])
@@ -119,7 +131,7 @@ describe('teardown', () => {
     assert.match(stderr, /come back with Docker \(Docker is not running.*\); start it, then run this again/)
     assert.doesNotMatch(stderr, /as it was/)
     assert.equal(await isThere('state'), true)
-    assert.equal(teardown(['--yes']).status, 0)
+    assert.equal(teardown(['--yes', '--volumes']).status, 0)
     assert.equal(await isThere('state'), false)
   })
 

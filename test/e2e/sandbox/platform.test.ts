@@ -37,7 +37,7 @@ describe('the platform in a sandbox', { skip: reason }, () => {
   it('comes up with one command, and tells each step on stderr', async () => {
     const { exitCode, stderr } = await task('platform --yes')
     assert.equal(exitCode, 0, stderr)
-    assert.match(stderr, /✓ Start the containers/)
+    assert.match(stderr, /✓ Start containers/)
   })
 
   for (const [name, ip] of Object.entries({ ...documentedAddresses, anything: '127.0.0.2' })) {

@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { composeCheck, engineCheck, logFilesCheck } from '../../../lib/doctor/engine.ts'
+import { composeCheck, engineCheck, logFilesCheck, ownershipCheck } from '../../../lib/doctor/engine.ts'
 import { examine } from '../../../lib/doctor/finding.ts'
-import { engineFacts } from '../../../lib/stack/docker.ts'
+import { engineFacts } from '../../../lib/stack/engine.ts'
 import type { Result } from '../../../lib/system/exec.ts'
-import { answering, having, only } from '../../helpers/findings.ts'
+import { having, only } from '../../helpers/findings.ts'
+import { goodPlatform } from '../../helpers/platform.ts'
+import { shellAnswering } from '../../helpers/shell.ts'
+import { listedContainer } from '../../helpers/things.ts'
 
 describe('the check of the engine', () => {
   const look = (version: Partial<Result>, tools = ['docker']) =>
-    engineCheck(answering({ 'docker version': version }), having(...tools))
+    engineCheck(shellAnswering({ 'docker version': version }), having(...tools))
       .look()
       .then(only)
 
@@ -29,7 +32,7 @@ describe('the check of the engine', () => {
 
   it('says that it does not run, or that this user may not use it, and what to do', async () => {
     const check = (stderr: string) =>
-      examine([engineCheck(answering({ 'docker version': { exitCode: 1, stderr } }), having('docker'))]).then(only)
+      examine([engineCheck(shellAnswering({ 'docker version': { exitCode: 1, stderr } }), having('docker'))]).then(only)
     const stopped = await check(
       'Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?',
     )
@@ -46,7 +49,7 @@ describe('the check of the engine', () => {
 
 describe('the check of the container logs', () => {
   const look = (info: Partial<Result>) =>
-    logFilesCheck('/var/lib/docker', engineFacts(answering({ 'docker info': info }))).look()
+    logFilesCheck('/var/lib/docker', engineFacts(shellAnswering({ 'docker info': info }))).look()
 
   it('names the setting for an engine that keeps its files elsewhere', async () => {
     assert.equal((await look({ stdout: '/var/lib/docker\n' }).then(only)).state, 'ok')
@@ -63,7 +66,7 @@ describe('the check of the container logs', () => {
 
 describe('the check of Compose', () => {
   const look = (answers: Record<string, Partial<Result>>, ...tools: string[]) =>
-    composeCheck(answering(answers), having(...tools))
+    composeCheck(shellAnswering(answers), having(...tools))
       .look()
       .then(only)
 
@@ -89,5 +92,32 @@ describe('the check of Compose', () => {
     const none = { 'docker compose': { exitCode: 1, stderr: "docker: 'compose' is not a docker command." } }
     assert.match((await look(none, 'docker', 'docker-compose')).detail, /only Compose v1/)
     assert.match((await look(none, 'docker')).detail, /not installed/)
+  })
+})
+
+describe('the check of the names in Docker', () => {
+  const look = async (containers: string) => {
+    const facts = Promise.resolve({ folder: undefined, compose: undefined, version: '29.10.0' })
+    const shell = shellAnswering({ 'docker ps': containers, 'docker network ls': '', 'docker volume ls': '' })
+    return ownershipCheck(await goodPlatform(), facts, shell)
+      .look()
+      .then(only)
+  }
+
+  it("fails for somebody else's container, and says where it comes from and what to do", async () => {
+    assert.equal((await look('')).state, 'ok')
+    const theirs = listedContainer({ id: 'x', name: 'macula-nginx', project: 'blog', folder: '/srv/blog' })
+    const { state, detail, hint } = await look(theirs)
+    assert.equal(state, 'fail')
+    assert.match(
+      detail,
+      /container macula-nginx: Compose project blog, started from \/srv\/blog, created \d+ days ago$/,
+    )
+    assert.match(hint ?? '', /^MACULA_PROJECT=\S+ in \.env[\s\S]*docker rm --force macula-nginx$/)
+  })
+
+  it('leaves an engine that does not answer to its own check', async () => {
+    const facts = Promise.resolve({ folder: undefined, compose: undefined, version: undefined })
+    assert.deepEqual(await ownershipCheck(await goodPlatform(), facts, shellAnswering({})).look(), [])
   })
 })

@@ -1,14 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import {
-  describeContainer,
-  engineError,
-  isWell,
-  parseContainers,
-  projectContainers,
-} from '../../../lib/stack/docker.ts'
+import { describeContainer, isHealthy, parseContainers, projectContainers } from '../../../lib/stack/docker.ts'
+import { engineError } from '../../../lib/stack/engine.ts'
 import { PlatformError } from '../../../lib/system/errors.ts'
-import type { Runner } from '../../../lib/system/exec.ts'
+import { examplePaths } from '../../helpers/platform.ts'
+import { shellAnswering } from '../../helpers/shell.ts'
+import { installedState, listedContainer, ownId } from '../../helpers/things.ts'
 
 const inspected = ({ state = {}, labels = {} }: { state?: object; labels?: Record<string, string> } = {}) => ({
   Id: 'abc',
@@ -44,7 +41,7 @@ describe('containers as the engine tells of them', () => {
     const container = parsed({ state: { Status: 'exited', ExitCode: 137, FinishedAt: '2026-11-23T11:00:00Z' } })
     assert.equal(container.since?.toISOString(), '2026-11-23T11:00:00.000Z')
     assert.equal(describeContainer(container), 'exited (137)')
-    assert.equal(isWell(container), false)
+    assert.equal(isHealthy(container), false)
   })
 
   it('has no date for one that never ran', () => {
@@ -63,38 +60,38 @@ describe('containers as the engine tells of them', () => {
   })
 
   it('calls a container without a check well as long as it runs, one with a check when that is content', () => {
-    assert.equal(isWell(parsed()), true)
-    assert.equal(isWell(parsed({ state: { Health: { Status: 'healthy' } } })), true)
-    assert.equal(isWell(parsed({ state: { Health: { Status: 'starting' } } })), false)
-    assert.equal(isWell(undefined), false)
+    assert.equal(isHealthy(parsed()), true)
+    assert.equal(isHealthy(parsed({ state: { Health: { Status: 'healthy' } } })), true)
+    assert.equal(isHealthy(parsed({ state: { Health: { Status: 'starting' } } })), false)
+    assert.equal(isHealthy(undefined), false)
     assert.equal(describeContainer(parsed({ state: { Health: { Status: 'unhealthy' } } })), 'running, unhealthy')
   })
 })
 
 describe('asking the engine', () => {
-  const answering =
-    (answers: Record<string, { exitCode: number; stdout?: string; stderr?: string }>, asked: string[][] = []): Runner =>
-    async command => {
-      asked.push([...command])
-      const answer = answers[command[1] ?? ''] ?? { exitCode: 1, stderr: `unexpected ${command.join(' ')}` }
-      return { stdout: '', stderr: '', ...answer }
-    }
+  const paths = examplePaths()
+  const named = (MACULA_PROJECT: string) => ({ settings: { MACULA_PROJECT }, paths })
 
-  const named = (MACULA_PROJECT: string) => ({ settings: { MACULA_PROJECT } })
-
-  it('inspects the containers of the project, and nothing where there are none', async () => {
-    const asked: string[][] = []
-    assert.deepEqual(await projectContainers(named('macula'), answering({ ps: { exitCode: 0 } }, asked)), [])
+  it('inspects nothing where there are no containers', async () => {
+    const asked: string[] = []
+    assert.deepEqual(await projectContainers(named('macula'), shellAnswering({ 'docker ps': {} }, asked)), [])
     assert.equal(asked.length, 1)
-    assert.ok(asked[0]?.includes('label=com.docker.compose.project=macula'))
   })
 
   it('goes on with the others when one is gone before it is inspected', async () => {
-    const container = { exitCode: 1, stdout: JSON.stringify([inspected()]), stderr: 'no such container: b' }
+    const state = await installedState()
     const containers = await projectContainers(
-      named('macula'),
-      answering({ ps: { exitCode: 0, stdout: 'a\nb\n' }, container }),
+      { ...named('macula'), paths: { ...paths, stateDir: state.stateDir } },
+      shellAnswering({
+        'docker ps': ['a', 'b'].map(id => listedContainer({ id, installation: ownId })).join(''),
+        'docker container inspect a b': {
+          exitCode: 1,
+          stdout: JSON.stringify([inspected()]),
+          stderr: 'no such container: b',
+        },
+      }),
     )
+    await state.remove()
     assert.deepEqual(
       containers.map(({ service }) => service),
       ['grafana'],
@@ -102,8 +99,9 @@ describe('asking the engine', () => {
   })
 
   it('throws where the engine does not answer', async () => {
-    const asker = answering({ ps: { exitCode: 1, stderr: 'Cannot connect to the Docker daemon at unix:///x' } })
-    await assert.rejects(projectContainers(named('macula'), asker), (error: PlatformError) => {
+    const stderr = 'Cannot connect to the Docker daemon at unix:///x'
+    const shell = shellAnswering({ 'docker ps': { exitCode: 1, stderr } })
+    await assert.rejects(projectContainers(named('macula'), shell), (error: PlatformError) => {
       assert.ok(error instanceof PlatformError)
       assert.equal(error.message, 'Docker is not running')
       assert.match(error.why ?? '', /unix:\/\/\/x/)

@@ -3,10 +3,13 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import { type Platform, serviceNamed } from '../../../lib/platform/platform.ts'
-import { elapsed, probeOf, statusOf } from '../../../lib/stack/status.ts'
-import type { Runner } from '../../../lib/system/exec.ts'
+import { probeOf, statusOf } from '../../../lib/stack/status.ts'
+import type { Shell } from '../../../lib/system/exec.ts'
 import type { lookUp } from '../../../lib/system/lookup.ts'
+import { elapsed } from '../../../lib/system/text.ts'
 import { goodPlatform } from '../../helpers/platform.ts'
+import { shellAnswering } from '../../helpers/shell.ts'
+import { installedState, listedContainer, ownId } from '../../helpers/things.ts'
 
 describe('what is asked from outside', () => {
   let platform: Platform
@@ -47,6 +50,7 @@ describe('the state of services', () => {
   })
   const silent = createServer(() => {})
   let platform: Platform
+  let state: Awaited<ReturnType<typeof installedState>>
   before(async () => {
     for (const each of [server, silent]) await new Promise<void>(resolve => each.listen(0, '127.0.0.1', resolve))
     const [port, silentPort] = [server, silent].map(each => (each.address() as AddressInfo).port)
@@ -61,34 +65,37 @@ describe('the state of services', () => {
         '  worker: { image: worker:1, x-macula: { group: own } }',
       ].join('\n'),
     })
-    platform = { ...whole, services: whole.services.filter(({ group }) => group === 'own') }
+    state = await installedState()
+    const paths = { ...whole.paths, stateDir: state.stateDir }
+    platform = { ...whole, paths, services: whole.services.filter(({ group }) => group === 'own') }
   })
-  after(() => {
+  after(async () => {
+    await state.remove()
     for (const each of [server, silent]) {
       each.closeAllConnections()
       each.close()
     }
   })
 
-  const engine =
-    (states: Record<string, object>): Runner =>
-    async command => {
-      const containers = Object.entries(states).map(([service, State]) => ({
-        Id: service,
-        Name: `/macula-${service}`,
-        RestartCount: 0,
-        State: {
-          Status: 'running',
-          ExitCode: 0,
-          StartedAt: '2026-11-23T10:00:00Z',
-          FinishedAt: '0001-01-01T00:00:00Z',
-          ...State,
-        },
-        Config: { Image: 'a:1', Labels: { 'com.docker.compose.service': service } },
-      }))
-      const stdout = command[1] === 'ps' ? containers.map(({ Id }) => `${Id}\n`).join('') : JSON.stringify(containers)
-      return { exitCode: 0, stdout, stderr: '' }
-    }
+  const engine = (states: Record<string, object>): Shell => {
+    const containers = Object.entries(states).map(([service, State]) => ({
+      Id: service,
+      Name: `/macula-${service}`,
+      RestartCount: 0,
+      State: {
+        Status: 'running',
+        ExitCode: 0,
+        StartedAt: '2026-11-23T10:00:00Z',
+        FinishedAt: '0001-01-01T00:00:00Z',
+        ...State,
+      },
+      Config: { Image: 'a:1', Labels: { 'com.docker.compose.service': service } },
+    }))
+    return shellAnswering({
+      'docker ps': { stdout: containers.map(({ Id }) => listedContainer({ id: Id, installation: ownId })).join('') },
+      'docker container inspect': { stdout: JSON.stringify(containers) },
+    })
+  }
   const resolving =
     (addresses: readonly string[]): typeof lookUp =>
     () =>
@@ -96,7 +103,7 @@ describe('the state of services', () => {
       addresses.length > 0 ? { addresses } : { addresses, error: 'ENOTFOUND' }
   const statesOf = async (states: Record<string, object>, addresses = ['127.0.0.1']) => {
     const services = await statusOf(platform, {
-      asker: engine(states),
+      shell: engine(states),
       timeoutMs: 300,
       resolve: resolving(addresses),
     })

@@ -1,0 +1,95 @@
+import type { ProcessOutput } from 'zx/core'
+import { PlatformError } from '../system/errors.ts'
+import { $, lastLines, type Shell } from '../system/exec.ts'
+import { systemdRuns } from '../system/systemd.ts'
+
+/** Version of the engine. Throws with the reason and the way out where it is not installed, not running, or not ours to use. */
+export async function engineVersion(shell: Shell = $): Promise<string> {
+  return (await engine(shell)`docker version --format ${'{{.Server.Version}}'}`).stdout.trim()
+}
+
+/** What `docker info` prints about engine and client; what it does not print is undefined. */
+export interface EngineFacts {
+  /** The folder in which the engine keeps all it has. */
+  folder: string | undefined
+  version: string | undefined
+  /** Version of the plugin `docker compose`. */
+  compose: string | undefined
+}
+
+export async function engineFacts(shell: Shell = $): Promise<EngineFacts> {
+  const format =
+    '{{.DockerRootDir}} engine={{.ServerVersion}}{{range .ClientInfo.Plugins}} {{.Name}}={{.Version}}{{end}}'
+  const stdout = await shell({ nothrow: true, timeout: engineTimeout })`docker info --format ${format}`.then(
+    output => output.stdout,
+    () => '',
+  )
+  const versionOf = (what: string) => new RegExp(` ${what}=(\\S+)`).exec(stdout)?.[1]
+  return { folder: /^\/\S*/.exec(stdout)?.[0], version: versionOf('engine'), compose: versionOf('compose') }
+}
+
+/** An engine that lists nothing within this time will not answer at all. */
+export const engineTimeout = '10s'
+/** The same for the array form; goes with it. */
+export const engineTimeoutMs = 10_000
+
+/** Runs a command that only reads from the engine. Throws where the engine does not answer: who it is, why not, and how to start it. */
+export function engine(shell: Shell = $) {
+  return async (pieces: TemplateStringsArray, ...values: unknown[]): Promise<ProcessOutput> => {
+    const output = await shell({ nothrow: true, timeout: engineTimeout })(pieces, ...values).catch(async error => {
+      if (!/ did not end within /.test(error.message)) throw error
+      throw new PlatformError(`Docker at ${await engineAddress(shell)} accepts connections and does not answer`, {
+        why: error.message,
+        hint: howToRestart({ platform: process.platform, systemd: await systemdRuns() }),
+      })
+    })
+    if (output.exitCode === 0) return output
+    throw engineError(output.stderr, { platform: process.platform, systemd: await systemdRuns() })
+  }
+}
+
+/** The address that the client talks to; known without the engine. */
+async function engineAddress(shell: Shell): Promise<string> {
+  const format = '{{.Endpoints.docker.Host}}'
+  const { stdout } = await shell({ nothrow: true, timeout: '3s' })`docker context inspect --format ${format}`
+  return stdout.trim() || 'its default address'
+}
+
+function howToRestart({ platform, systemd }: EngineMachine): string {
+  if (platform === 'darwin') return 'Restart Docker Desktop'
+  return systemd ? 'sudo systemctl restart docker' : 'sudo service docker restart'
+}
+
+/** What decides on how an engine is started. */
+interface EngineMachine {
+  platform: NodeJS.Platform
+  systemd: boolean
+}
+
+/** The error for an engine that does not answer, from what the client printed. */
+export function engineError(stderr: string, machine: EngineMachine): PlatformError {
+  const why = lastLines(stderr, 3)
+  if (/permission denied/i.test(stderr)) {
+    return new PlatformError('This user may not use Docker', {
+      why,
+      hint: 'sudo usermod --append --groups docker "$USER", then log in again',
+    })
+  }
+  if (/cannot connect|is the docker daemon running|connection refused|no such file/i.test(stderr)) {
+    const address = /(?:unix|npipe|tcp|ssh|https?):\/\/[^\s;,"]*[^\s;,".]/.exec(stderr)?.[0] ?? ''
+    return new PlatformError('Docker is not running', { why, hint: howToStart(address, machine) })
+  }
+  return new PlatformError('Docker does not answer', { why, hint: 'task doctor' })
+}
+
+// The address that the client tried tells which engine it was: one of the machine, of its user, or somewhere else.
+function howToStart(address: string, { platform, systemd }: EngineMachine): string {
+  const orAnother = 'docker context ls   # lists the engines you have; `docker context use NAME` chooses one'
+  if (address.includes('/.colima/')) return 'colima start'
+  if (address.includes('/.docker/desktop/')) return `systemctl --user start docker-desktop\n${orAnother}`
+  if (platform === 'darwin' || address.startsWith('npipe:')) return `Start Docker Desktop\n${orAnother}`
+  if (/^unix:\/\/\/(run\/user|home)\//.test(address)) return `systemctl --user start docker\n${orAnother}`
+  if (address !== '' && !address.startsWith('unix:'))
+    return `Start the engine at ${address}, or choose another:\n${orAnother}`
+  return systemd ? 'sudo systemctl start docker' : 'sudo service docker start'
+}
