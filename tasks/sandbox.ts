@@ -3,6 +3,7 @@ import { defineTask } from '../lib/cli/task.ts'
 import { requireGroups } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
 import { endSandbox, inUse } from '../lib/sandbox/namespace.ts'
+import { pruneCache } from '../lib/sandbox/prune.ts'
 import { requireSandboxMachine } from '../lib/sandbox/requirements.ts'
 import { defaultName, execute, openShell, requireSandbox, sandboxShell } from '../lib/sandbox/sandbox.ts'
 import {
@@ -17,6 +18,8 @@ import {
   supplySandbox,
 } from '../lib/sandbox/start.ts'
 import { livingSandbox, storeOf } from '../lib/sandbox/store.ts'
+import { sizeOf } from '../lib/supply/sizes.ts'
+import { bytes as size } from '../lib/system/text.ts'
 
 export default defineTask({
   name: 'sandbox',
@@ -36,6 +39,7 @@ export default defineTask({
     keep: { type: 'boolean', help: 'leave it up, and say how to enter and end it' },
     enter: { type: 'boolean', help: 'open a shell in one that is up, or run --exec CMD in it' },
     end: { type: 'boolean', help: 'end one that is up' },
+    prune: { type: 'boolean', help: "remove what the next start does not need, other sandboxes' images too" },
     name: { type: 'string', value: 'NAME', help: `one beside the sandbox '${defaultName}', with an engine of its own` },
     json: { type: 'boolean', help: 'print what is up as one JSON document' },
   },
@@ -52,12 +56,21 @@ export default defineTask({
       })
       return 0
     }
+    if (options.prune) {
+      await out.step('Remove what the next start does not need', async progress => {
+        const removed = await pruneCache(cacheDir, name)
+        for (const { what, bytes } of removed) progress.line(`${size(bytes).padStart(8)}  ${what}`)
+        return removed.length === 0 ? 'unchanged' : size(removed.reduce((sum, { bytes }) => sum + bytes, 0))
+      })
+      out.summary(`${size(await sizeOf(cacheDir))} stay in ${cacheDir}`)
+      return 0
+    }
     if (options.enter) {
       const state = await requireSandbox(store)
       return exec === undefined ? openShell(state) : execute(state, exec)
     }
 
-    await requireSandboxMachine(cacheDir)
+    await requireSandboxMachine(cacheDir, name)
     if (only !== undefined) await requireGroups(paths, only.split(','), '--only')
     if (await livingSandbox(store)) throw await inUse(store)
     out.title(`Sandbox ${name}: a private copy of this machine, gone when it ends`)

@@ -2,10 +2,11 @@ import { copyFile, cp, link, mkdir, mkdtemp, readdir, rm } from 'node:fs/promise
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ensureBuilt, folderName, isBuilt, keyOf, type SupplyOptions } from '../supply/cache.ts'
+import { compilesAtOnce } from '../supply/go.ts'
 import { firstComeFirstServed, memory } from '../supply/queue.ts'
 import { PlatformError } from '../system/errors.ts'
 import type { DockerClient } from './docker-client.ts'
-import { compilesAtOnce, programBuild } from './programs.ts'
+import { programBuild } from './programs.ts'
 import {
   contentsOf,
   type ImageCatalogue,

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { PlatformError } from '../system/errors.ts'
 import { $, hasTool } from '../system/exec.ts'
 import { missingPackages } from '../system/packages.ts'
+import { NotYet, waitFor } from '../system/wait.ts'
 import { type Namespace, shellInside } from './namespace.ts'
 import type { Store } from './store.ts'
 
@@ -47,6 +48,46 @@ export async function fetchPackages(store: Store, note: (detail: string) => void
   note(`downloading ${all.join(', ')}`)
   await $({ idle: '5m' })`${apt} install --download-only --no-install-recommends ${all}`
   return { install, offer }
+}
+
+/** Held while packages are installed or removed; a copy of the machine that is made meanwhile has dpkg's state of the middle of it. */
+const dpkgLocks: readonly string[] = ['/var/lib/dpkg/lock', '/var/lib/dpkg/lock-frontend']
+/** The longest upgrade that is worth waiting for. */
+const packageManagerMs = 15 * 60_000
+
+/**
+ * Waits until this machine's own package manager has ended, an unattended upgrade, say. Throws with who holds the lock when it has not after a
+ * quarter of an hour. Returns at once on machines without dpkg.
+ */
+export async function waitForPackageManager(
+  note: (detail: string) => void,
+  { locks = dpkgLocks, timeoutMs = packageManagerMs }: { locks?: readonly string[]; timeoutMs?: number } = {},
+): Promise<void> {
+  await waitFor(
+    async () => {
+      const holder = await holderOf(locks)
+      if (holder === undefined) return true
+      note(`waiting for the package manager of this machine: ${holder}`)
+      return new NotYet(holder)
+    },
+    {
+      timeoutMs,
+      pauseMs: 500,
+      onTimeout: holder =>
+        new PlatformError(`The package manager of this machine has been at work for ${timeoutMs / 60_000} minutes`, {
+          why: `${locks[0]} is held by ${holder}`,
+          hint: 'Start the sandbox again when that is done',
+        }),
+    },
+  )
+}
+
+/** `apt-get (process 123)`; undefined where nobody holds any of these locks. */
+async function holderOf(files: readonly string[]): Promise<string | undefined> {
+  const { stdout } = await $({ nothrow: true })`lslocks --json --notruncate --output COMMAND,PID,PATH`
+  const { locks = [] } = JSON.parse(stdout || '{}') as { locks?: { command: string; pid: number; path: string }[] }
+  const held = locks.find(({ path }) => files.includes(path))
+  return held && `${held.command} (process ${held.pid})`
 }
 
 /** Where they are inside. Not in apt's own folder: Debian's container images empty that one after each installation. */

@@ -1,8 +1,8 @@
 import { join } from 'node:path'
-import { type Build, ensureBuilt, type SupplyOptions, withOneOf } from '../supply/cache.ts'
+import { type Build, ensureBuilt, isBuilt, type SupplyOptions } from '../supply/cache.ts'
 import { type DebianPackage, unpackPackages } from '../supply/debian.ts'
 import { buildGoFolder, buildGoPrograms, type GoBuildOptions, quickFlags } from '../supply/go.ts'
-import { contentsOf, programRecipe, recipesFolder } from './recipes.ts'
+import { contentsOf, programRecipe, programRecipes, recipesFolder } from './recipes.ts'
 
 /** A Docker engine and its clients that run on this machine without being installed. */
 export interface EnginePrograms {
@@ -27,24 +27,21 @@ const enginePackages: readonly DebianPackage[] = [
   { name: 'runc', suite: 'bookworm' },
 ]
 
+/** How they are unpacked. */
+export const engineBuild: Build = {
+  name: 'engine',
+  inputs: enginePackages,
+  build: (folder, note) => unpackPackages(enginePackages, folder, note),
+}
+
 /** Docker engine, CLI, containerd, runc, Buildx, Compose and kind. Needs Debian's apt, not root, and no rights on the machine. */
 export async function ensureEnginePrograms(options: SupplyOptions): Promise<EnginePrograms> {
-  const folder = await ensureBuilt(
-    {
-      name: 'engine',
-      inputs: enginePackages,
-      build: (folder, note) => unpackPackages(enginePackages, folder, note),
-    },
-    options,
-  )
+  const folder = await ensureBuilt(engineBuild, options)
   return {
     path: [join(folder, 'usr/sbin'), join(folder, 'usr/bin')].join(':'),
     cliPlugins: join(folder, 'usr/libexec/docker/cli-plugins'),
   }
 }
-
-/** Compiles at a time on one machine, over all processes: each of them keeps two processors busy and takes 2 to 4 GB of memory. */
-export const compilesAtOnce = 2
 
 /**
  * The folder with the executables of the recipe `name` in `lib/sandbox/recipes/programs.yaml`, compiled now if no run before has done it.
@@ -56,12 +53,10 @@ export async function ensureProgram(name: string, options: SupplyOptions): Promi
 
 /** How the recipe's programs are built, and what decides what comes out. The compiler is not part of that: any Go makes the same program. */
 export async function programBuild(name: string, options: SupplyOptions): Promise<Build> {
-  const { cacheDir, report } = options
   const recipe = await programRecipe(name)
-  const slots = Array.from({ length: compilesAtOnce }, (_, number) => join(cacheDir, 'locks', `compile-${number + 1}`))
-  const waiting = () => report?.({ what: name, state: 'waiting', detail: `${compilesAtOnce} other compiles run` })
+  const waiting = () => options.report?.({ what: name, state: 'waiting', detail: 'other compiles run' })
   const build = (how: (folder: string, options: GoBuildOptions) => Promise<void>): Build['build'] => {
-    return (folder, note) => withOneOf(slots, waiting, () => how(folder, { ...options, note, quick: true }))
+    return (folder, note) => how(folder, { ...options, note, waiting, quick: true })
   }
   if ('module' in recipe) {
     const replaced = Object.entries(recipe.replaced ?? {}).map(([module, name]) => [module, join(recipesFolder, name)])
@@ -80,4 +75,11 @@ export async function programBuild(name: string, options: SupplyOptions): Promis
     inputs: [await contentsOf(source), quickFlags],
     build: build((folder, options) => buildGoFolder(source, name, folder, options)),
   }
+}
+
+/** Whether every program that a recipe makes has been compiled. */
+export async function allProgramsBuilt(options: SupplyOptions): Promise<boolean> {
+  const names = Object.keys(await programRecipes())
+  const built = await Promise.all(names.map(async name => isBuilt(await programBuild(name, options), options)))
+  return !built.includes(false)
 }

@@ -1,7 +1,11 @@
 import { mkdir, readFile, statfs } from 'node:fs/promises'
+import { join } from 'node:path'
+import { sizeOf } from '../supply/sizes.ts'
 import { PlatformError } from '../system/errors.ts'
 import { $, hasTool } from '../system/exec.ts'
 import { isRoot } from '../system/privilege.ts'
+import { allProgramsBuilt } from './programs.ts'
+import { prunable } from './prune.ts'
 
 /** Programs a sandbox is made with, and the Debian packages they come from; a Debian machine always has them. */
 const tools: Readonly<Record<string, string>> = {
@@ -13,14 +17,22 @@ const tools: Readonly<Record<string, string>> = {
   find: 'findutils',
 }
 
-/** Engine programs, a node image and the images of all services, unpacked, with room for containers: measured 7 GB. */
-const neededBytes = 10e9
+/** Engine, programs and file systems, the images of all services and of a node, unpacked, with room for containers: measured 6 GB. */
+const keptBytes = 8e9
+/** Go's caches on top of that while programs are compiled; they go when all are there. */
+const compilingBytes = 8e9
+
+/** Bytes on the disk of the cache that a start may need now. */
+async function neededBytes(cacheDir: string): Promise<number> {
+  const there = await sizeOf(join(cacheDir, 'built'))
+  return Math.max(2e9, keptBytes - there) + ((await allProgramsBuilt({ cacheDir })) ? 0 : compilingBytes)
+}
 
 /**
  * Looks whether this machine can have a sandbox, before anything is made.
  * Throws with the command to run, or what to change, for the first thing that is missing.
  */
-export async function requireSandboxMachine(cacheDir: string): Promise<void> {
+export async function requireSandboxMachine(cacheDir: string, name: string): Promise<void> {
   if (process.platform !== 'linux') {
     throw new PlatformError('A sandbox needs Linux: it is made of Linux namespaces', {
       hint: 'task setup   # sets the platform up on this machine itself',
@@ -55,14 +67,21 @@ export async function requireSandboxMachine(cacheDir: string): Promise<void> {
   }
   await mkdir(cacheDir, { recursive: true })
   const { bavail, bsize } = await statfs(cacheDir)
-  if (bavail * bsize < neededBytes) {
-    throw new PlatformError(
-      `${cacheDir} has ${gigabytes(bavail * bsize)} GB free, a sandbox needs ${gigabytes(neededBytes)} GB`,
-      { hint: 'Make room, or set XDG_CACHE_HOME to a folder on a larger disk' },
-    )
-  }
+  const needed = await neededBytes(cacheDir)
+  if (bavail * bsize >= needed) return
+  const freeable = (await prunable(cacheDir, name)).map(({ what, bytes }) => `${what}: ${gigabytes(bytes)} GB`)
+  throw new PlatformError(
+    `${cacheDir} has ${gigabytes(bavail * bsize)} GB free, the sandbox needs up to ${gigabytes(needed)} GB`,
+    {
+      why: freeable.join('\n'),
+      hint:
+        freeable.length > 0
+          ? 'task sandbox -- --prune   # removes these'
+          : 'Make room, or set XDG_CACHE_HOME to a folder on a larger disk',
+    },
+  )
 }
 
 function gigabytes(bytes: number): string {
-  return (bytes / 1e9).toFixed(0)
+  return (bytes / 1e9).toFixed(1)
 }

@@ -2,10 +2,11 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { loadPlatform, type Platform, type Service } from '../platform/platform.ts'
 import type { SupplyOptions } from '../supply/cache.ts'
+import { pruneGoCaches } from '../supply/go.ts'
 import { root } from '../system/checkout.ts'
 import { PlatformError } from '../system/errors.ts'
 import type { StepProgress } from '../system/progress.ts'
-import { counted } from '../system/text.ts'
+import { counted, bytes as size } from '../system/text.ts'
 import {
   announceClusterStandIns,
   applicationBase,
@@ -18,8 +19,9 @@ import {
 import { type EngineOptions, engineEnvironment, enginePrograms, outsideAddress, startEngine } from './engine.ts'
 import { type LaterImages, type Supplied, supplyImages } from './engine-images.ts'
 import { type Namespace, startNamespace } from './namespace.ts'
-import { bringPackages, fetchPackages } from './packages.ts'
-import { prune } from './prune.ts'
+import { bringPackages, fetchPackages, waitForPackageManager } from './packages.ts'
+import { allProgramsBuilt } from './programs.ts'
+import { prune, pruneCache } from './prune.ts'
 import { type SupplyReport, supplyReport } from './report.ts'
 import { type Inside, pathsInside, rememberSandbox, sandboxEnvironment, sandboxShell } from './sandbox.ts'
 import type { StandInOptions } from './standins.ts'
@@ -81,6 +83,7 @@ export async function startSandbox(sandbox: Sandbox, progress: StepProgress): Pr
   const { store } = options
   const programs = await watch.during(progress, () => enginePrograms(supply))
   const packages = await fetchPackages(store, progress.update)
+  await waitForPackageManager(progress.update)
   progress.update('making namespaces')
   const namespace = await startNamespace(store, [store.folder, root, '/tmp'])
   const engine = { store, programs, environment: engineEnvironment(programs, pathOf(options)) }
@@ -135,6 +138,10 @@ export function supplyCluster(sandbox: Sandbox, progress: StepProgress): Promise
   return sandbox.watch.during(progress, async () => {
     const outcome = (await sandbox.clusterImages) ?? 'unchanged'
     await bringKubectl(requireUp(sandbox).state, outcome !== 'unchanged', sandbox.supply)
+    if (await allProgramsBuilt(sandbox.supply)) {
+      const freed = await pruneGoCaches(sandbox.options.cacheDir)
+      if (freed > 0) progress.line(`removed Go's caches: ${size(freed)}`)
+    }
     return outcome
   })
 }
@@ -206,6 +213,9 @@ async function buildClusterLater(sandbox: Sandbox, services: LaterImages): Promi
 }
 
 async function pruneOld(sandbox: Sandbox, progress: StepProgress): Promise<void> {
+  const { cacheDir, store } = sandbox.options
+  for (const { what, bytes } of await pruneCache(cacheDir, store.name, { onlyOld: true }))
+    progress.line(`removed ${what}: ${size(bytes)}`)
   const { builds, images } = await prune(standInOptions(sandbox))
   if (builds.length + images.length === 0) return
   const what = `${counted(builds.length, 'old build')} and ${counted(images.length, 'old image')}`

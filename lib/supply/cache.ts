@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { PlatformError } from '../system/errors.ts'
 import { exists } from '../system/files.ts'
+import { NotYet, waitFor } from '../system/wait.ts'
 
 /** What a supplier of programs or images tells its caller while it works. */
 export interface SupplyEvent {
@@ -116,20 +117,44 @@ export async function withOneOf<T>(
   waiting: () => void,
   action: () => Promise<T>,
 ): Promise<T> {
-  for (let round = 0; ; round++) {
+  const firstFree = async () => {
     for (const file of files) {
       const release = await lock(file, true)
-      if (!release) continue
-      try {
-        return await action()
-      } finally {
-        release()
-      }
+      if (release) return release
     }
-    if (round === 0) waiting()
-    await new Promise(resume => setTimeout(resume, 1000))
+    return undefined
+  }
+  let release = await firstFree()
+  if (!release) waiting()
+  release ??= await waitFor(async () => (await firstFree()) ?? new NotYet('all are taken'), {
+    timeoutMs: longestWaitMs,
+    pauseMs: 1000,
+    onTimeout: () => new PlatformError(`Other builds have held ${files.join(' and ')} for a day`, { hint: 'ps aux' }),
+  })
+  try {
+    return await action()
+  } finally {
+    release()
   }
 }
+
+/** Does `action` while this process holds all of these locks; undefined, and nothing is done, where somebody else holds one of them. */
+export async function withAll<T>(files: readonly string[], action: () => Promise<T>): Promise<T | undefined> {
+  const held: (() => void)[] = []
+  try {
+    for (const file of files) {
+      const release = await lock(file, true)
+      if (!release) return undefined
+      held.push(release)
+    }
+    return await action()
+  } finally {
+    for (const release of held) release()
+  }
+}
+
+/** Longer than anything that is built here, and than anybody waits for it. */
+const longestWaitMs = 24 * 3600 * 1000
 
 async function waitForLock(file: string, waiting: () => void): Promise<() => void> {
   waiting()

@@ -1,10 +1,11 @@
-import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { $ } from '../system/exec.ts'
 import { boundToUs } from './bound.ts'
-import { ensureBuilt, type SupplyOptions } from './cache.ts'
+import { ensureBuilt, type SupplyOptions, withAll, withOneOf } from './cache.ts'
 import { type DebianPackage, unpackPackages } from './debian.ts'
+import { removeFolder } from './sizes.ts'
 
 /** Programs out of one published Go module. */
 export interface GoRecipe {
@@ -22,6 +23,8 @@ export interface GoRecipe {
 
 export interface GoBuildOptions extends SupplyOptions {
   note: (detail: string) => void
+  /** Told once when all compile slots are taken. */
+  waiting?: () => void
   /** Compiles without optimising or debug information: in half the time, for programs that only have to run in a sandbox. */
   quick?: boolean
 }
@@ -94,20 +97,52 @@ export async function buildGoFolder(
   })
 }
 
-async function inWorkshop(options: SupplyOptions, work: (workshop: Workshop) => Promise<void>): Promise<void> {
-  const go = await goCompiler(options)
-  const folder = await mkdtemp(join(tmpdir(), 'macula-go-'))
-  const env = {
-    GOCACHE: join(options.cacheDir, 'go', 'build'),
-    GOMODCACHE: join(options.cacheDir, 'go', 'mod'),
-    GOTOOLCHAIN: 'local',
-    CGO_ENABLED: '0',
-  }
-  try {
-    await work({ go, folder, env })
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
+/** Compiles at a time on one machine, over all processes: each of them keeps two processors busy and takes 2 to 4 GB of memory. */
+export const compilesAtOnce = 2
+
+/** Below the cache, where it can be pruned without touching anybody's own. */
+function goFolder(cacheDir: string): string {
+  return join(cacheDir, 'go')
+}
+
+function compileSlots(cacheDir: string): string[] {
+  return Array.from({ length: compilesAtOnce }, (_, number) => join(cacheDir, 'locks', `compile-${number + 1}`))
+}
+
+function inWorkshop(options: GoBuildOptions, work: (workshop: Workshop) => Promise<void>): Promise<void> {
+  const { cacheDir, waiting = () => {} } = options
+  return withOneOf(compileSlots(cacheDir), waiting, async () => {
+    const go = await goCompiler(options)
+    const folder = await mkdtemp(join(tmpdir(), 'macula-go-'))
+    const kept = goFolder(cacheDir)
+    await mkdir(kept, { recursive: true })
+    // when it was last used
+    await utimes(kept, new Date(), new Date())
+    const env = {
+      GOCACHE: join(kept, 'build'),
+      GOMODCACHE: join(kept, 'mod'),
+      GOTOOLCHAIN: 'local',
+      CGO_ENABLED: '0',
+    }
+    try {
+      await work({ go, folder, env })
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
+  })
+}
+
+/**
+ * Removes the modules and objects that compiling has left, unless something is compiled right now or, with `unusedSince`, has been since then.
+ * Returns the bytes that are free again; nobody's own Go caches are touched.
+ */
+export async function pruneGoCaches(cacheDir: string, unusedSince = new Date()): Promise<number> {
+  const folder = goFolder(cacheDir)
+  const freed = await withAll(compileSlots(cacheDir), async () => {
+    const found = await stat(folder).catch(() => undefined)
+    return found === undefined || found.mtime > unusedSince ? 0 : removeFolder(folder)
+  })
+  return freed ?? 0
 }
 
 function downloadModule({ go, folder, env }: Workshop, module: string): Promise<{ GoMod: string; Dir: string }> {

@@ -7,7 +7,7 @@ import { messageOf } from '../../lib/system/errors.ts'
 /** Why test machines cannot run on this computer; false where they can. Made for the `skip` of node:test. */
 export async function noMachines(): Promise<string | false> {
   try {
-    await requireSandboxMachine(pathsOf().cacheDir)
+    await requireSandboxMachine(pathsOf().cacheDir, 'tests')
   } catch (error) {
     return `no test machines here: ${messageOf(error)}`
   }

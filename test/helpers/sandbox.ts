@@ -48,7 +48,7 @@ export interface TestSandboxOptions {
 
 /** Why sandboxes cannot run on this computer; false where they can. Made for the `skip` of node:test. */
 export async function noSandbox(): Promise<string | false> {
-  return requireSandboxMachine(pathsOf().cacheDir).then(
+  return requireSandboxMachine(pathsOf().cacheDir, 'tests').then(
     () => false,
     error => `no sandbox here: ${messageOf(error)}`,
   )

@@ -1,0 +1,18 @@
+import { rm } from 'node:fs/promises'
+import { $ } from '../system/exec.ts'
+
+/** Bytes on the disk of a folder and all in it; 0 for what is not there. */
+export async function sizeOf(folder: string): Promise<number> {
+  // a folder of Go modules has a hundred thousand files; some of it may go while it is counted
+  const { stdout } = await $({ nothrow: true, timeout: '5m' })`du --summarize --block-size=1 ${folder}`
+  return Number(/^\d+/.exec(stdout)?.[0] ?? 0)
+}
+
+/** Removes a folder and all in it, also what is read-only, and returns the bytes that are free again. */
+export async function removeFolder(folder: string): Promise<number> {
+  const bytes = await sizeOf(folder)
+  // Go keeps its modules read-only, which stops everybody but root
+  await $({ nothrow: true, timeout: '5m' })`chmod --recursive u+w ${folder}`
+  await rm(folder, { recursive: true, force: true })
+  return bytes
+}
