@@ -74,7 +74,7 @@ export default defineTask({
     if (nodes.length > 0) await part('Remove the cluster', () => removeNodes(nodes).then(() => 'removed'))
     if (containers.length > 0) await part('Stop and remove the containers', () => removeContainers(containers))
     if (networks.length > 0) await part('Remove the network', () => removeThings(networks))
-    if (nodes.length > 0) await part("Remove the cluster's network", () => removeNetwork(paths))
+    if (found.clusterNetwork !== undefined) await part("Remove the cluster's network", () => removeNetwork(paths))
     if (wanted.volumes && volumes.length > 0) await part('Delete the data', () => removeThings(volumes))
     if (found.unseen !== undefined)
       failures.push(

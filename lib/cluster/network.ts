@@ -14,6 +14,11 @@ export async function rememberNetwork(paths: Pick<Paths, 'stateDir'>): Promise<v
   await writeFile(mark(paths), '')
 }
 
+/** Name of kind's network where it came with our cluster. */
+export async function madeNetwork(paths: Pick<Paths, 'stateDir'>): Promise<string | undefined> {
+  return (await exists(mark(paths))) ? network : undefined
+}
+
 /** Removes kind's network where it came with our cluster and no other cluster is on it. */
 export async function removeNetwork(paths: Pick<Paths, 'stateDir'>): Promise<'unchanged' | 'removed'> {
   const ours = await exists(mark(paths))

@@ -1,5 +1,6 @@
 import { readdir, readFile, realpath, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { madeNetwork } from '../cluster/network.ts'
 import { openJournal, type Undone } from '../journal/journal.ts'
 import { journalFile } from '../journal/journal-file.ts'
 import { describeUndone } from '../journal/undo.ts'
@@ -27,6 +28,8 @@ export interface Leftovers {
   others: Thing[]
   /** Nodes of our own KinD cluster. */
   nodes: string[]
+  /** The network that kind made for them. */
+  clusterNetwork: string | undefined
   /** Files and folders of our own. */
   files: string[]
   /** Why the engine could not be asked, where containers were started from here: they come back with it. */
@@ -46,19 +49,26 @@ export async function leftovers(paths: Paths, { purge }: TeardownOptions): Promi
   const journal = openJournal({ stateDir: paths.stateDir, privilege: asRoot, scope: '' })
   const changes = await journal.undo({ dryRun: true })
   const [cluster, project] = await Promise.all([clusterName(paths), renderedProject(paths)])
-  const [unseen, nodes] = await Promise.all([
+  const [notAnswering, nodes] = await Promise.all([
     whyUnseen(paths),
     cluster === undefined
       ? []
       : namesIn($(asking)`docker ps --all --filter label=io.x-k8s.kind.cluster=${cluster} --format {{.Names}}`),
   ])
-  const { own, others } = (await engineAnswers()) ? await thingsByOwner(paths, project) : { own: [], others: [] }
+  const none = { own: [], others: [], unseen: notAnswering }
+  const { own, others, unseen } = (await engineAnswers())
+    ? await thingsByOwner(paths, project).then(
+        things => ({ ...things, unseen: notAnswering }),
+        error => ({ ...none, unseen: messageOf(error) }),
+      )
+    : none
   const ofKind = (kind: Thing['kind']) => own.filter(thing => thing.kind === kind)
   const [containers, networks, volumes] = [ofKind('container'), ofKind('network'), ofKind('volume')]
   const files = [paths.stateDir, ...(purge ? [paths.envFile] : [])]
   const there = await Promise.all(files.map(exists))
   return {
     ...{ changes, containers, networks, volumes, others, nodes, unseen },
+    clusterNetwork: await madeNetwork(paths),
     files: files.filter((_, index) => there[index]),
   }
 }
@@ -69,6 +79,9 @@ export function describeLeftovers(found: Leftovers, { volumes }: Pick<TeardownOp
     ...(found.unseen === undefined ? [] : [`containers, networks and volumes: not seen, ${found.unseen}`]),
     ...found.nodes.map(name => `cluster node ${name}: to be removed, with all that runs in it`),
     ...[...found.containers, ...found.networks].map(({ kind, name }) => `${kind} ${name}: to be removed`),
+    ...(found.clusterNetwork === undefined
+      ? []
+      : [`network ${found.clusterNetwork}: to be removed, unless another cluster uses it`]),
     ...found.volumes.map(
       ({ name }) => `volume ${name}: ${volumes ? 'to be deleted, with its data' : 'kept (--volumes deletes it)'}`,
     ),
