@@ -1,4 +1,4 @@
-import { readFile, rm } from 'node:fs/promises'
+import { lstat, readFile, rm } from 'node:fs/promises'
 import { join, normalize } from 'node:path'
 import type { Installation } from '../platform/installation.ts'
 import type { Platform } from '../platform/platform.ts'
@@ -38,10 +38,7 @@ export async function writeStackFiles(
   const changed: string[] = []
   for (const { path, content, mode } of files)
     if ((await writeIfChanged(join(stateDir, path), content, mode)) !== 'unchanged') changed.push(path)
-  for (const path of left) {
-    await rm(join(stateDir, path), { force: true })
-    changed.push(path)
-  }
+  for (const path of left) if (await removeFile(join(stateDir, path))) changed.push(path)
   await writeManifest(stateDir, wanted)
   return changed
 }
@@ -59,9 +56,17 @@ async function writtenBefore(stateDir: string): Promise<string[]> {
   }
 }
 
-/** Whether a path is a relative one that stays in the state folder's own `config` and `secrets`. */
+/** Removes a file or link; a folder of that name is not what we wrote. */
+async function removeFile(path: string): Promise<boolean> {
+  const found = await lstat(path).catch(() => undefined)
+  if (found === undefined || found.isDirectory()) return false
+  await rm(path)
+  return true
+}
+
+/** Whether a path is a compose file in the state folder, or stays below its `config` and `secrets`. */
 function isBelow(path: unknown): path is string {
-  return typeof path === 'string' && normalize(path) === path && /^(config|secrets)\//.test(path)
+  return typeof path === 'string' && normalize(path) === path && /^((config|secrets)\/|docker-compose\.[\w.]+$)/.test(path)
 }
 
 async function writeManifest(stateDir: string, paths: readonly string[]): Promise<void> {
