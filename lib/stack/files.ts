@@ -66,7 +66,9 @@ async function removeFile(path: string): Promise<boolean> {
 
 /** Whether a path is a compose file in the state folder, or stays below its `config` and `secrets`. */
 function isBelow(path: unknown): path is string {
-  return typeof path === 'string' && normalize(path) === path && /^((config|secrets)\/|docker-compose\.[\w.]+$)/.test(path)
+  return (
+    typeof path === 'string' && normalize(path) === path && /^((config|secrets)\/|docker-compose\.[\w.]+$)/.test(path)
+  )
 }
 
 async function writeManifest(stateDir: string, paths: readonly string[]): Promise<void> {
