@@ -1,4 +1,4 @@
-// Opens the portal in Chromium, waits until every tile knows its state, and prints them as JSON: [service, state]. Runs inside a sandbox.
+// Opens the portal in Chromium, waits until every tile knows its state, and prints them as JSON: [path of the probe, state]. Runs inside a sandbox.
 import { chromium } from 'playwright-core'
 
 const [url = '', screenshot = ''] = process.argv.slice(2)
@@ -9,14 +9,8 @@ const browser = await chromium.launch({
 })
 const page = await browser.newPage({ viewport: { width: 1280, height: 900 } })
 await page.goto(url)
-await page.waitForFunction(
-  () => [...document.querySelectorAll('.state')].every(({ dataset }) => dataset.state),
-  undefined,
-  {
-    timeout: 20_000,
-  },
-)
-const states = await page.$$eval('.state', tiles => tiles.map(({ dataset }) => [dataset.service, dataset.state]))
+await page.locator('#summary:not(:empty)').waitFor({ timeout: 20_000 })
+const states = await page.$$eval('[data-probe]', tiles => tiles.map(({ dataset }) => [dataset.probe, dataset.state]))
 if (screenshot) await page.screenshot({ path: screenshot })
 await browser.close()
 process.stdout.write(JSON.stringify(states))

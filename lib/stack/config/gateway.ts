@@ -11,6 +11,7 @@ export async function gatewayFiles(platform: Platform, portalPage: string): Prom
       verbatim.map(async file => ({ path: `config/nginx/${file}`, content: await readTemplate(`nginx/${file}`) })),
     )),
     { path: 'config/nginx/guard.conf', content: await guard(platform) },
+    { path: 'config/nginx/health.sh', content: await tcpProbes(platform) },
     // all in one file: a service that is gone leaves nothing behind
     {
       path: 'config/nginx/vhosts.conf',
@@ -24,13 +25,14 @@ export async function gatewayFiles(platform: Platform, portalPage: string): Prom
   ]
 }
 
-/** Services whose health is an HTTP path, other than the web server itself: the portal shows these as answering or not. */
-export function probedServices(platform: Platform): (Service & { health: { port: number; path: string } })[] {
-  return platform.services.flatMap(service =>
-    service.health?.path === undefined || service.name === webServer
-      ? []
-      : [{ ...service, health: { port: service.health.port, path: service.health.path } }],
-  )
+/** Where the portal finds the state of a service; undefined for one whose health nobody can see. */
+export function servicePath({ name, health }: Service): string | undefined {
+  return health === undefined ? undefined : `/health/${name}`
+}
+
+/** Where the portal finds the state of an application, by its full name; undefined for a cluster that the containers do not reach. */
+export function applicationPath({ settings }: Platform, name: string): string | undefined {
+  return settings.CLUSTER === 'kind' ? `/health/applications/${name.split('.')[0]}` : undefined
 }
 
 /** Names that show the portal, first the one to link to. */
@@ -53,13 +55,30 @@ async function guard(platform: Platform): Promise<string> {
 }
 
 async function portals(platform: Platform, page: string): Promise<string[]> {
-  const checks = await Promise.all(
-    probedServices(platform).map(({ name, health: { port, path } }) =>
-      fill('health', { service: name, port: String(port), path }),
-    ),
-  )
+  const checks = await Promise.all([
+    ...platform.services.filter(({ name }) => name !== webServer).map(service => serviceHealth(service)),
+    ...platform.applications.names
+      .filter(name => applicationPath(platform, name) !== undefined)
+      .map(name => fill('application-health', { application: name.split('.')[0] ?? name, host: name })),
+    ...platform.services
+      .filter(({ name }) => name === 'prometheus')
+      .map(({ name, hosts }) => fill('alerts', { service: name, port: String(hosts[0]?.port ?? 9090) })),
+  ])
   const hashes = { scriptHash: inlineHash(page, 'script'), styleHash: inlineHash(page, 'style') }
   return Promise.all(portalNames(platform).map(name => fill('portal', { name, health: checks.join(''), ...hashes })))
+}
+
+async function serviceHealth({ name: service, health }: Service): Promise<string> {
+  if (health === undefined) return ''
+  const { port, path } = health
+  return path === undefined ? fill('tcp-health', { service }) : fill('health', { service, port: String(port), path })
+}
+
+async function tcpProbes({ services }: Platform): Promise<string> {
+  const probes = services.flatMap(({ name, address, health }) =>
+    health === undefined || health.path !== undefined ? [] : [`probe ${name} ${address} ${health.port} &\n`],
+  )
+  return fillTemplate(await readTemplate('nginx/health.sh'), { probes: probes.join('') }, 'nginx/health.sh')
 }
 
 async function virtualHosts(platform: Platform): Promise<string[]> {

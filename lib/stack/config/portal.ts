@@ -1,48 +1,45 @@
-import { type Platform, type Service, urlOf, webServer } from '../../platform/platform.ts'
+import { type Platform, type Service, webServer } from '../../platform/platform.ts'
 import { fillTemplate, type RenderedFile, readTemplate } from '../../platform/render.ts'
-import { portalNames, probedServices } from './gateway.ts'
+import { applicationPath, portalNames, servicePath } from './gateway.ts'
 
 /** The portal's page, relative to the state folder. */
 export const portalIndex = 'config/portal/index.html'
 
-/** The portal (one page, a tile per service) and the two pages for names that lead nowhere. */
+/** The portal (one page, a tile per service) and the two pages for names that nothing answers. */
 export async function portalFiles(platform: Platform): Promise<RenderedFile[]> {
-  const [index, group, tile, state, page, unknown, down] = await Promise.all(
-    ['index', 'group', 'tile', 'state', 'page', 'unknown', 'down'].map(name => readTemplate(`portal/${name}.html`)),
-  )
-  const fill = (name: string, template: string | undefined, values: Record<string, string>) =>
-    fillTemplate(template ?? '', values, `portal/${name}.html`)
-  const probed = new Set(probedServices(platform).map(({ name }) => name))
   const services = platform.services.filter(({ name, names }) => name !== webServer && names.length > 0)
-  const { domain } = platform
-
-  const tileOf = ({ title, description, links, service }: Tile) =>
-    fill('tile', tile, {
-      title: escapeHtml(title),
-      description: escapeHtml(description),
-      state: service !== undefined && probed.has(service) ? fill('state', state, { service }).trimEnd() : '',
-      links: links.map(linkTo).join('\n        '),
-    })
-  const groups = platform.groups
-    .map(name => ({ name, tiles: services.filter(({ group }) => group === name).map(tileOfService) }))
-    .concat({ name: 'applications', tiles: platform.applications.names.map(name => applicationTile(name)) })
-    .filter(({ tiles }) => tiles.length > 0)
-    .map(({ name, tiles }) =>
-      fill('group', group, { title: escapeHtml(capital(name)), tiles: tiles.map(tileOf).join('') }),
-    )
-
-  const home = `http://${portalNames(platform)[0] ?? domain}/`
-  const names = [...new Set(services.flatMap(({ hosts }) => hosts.map(({ name }) => name)))]
-  const files = {
-    'index.html': fill('index', index, { domain, groups: groups.join('') }),
-    'pages/unknown.html': fill('page', page, {
-      title: 'Nothing here',
-      body: fill('unknown', unknown, {
-        home,
-        names: names.map(name => `<li>${linkTo(`http://${name}/`)}</li>`).join('\n      '),
+  // without a name there is no tile
+  const unlisted = platform.services.filter(({ names }) => names.length === 0)
+  const tiles = [
+    ...platform.groups.map(group => ({
+      group,
+      tiles: services.filter(service => service.group === group).map(service => serviceTile(platform, service)),
+    })),
+    { group: 'applications', tiles: platform.applications.names.map(name => applicationTile(platform, name)) },
+  ].filter(({ tiles }) => tiles.length > 0)
+  const groups = await Promise.all(
+    tiles.map(async ({ group, tiles }) =>
+      fill('group', {
+        title: escapeHtml(capital(group)),
+        tiles: (await Promise.all(tiles.map(renderTile))).join(''),
       }),
+    ),
+  )
+  const home = `http://${portalNames(platform)[0] ?? platform.domain}/`
+  const names = [...new Set(services.flatMap(({ hosts }) => hosts.map(({ name }) => name)))]
+  const links = names.map(name => `<li>${linkTo(`http://${name}/`)}</li>`).join('\n      ')
+  const files = {
+    'index.html': await fill('index', {
+      unlistedCount: String(unlisted.length),
+      domain: platform.domain,
+      groups: groups.join(''),
+      unlisted: unlistedText(unlisted),
     }),
-    'pages/down.html': fill('page', page, { title: 'No answer', body: fill('down', down, { home }) }),
+    'pages/unknown.html': await fill('page', {
+      title: 'Nothing here',
+      body: await fill('unknown', { home, names: links }),
+    }),
+    'pages/down.html': await fill('page', { title: 'No answer', body: await fill('down', { home }) }),
   }
   return Object.entries(files).map(([file, content]) => ({ path: `config/portal/${file}`, content }))
 }
@@ -50,30 +47,82 @@ export async function portalFiles(platform: Platform): Promise<RenderedFile[]> {
 interface Tile {
   title: string
   description: string
+  /** Where the state is probed; undefined where it cannot be. */
+  probe: string | undefined
+  /** As HTML: a version, or where the page's script finds it. */
+  version: string
   links: string[]
-  /** The service whose state the tile shows. */
-  service?: string
+  /** What a program is given to connect; no secrets. */
+  addresses: string[]
 }
 
-function tileOfService(service: Service): Tile {
-  const pages = service.hosts.map(({ name, path }) => `http://${name}${path}`)
+function serviceTile(platform: Platform, service: Service): Tile {
+  const version = escapeHtml(versionOf(service.image))
   return {
     title: service.title,
     description: service.description,
-    links: pages.length > 0 ? pages : [urlOf(service)].filter(Boolean),
-    service: service.name,
+    probe: servicePath(service),
+    version: `<p class="version" data-version="${version}">${version}</p>`,
+    links: service.hosts.map(({ name, path }) => `http://${name}${path}`),
+    addresses: addressesOf(platform, service),
   }
 }
 
-function applicationTile(name: string): Tile {
+function applicationTile(platform: Platform, name: string): Tile {
   const [host = name] = name.split('.')
-  return { title: capital(host), description: 'Runs in the cluster', links: [`http://${name}/`] }
+  return {
+    title: capital(host),
+    description: 'Runs in the cluster',
+    probe: applicationPath(platform, name),
+    version: `<p class="version" data-application="${escapeHtml(host)}"></p>`,
+    links: [`http://${name}/`],
+    addresses: [],
+  }
 }
 
-/** A link where a browser can follow it, else just the address to copy. */
+/** What programs are configured with, one address for each documented port. */
+function addressesOf({ settings, loopback: first }: Platform, service: Service): string[] {
+  return service.ports.map(({ listen, target, gateway }) => {
+    const name = service.hosts.find(({ port }) => port === target)?.name ?? service.names[0]
+    // Docker takes localhost for a registry without TLS
+    if (service.loopback === first) return `localhost:${listen}`
+    if (gateway !== undefined) return `http://${name}:${listen}`
+    return service.name === 'timescaledb'
+      ? `postgres://${settings.POSTGRES_USER}@${name}:${listen}/${settings.POSTGRES_DB}`
+      : `${name}:${listen}`
+  })
+}
+
+function unlistedText(services: readonly Service[]): string {
+  const names = services.map(({ name }) => name).join(', ')
+  return names === '' ? '' : `Not probed, because nothing outside reaches them: ${escapeHtml(names)}. `
+}
+
+async function renderTile({ title, description, probe, version, links, addresses }: Tile): Promise<string> {
+  const items = await Promise.all(addresses.map(address => fill('address', { address: escapeHtml(address) })))
+  return fill('tile', {
+    title: escapeHtml(title),
+    description: escapeHtml(description),
+    state: probe === undefined ? notProbed : (await fill('state', { probe: escapeHtml(probe) })).trimEnd(),
+    version,
+    links:
+      links.length === 0
+        ? ''
+        : `        <p class="links">\n          ${links.map(linkTo).join('\n          ')}\n        </p>\n`,
+    addresses: items.length === 0 ? '' : `        <ul class="addresses">\n${items.join('')}        </ul>\n`,
+  })
+}
+
+const notProbed = '<span class="state" data-state="none">not probed</span>'
+
+/** The tag of an image, or the start of its digest. */
+function versionOf(image: string): string {
+  const [name = '', digest] = image.split('@')
+  return /:([^/:]+)$/.exec(name)?.[1] ?? digest?.slice(0, 19) ?? ''
+}
+
 function linkTo(url: string): string {
-  const text = escapeHtml(url.replace(/^http:\/\//, '').replace(/^([^/]+)\/$/, '$1'))
-  return url.startsWith('http://') ? `<a href="${escapeHtml(url)}">${text}</a>` : `<code>${text}</code>`
+  return `<a href="${escapeHtml(url)}">${escapeHtml(url.replace(/^http:\/\//, '').replace(/^([^/]+)\/$/, '$1'))}</a>`
 }
 
 function capital(text: string): string {
@@ -82,4 +131,8 @@ function capital(text: string): string {
 
 function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, character => `&#${character.charCodeAt(0)};`)
+}
+
+async function fill(name: string, values: Record<string, string>): Promise<string> {
+  return fillTemplate(await readTemplate(`portal/${name}.html`), values, `portal/${name}.html`)
 }

@@ -94,17 +94,30 @@ describe('the platform in a sandbox', { skip: reason }, () => {
     const healthy = await page()
     assert.equal(healthy.exitCode, 0, healthy.stderr)
     const states = new Map(JSON.parse(healthy.stdout) as [string, string][])
-    assert.ok(states.size >= 9, healthy.stdout)
-    assert.deepEqual(
-      [...states].filter(([, state]) => state !== 'up'),
-      [],
-    )
-    await sandbox.exec('docker stop macula-loki')
+    const { services } = JSON.parse((await task('status --json')).stdout) as {
+      services: { name: string; standin: string | null }[]
+    }
+    const expected = services
+      .filter(({ name }) => states.has(`/health/${name}`))
+      .map(({ name, standin }) => [`/health/${name}`, standin === 'placeholder' ? 'placeholder' : 'up'])
+    assert.ok(expected.length >= 10, healthy.stdout)
+    // without a cluster
+    const applications = ['console', 'bootstrap', 'peer1', 'peer2'].map(name => [
+      `/health/applications/${name}`,
+      'down',
+    ])
+    assert.deepEqual([...states].sort(), [...expected, ...applications].sort())
+    await sandbox.exec('docker stop macula-loki macula-timescaledb')
+    // nginx tries the ports of databases with its healthcheck
+    await sandbox.exec('sleep 11')
     const { stdout } = await page()
-    await sandbox.exec('docker start macula-loki')
+    await sandbox.exec('docker start macula-loki macula-timescaledb')
     assert.deepEqual(
-      (JSON.parse(stdout) as [string, string][]).filter(([, state]) => state !== 'up'),
-      [['loki', 'down']],
+      (JSON.parse(stdout) as [string, string][]).filter(([path, state]) => states.get(path) !== state),
+      [
+        ['/health/loki', 'down'],
+        ['/health/timescaledb', 'down'],
+      ],
     )
   })
 

@@ -31,7 +31,7 @@ test('a service of the user gets a virtual host, a scrape target, a health check
   const portal = contentOf(files, 'config/portal/index.html')
   assert.match(portal, /<h2>Tools<\/h2>/)
   assert.ok(portal.includes('&#60;Wiki &#38; &#34;co&#34;&#62;'), 'the title is text, not markup')
-  assert.ok(portal.includes('data-service="wiki"'))
+  assert.ok(portal.includes('data-probe="/health/wiki"'))
 })
 
 test('two services share one name by path', async () => {
@@ -65,7 +65,7 @@ test('the portal shows a tile for each service with a name, and none for the res
   ])
   for (const url of ['http://s3-console.macula.local/', 'http://registry.macula.local/v2/'])
     assert.ok(portal.includes(`<a href="${url}">`), url)
-  assert.ok(portal.includes('<code>postgres://postgres.macula.local:5432</code>'))
+  assert.ok(portal.includes('<code>postgres://postgres@postgres.macula.local:5432/macula</code>'))
 })
 
 test('everything follows the domain and the subnet of the settings', async () => {
