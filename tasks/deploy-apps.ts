@@ -1,24 +1,25 @@
 #!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { readFile } from 'node:fs/promises'
+import type { Output } from '../lib/cli/output.ts'
 import { defineTask } from '../lib/cli/task.ts'
+import { type BuiltImage, deployableImages, unusedSources } from '../lib/cluster/application-images.ts'
 import {
-  applicationObjects,
-  applyApplications,
-  deployableImages,
+  applicationsOverlay,
   leftovers,
   liveObjects,
   probeApplications,
-  removeLeftovers,
   waitForApplications,
-  withImages,
 } from '../lib/cluster/apps.ts'
 import { buildAll, changedIn, requireSources } from '../lib/cluster/build.ts'
 import { ensureCertificate } from '../lib/cluster/certs.ts'
-import { applicationNames, clusterOf } from '../lib/cluster/cluster.ts'
+import { applicationNames, applicationsNamespace, type Cluster, clusterOf } from '../lib/cluster/cluster.ts'
 import { plannedChanges } from '../lib/cluster/existing.ts'
-import { identityOf } from '../lib/cluster/kubectl.ts'
+import { applied, identityOf, type KubeObject, kubectlOn, outcomeOf, serverSide } from '../lib/cluster/kubectl.ts'
+import { withCertificate, writeOverlay } from '../lib/cluster/kustomize.ts'
+import { ownNodes } from '../lib/cluster/ownership.ts'
+import { unfinishedRollouts } from '../lib/cluster/rollout.ts'
 import { ensureScraped } from '../lib/cluster/scrape.ts'
-import { loadPlatform } from '../lib/platform/platform.ts'
+import { loadPlatform, type Platform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
 import { badInput } from '../lib/system/errors.ts'
 
@@ -28,64 +29,53 @@ export default defineTask({
   replaces: 'kubectl apply -k apps/',
   leaves: [
     'namespace macula in the cluster, with a Deployment, a Service and an Ingress for each application',
-    '.macula/config/prometheus/targets/applications.json: what Prometheus scrapes of them',
+    '.macula/config/prometheus/targets/applications.json: the applications that Prometheus scrapes',
   ],
   undo: 'kubectl delete namespace macula, or task delete-cluster',
-  options: { build: { type: 'boolean', help: 'build and push first what has changed' } },
+  options: { build: { type: 'boolean', help: 'first build and push what has changed' } },
   positionals: '[APPLICATION to build first…]',
   async run({ options, positionals, yes, out, environment }) {
     const platform = await loadPlatform(pathsOf(environment), environment)
     const cluster = clusterOf(platform)
-    if (cluster.kind === 'existing' && !yes) {
-      for (const line of plannedChanges(cluster, applicationNames(platform))) out.say(`  ${line}`)
-      if (!out.interactive) {
-        const problem = { where: 'CLUSTER=existing', what: 'there is no terminal to ask on' }
-        throw badInput(`Deploying to ${cluster.context} needs a yes`, [problem], 'task deploy-apps -- --yes')
-      }
-      if (!(await out.confirm(`Deploy to ${cluster.context}?`))) return
-    }
+    if (cluster.kind === 'existing' && !yes && !(await isAgreed(platform, cluster, out))) return
+    if (cluster.kind === 'kind') await ownNodes(platform)
+    for (const setting of await unusedSources(platform)) out.warn(`${setting} in .env belongs to no application`)
 
-    const preparing = Promise.all([ensureCertificate(platform), applicationObjects(platform), liveObjects(platform)])
-    // whatever is wrong with these is said once the images are there
-    preparing.catch(() => {})
-    if (options.build || positionals.length > 0) {
-      const sources = await requireSources(platform, positionals)
-      await out.step(`Build and push ${sources.map(({ application }) => application).join(', ')}`, async progress =>
-        changedIn(await buildAll(platform, sources, progress)),
-      )
-    }
-    const images = await deployableImages(platform)
-    const [{ certificate }, templates, live] = await preparing
-    const objects = withImages(templates, images)
-    let applied: Awaited<ReturnType<typeof applyApplications>> = { outcome: 'unchanged', rolling: [] }
-    await out.step('Apply the manifests', async () => {
-      applied = await applyApplications(platform, objects, certificate, live)
-      return applied.outcome
+    if (options.build || positionals.length > 0) await build(platform, positionals, out)
+    const live = await liveObjects(platform)
+    const { certificate } = await ensureCertificate(platform)
+    let images: BuiltImage[] = []
+    await out.step('Look for the images in the registry', async ({ update }) => {
+      const found = await deployableImages(platform, update)
+      images = found.images
+      return found.outcome
     })
-    const old = leftovers(objects, live)
-    if (old.length > 0) {
-      const names = old.map(identityOf).join(', ')
-      if (
-        yes ||
-        (out.interactive && (await out.confirm(`Remove what the catalogue does not name any more: ${names}?`)))
-      )
-        await out.step(`Remove ${names}`, async () => {
-          await removeLeftovers(platform, old)
-          return 'removed'
-        })
-      else out.warn(`Left over from applications that are gone: ${names}. Remove them: task deploy-apps -- --yes`)
-    }
-    await out.step('Wait for the new pods', async progress => {
-      await waitForApplications(platform, applied.rolling, waiting => progress.update(waiting.join(', ')))
-      return applied.rolling.length === 0 ? 'unchanged' : 'rolled out'
+    const overlay = await writeOverlay(
+      platform,
+      withCertificate(
+        await applicationsOverlay(platform, images, { namespace: live.length === 0 }),
+        applicationsNamespace,
+        certificate,
+      ),
+    )
+    let objects: KubeObject[] = []
+    await out.step('Apply the manifests', async () => {
+      const changes = await applied(cluster, live, kubectlOn(cluster)`apply ${serverSide} -k ${overlay}`)
+      objects = changes.map(({ object }) => object)
+      return outcomeOf(changes)
+    })
+    await removeLeftovers(cluster, leftovers(objects, live), { yes, out })
+    await out.step('Wait for the new pods', async ({ update }) => {
+      const rolling = unfinishedRollouts(objects.filter(({ kind }) => kind === 'Deployment'))
+      await waitForApplications(platform, rolling, waiting => update(waiting.join(', ')))
+      return rolling.length === 0 ? 'unchanged' : 'rolled out'
     })
     for (const { application, digest } of images) out.say(`    ${application}  ${digest}`)
     if (cluster.kind === 'existing')
-      return out.summary(`Deployed to ${cluster.context}. Their names have to lead to that cluster's ingress.`)
-    await out.step('Have Prometheus scrape them', () => ensureScraped(platform, objects))
-    const ca = await readFile(certificate.caFile, 'utf8')
-    await out.step('Ask each application at its URL', async () => {
-      await probeApplications(platform, ca)
+      return out.summary(`Deployed to ${cluster.context}. The names have to resolve to that cluster's ingress.`)
+    await out.step('Add them to what Prometheus scrapes', () => ensureScraped(platform, objects))
+    await out.step('Wait until each answers at its URL', async () => {
+      await probeApplications(platform, await readFile(certificate.caFile, 'utf8'))
       return 'unchanged'
     })
     out.summary(
@@ -95,3 +85,36 @@ export default defineTask({
     )
   },
 })
+
+/** Whether a person agrees to what will be done to a cluster that is not ours. */
+async function isAgreed(platform: Platform, cluster: Cluster, out: Output): Promise<boolean> {
+  for (const line of plannedChanges(cluster, applicationNames(platform))) out.say(`  ${line}`)
+  if (out.interactive) return out.confirm(`Deploy to ${cluster.context}?`)
+  const problem = { where: 'CLUSTER=existing', what: 'there is no terminal for the prompt' }
+  throw badInput(`Deploying to ${cluster.context} needs a confirmation`, [problem], 'task deploy-apps -- --yes')
+}
+
+async function build(platform: Platform, applications: readonly string[], out: Output): Promise<void> {
+  const sources = await requireSources(platform, applications)
+  await out.step(`Build and push ${sources.map(({ application }) => application).join(', ')}`, async progress =>
+    changedIn(await buildAll(platform, sources, progress)),
+  )
+}
+
+/** Removes what applications that are gone have left, where somebody agrees. */
+async function removeLeftovers(
+  cluster: Cluster,
+  old: readonly KubeObject[],
+  { yes, out }: { yes: boolean; out: Output },
+): Promise<void> {
+  if (old.length === 0) return
+  const names = old.map(identityOf).join(', ')
+  if (!yes && !out.interactive)
+    return out.warn(`Left over from applications that are gone: ${names}. Remove them: task deploy-apps -- --yes`)
+  if (!yes && !(await out.confirm(`Remove what the catalogue does not name any more: ${names}?`))) return
+  await out.step(`Remove ${names}`, async () => {
+    const objects = old.map(({ kind, metadata }) => `${kind}/${metadata.name}`)
+    await kubectlOn(cluster)`delete --namespace ${applicationsNamespace} --ignore-not-found ${objects}`
+    return 'removed'
+  })
+}

@@ -2,17 +2,27 @@
 import { readFile } from 'node:fs/promises'
 import { defineTask } from '../lib/cli/task.ts'
 import { ensureCertificate, trustCommand } from '../lib/cluster/certs.ts'
-import { notOurs } from '../lib/cluster/cluster.ts'
-import { ensureIngress, imagesIn, ingressObjects, retirementNotice, waitForIngress } from '../lib/cluster/ingress.ts'
-import { existingNodes } from '../lib/cluster/lifecycle.ts'
+import { clusterOf, ingressNamespace, notInCharge } from '../lib/cluster/cluster.ts'
+import {
+  ingressImage,
+  ingressOverlay,
+  renewApplicationsCertificate,
+  retirementNotice,
+  waitForIngress,
+} from '../lib/cluster/ingress.ts'
+import { applied, getObjects, kubectlOn, outcomeOf, serverSide } from '../lib/cluster/kubectl.ts'
+import { withCertificate, writeOverlay } from '../lib/cluster/kustomize.ts'
 import { ensureImagesOnNodes } from '../lib/cluster/node-images.ts'
-import { isTrusted, type TrustStore, trustCa, trustStoreOf } from '../lib/cluster/trust.ts'
-import { openJournal } from '../lib/journal/journal.ts'
+import { requireNodes } from '../lib/cluster/ownership.ts'
+import { waitForRollout } from '../lib/cluster/rollout.ts'
+import { isOutdated, isTrusted, trustCa, trustStoreOf } from '../lib/cluster/trust.ts'
+import { type Journal, openJournal } from '../lib/journal/journal.ts'
+import { ensureInstallation } from '../lib/platform/installation.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
 import { type Paths, pathsOf } from '../lib/platform/settings.ts'
 import { PlatformError } from '../lib/system/errors.ts'
 import { detectHost } from '../lib/system/machine.ts'
-import { acquireRoot, asRoot, type Privilege } from '../lib/system/privilege.ts'
+import { acquireRoot, asRoot, type Privilege, type PrivilegeNeed } from '../lib/system/privilege.ts'
 
 export default defineTask({
   name: 'deploy-ingress',
@@ -21,69 +31,87 @@ export default defineTask({
   leaves: [
     'namespace ingress and IngressClass nginx in the cluster',
     '.macula/tls: a CA and a certificate',
-    'with --trust, or a yes when asked: that CA among those this machine believes in; teardown takes it out',
+    'with --trust, or after a prompt: that CA among those that this machine trusts; teardown removes it',
   ],
   undo: 'task delete-cluster',
   options: {
-    trust: { type: 'boolean', help: 'let this machine believe in the local CA; never done unasked, nor by --yes' },
+    trust: { type: 'boolean', help: 'have this machine trust the local CA; never done by default, nor by --yes' },
   },
   async run({ options, yes, out, environment }) {
     const platform = await loadPlatform(pathsOf(environment), environment)
-    const foreign = notOurs(platform)
-    if (foreign !== undefined) return out.summary(foreign)
-    const nodes = await existingNodes(platform)
+    const reason = notInCharge(platform)
+    if (reason !== undefined) return out.summary(reason)
+    const nodes = await requireNodes(platform)
+    const cluster = clusterOf(platform)
+    const kubectl = kubectlOn(cluster)
     const { outcome, certificate } = await ensureCertificate(platform)
     const ca = await readFile(certificate.caFile, 'utf8')
 
     out.title(`Ingress: ${platform.settings.INGRESS_CONTROLLER}`)
-    await out.step('Have the image on the nodes', async () =>
-      ensureImagesOnNodes(platform, nodes, imagesIn(await ingressObjects(platform))),
+    await out.step('Copy the image to the nodes', async () =>
+      ensureImagesOnNodes(platform, nodes, [await ingressImage(platform)]),
     )
-    await out.step('Deploy the controller', async () => {
-      const deployed = await ensureIngress(platform, certificate)
+    const overlay = await writeOverlay(
+      platform,
+      withCertificate(await ingressOverlay(platform), ingressNamespace, certificate),
+    )
+    await out.step('Apply the manifests', async () => {
+      const before = await getObjects(cluster, ['-k', overlay])
+      const changes = await applied(cluster, before, kubectl`apply ${serverSide} -k ${overlay}`)
+      await renewApplicationsCertificate(platform, certificate)
+      const deployed = outcomeOf(changes)
       if (deployed === 'created' && platform.settings.INGRESS_CONTROLLER === 'nginx') out.warn(retirementNotice)
       return deployed
     })
-    await out.step('Wait until it serves', async () => {
+    await out.step('Wait until it answers', async () => {
+      await waitForRollout(cluster, ingressNamespace, ['ingress-controller'])
       await waitForIngress(platform, ca)
       return 'unchanged'
     })
 
-    const store = await trustStoreOf(await detectHost(platform.settings.MACULA_OS))
-    const byHand = trustCommand(certificate)
-    if (options.trust && store === undefined)
-      throw new PlatformError('How this machine learns to believe in a CA is not known to the platform', {
-        hint: byHand,
+    const { id } = await ensureInstallation(platform.paths)
+    const store = await trustStoreOf(await detectHost(platform.settings.MACULA_OS), id)
+    const command = trustCommand(certificate)
+    if (store === undefined) {
+      if (options.trust)
+        throw new PlatformError('The platform does not know how this system is told to trust a CA', { hint: command })
+      return out.summary(`https://… is signed by ${certificate.caFile}. To trust it: ${command}`)
+    }
+    const { interactive, say } = out
+    const asking = { interactive, say, reason: `change ${store.file}` }
+    if (await isOutdated(store, ca, journalAs(asRoot, platform.paths, true)))
+      await out.step('Withdraw the trust in the previous CA', async () => {
+        await change(platform.paths, asking, journal => journal.undo())
+        return 'removed'
       })
-    const trusted = store !== undefined && (await isTrusted(store, ca))
-    const offered = !yes && !options.trust && out.interactive && outcome === 'created' && !trusted
-    const question = `Let this machine believe in the CA ${certificate.caFile}, so that https://… needs no exception?`
-    if (store && (options.trust || (offered && (await out.confirm(question)))))
-      await out.step(`Believe in ${certificate.caFile}`, async () => {
-        const { interactive, say } = out
-        return trustCa(store, ca, await journalFor(store, ca, platform.paths, { interactive, say }))
-      })
+    const trusted = await isTrusted(store, ca)
+    const offered = !yes && !options.trust && interactive && outcome === 'created' && !trusted
+    const question = `Have this machine trust the CA ${certificate.caFile}, so that https://… needs no exception?`
+    if (options.trust || (offered && (await out.confirm(question))))
+      await out.step(`Trust ${certificate.caFile}`, () =>
+        change(platform.paths, asking, journal => trustCa(store, ca, journal)),
+      )
     else if (!trusted)
       return out.summary(
-        `https://… is signed by ${certificate.caFile}. Believe in it: ${store && !certificate.mkcert ? 'task deploy-ingress -- --trust' : byHand}`,
+        `https://… is signed by ${certificate.caFile}. To trust it: ${certificate.mkcert ? command : 'task deploy-ingress -- --trust'}`,
       )
-    out.summary(`https://… is signed by ${certificate.caFile}, and this machine believes in it`)
+    out.summary(`https://… is signed by ${certificate.caFile}, which this machine trusts`)
   },
 })
 
-/** The journal of what is changed for this, as root where that is needed; no root for a store that has the CA. */
-async function journalFor(
-  store: TrustStore,
-  ca: string,
-  { stateDir }: Paths,
-  asking: { interactive: boolean; say: (text: string) => void },
-) {
-  const open = (privilege: Privilege, dryRun: boolean) => openJournal({ stateDir, privilege, scope: 'trust', dryRun })
-  const preview = open(asRoot, true)
-  await trustCa(store, ca, preview)
+function journalAs(privilege: Privilege, { stateDir }: Paths, dryRun = false): Journal {
+  return openJournal({ stateDir, privilege, scope: 'trust', dryRun })
+}
+
+/** Changes what this machine trusts, as root where that is needed; no root for a change that changes nothing. */
+async function change<T>(
+  paths: Paths,
+  asking: Omit<PrivilegeNeed, 'commands'>,
+  action: (journal: Journal) => Promise<T>,
+): Promise<T> {
+  const preview = journalAs(asRoot, paths, true)
+  await action(preview)
   const commands = preview.planned.map(({ command }) => command)
-  return open(
-    commands.length === 0 ? asRoot : await acquireRoot({ reason: `change ${store.file}`, commands, ...asking }),
-    false,
-  )
+  const privilege = commands.length === 0 ? asRoot : await acquireRoot({ ...asking, commands })
+  return action(journalAs(privilege, paths))
 }

@@ -1,19 +1,33 @@
 #!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { defineTask } from '../lib/cli/task.ts'
 import { applicationsNamespace, clusterOf } from '../lib/cluster/cluster.ts'
+import { waitForEndpoints } from '../lib/cluster/endpoints.ts'
 import { requireContext } from '../lib/cluster/existing.ts'
+import { desiredConfig, phaseOf } from '../lib/cluster/kind.ts'
 import { kubectlHint } from '../lib/cluster/kubectl.ts'
-import { ensureCluster, existingNodes, waitForNodes } from '../lib/cluster/lifecycle.ts'
+import {
+  creationError,
+  finishCreation,
+  misfits,
+  prepareCreation,
+  removeCluster,
+  requireRecreate,
+  waitForApi,
+  waitForNodes,
+} from '../lib/cluster/lifecycle.ts'
 import { mergeIntoUsers } from '../lib/cluster/merge-kubeconfig.ts'
 import { ensurePodNames, nodeAddress } from '../lib/cluster/names.ts'
 import { ensureRegistryWiring } from '../lib/cluster/node-registry.ts'
-import { ensureOnNetwork } from '../lib/cluster/nodes.ts'
-import { waitUntilSettled } from '../lib/cluster/settled.ts'
+import { ensureOnNetwork, requireNetwork } from '../lib/cluster/nodes.ts'
+import { adopt, describeForeign, findCluster, isAdoptable, ownNodes, requireNodes } from '../lib/cluster/ownership.ts'
 import { ensureTools } from '../lib/cluster/tools.ts'
 import { networkName } from '../lib/platform/addresses.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
+import { chooseEngine, inspectMachine } from '../lib/routes/choose.ts'
 import { makeWayForPublishing } from '../lib/routes/setup.ts'
+import { badInput } from '../lib/system/errors.ts'
+import { $ } from '../lib/system/exec.ts'
 
 export default defineTask({
   name: 'setup-cluster',
@@ -29,7 +43,11 @@ export default defineTask({
   options: {
     recreate: {
       type: 'boolean',
-      help: 'where the cluster does not fit the settings any more: delete it, and make it anew',
+      help: 'where the cluster does not fit the settings any more: delete it, and create it again',
+    },
+    adopt: {
+      type: 'boolean',
+      help: 'take over a cluster that was created from this folder, where the record of that is lost',
     },
     'merge-kubeconfig': {
       type: 'boolean',
@@ -40,32 +58,66 @@ export default defineTask({
     const platform = await loadPlatform(pathsOf(environment), environment)
     const cluster = clusterOf(platform)
     out.title(`Cluster ${cluster.name}`)
-    await out.step(`Have ${cluster.kind === 'kind' ? 'kind and kubectl' : 'kubectl'}`, ({ update }) =>
+    await out.step(`Check ${cluster.kind === 'kind' ? 'kind and kubectl' : 'kubectl'}`, ({ update }) =>
       ensureTools(platform, { report: update }),
     )
     if (cluster.kind === 'existing') {
-      await out.step(`Ask ${cluster.context} whether it lets us in`, () => requireContext(cluster))
+      await out.step(`Check the permissions in ${cluster.context}`, () => requireContext(cluster))
       return out.summary(
-        `Only the namespace ${applicationsNamespace} of ${cluster.context} will be touched. Next: task build-and-push`,
+        `Only the namespace ${applicationsNamespace} of ${cluster.context} will be changed. Next: task build-and-push`,
       )
     }
 
-    const recreate = options.recreate ?? false
-    if (
-      recreate &&
-      !yes &&
-      out.interactive &&
-      !(await out.confirm('Delete the cluster where it does not fit, with all that runs in it?'))
-    )
-      return
-    await out.step(`Create the nodes from ${platform.settings.KIND_NODE_IMAGE.split('@')[0]}`, progress =>
-      ensureCluster(platform, {
-        recreate,
-        makeWay: machine => makeWayForPublishing(platform, machine, 'cluster', out),
-        report: progress.update,
-      }),
-    )
-    const nodes = await existingNodes(platform)
+    // everything that could end this half way is looked at before anything is created
+    const machine = await inspectMachine()
+    const publishes = chooseEngine(platform.settings.ROUTING, machine) === 'publish'
+    const wanted = await desiredConfig(platform, publishes)
+    await requireNetwork(networkName(platform.settings))
+    const { foreign } = await findCluster(platform)
+    if (foreign !== undefined && options.adopt && isAdoptable(foreign, platform.paths)) {
+      const what = `Take over the cluster ${foreign.name}, ${describeForeign(foreign)}?`
+      if (!yes && !out.interactive)
+        throw badInput('Taking over a cluster needs a confirmation', [
+          { where: '--adopt', what: 'there is no terminal for the prompt; --yes confirms it' },
+        ])
+      if (!yes && !(await out.confirm(what))) return
+      await adopt(foreign, platform.paths)
+    }
+    let nodes = await ownNodes(platform)
+
+    const stopped = nodes.filter(({ running }) => !running).map(({ id }) => id)
+    if (stopped.length > 0)
+      await out.step('Start the nodes', async () => {
+        await $`docker start ${stopped}`
+        return 'updated'
+      })
+    const reasons = nodes.length > 0 ? await misfits(platform, wanted) : []
+    if (reasons.length > 0) {
+      const isFinished = !reasons.includes('its creation was not finished')
+      if (isFinished && !options.recreate) requireRecreate(platform, reasons)
+      const what = `Delete the cluster ${cluster.name} with all that runs in it (${reasons.join('; ')})?`
+      if (isFinished && !yes && out.interactive && !(await out.confirm(what))) return
+      await out.step('Remove the cluster that does not fit', () => removeCluster(platform, nodes))
+      nodes = []
+    }
+
+    await out.step(`Create the nodes from ${platform.settings.KIND_NODE_IMAGE.split('@')[0]}`, async ({ update }) => {
+      if (nodes.length > 0) return 'unchanged'
+      if (publishes) await makeWayForPublishing(platform, machine, 'cluster', out)
+      const config = await prepareCreation(platform, wanted)
+      const onLine = (line: string) => update(phaseOf(line) ?? '')
+      try {
+        await $({
+          timeout: createTimeout,
+          onLine,
+        })`kind create cluster --name ${cluster.name} --config ${config} --kubeconfig ${cluster.kubeconfig}`
+      } catch (error) {
+        throw await creationError(platform, error)
+      }
+      await finishCreation(platform, wanted)
+      return 'created'
+    })
+    nodes = await requireNodes(platform)
     await out.step('Connect the nodes to the services', () =>
       ensureOnNetwork(
         nodes,
@@ -74,11 +126,12 @@ export default defineTask({
         platform.applications.names,
       ),
     )
-    await out.step('Teach pods the names of the platform', () => ensurePodNames(platform))
-    await out.step('Let the nodes pull from the registry', () => ensureRegistryWiring(platform, nodes))
+    await out.step('Resolve the names of the platform inside pods', () => ensurePodNames(platform))
+    await out.step('Configure the nodes to pull from the registry', () => ensureRegistryWiring(platform, nodes))
     await out.step('Wait until the nodes are ready', async () => {
+      await waitForApi(platform)
       await waitForNodes(platform)
-      await waitUntilSettled(cluster, nodes)
+      await waitForEndpoints(cluster, nodes)
       return 'unchanged'
     })
     if (options['merge-kubeconfig'])
@@ -86,3 +139,6 @@ export default defineTask({
     out.summary(`${kubectlHint(cluster)} get nodes`)
   },
 })
+
+/** kind pulls a node image of one gigabyte without printing how far it is, then gives the nodes four minutes to start. */
+const createTimeout = '20m'

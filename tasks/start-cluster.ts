@@ -1,12 +1,16 @@
 #!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { defineTask } from '../lib/cli/task.ts'
+import { clusterOf, notInCharge } from '../lib/cluster/cluster.ts'
+import { waitForEndpoints } from '../lib/cluster/endpoints.ts'
 import { waitForStartedIngress } from '../lib/cluster/ingress.ts'
-import { startCluster } from '../lib/cluster/lifecycle.ts'
+import { ensureKubeconfig, waitForApi, waitForNodes } from '../lib/cluster/lifecycle.ts'
 import { ensurePodNames, nodeAddress } from '../lib/cluster/names.ts'
-import { ensureOnNetwork, nodesOrReason } from '../lib/cluster/nodes.ts'
+import { ensureOnNetwork } from '../lib/cluster/nodes.ts'
+import { ownNodes } from '../lib/cluster/ownership.ts'
 import { networkName } from '../lib/platform/addresses.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
+import { $ } from '../lib/system/exec.ts'
 
 export default defineTask({
   name: 'start-cluster',
@@ -16,9 +20,11 @@ export default defineTask({
   options: {},
   async run({ out, environment }) {
     const platform = await loadPlatform(pathsOf(environment), environment)
-    const { nodes, reason } = await nodesOrReason(platform)
+    const reason = notInCharge(platform)
     if (reason !== undefined) return out.summary(reason)
-    // before they start: a network that was made anew since would keep a node from starting
+    const nodes = await ownNodes(platform)
+    if (nodes.length === 0) return out.summary('There is no cluster. Create one: task setup-cluster')
+    // before they start: a network that was recreated since would keep a node from starting
     await out.step('Connect the nodes to the services', () =>
       ensureOnNetwork(
         nodes,
@@ -27,8 +33,16 @@ export default defineTask({
         platform.applications.names,
       ),
     )
-    await out.step('Start the nodes', () => startCluster(platform))
-    await out.step('Teach pods the names of the platform', () => ensurePodNames(platform))
+    await out.step('Start the nodes', async () => {
+      const stopped = nodes.filter(({ running }) => !running).map(({ id }) => id)
+      if (stopped.length > 0) await $`docker start ${stopped}`
+      await ensureKubeconfig(platform)
+      await waitForApi(platform)
+      await waitForNodes(platform)
+      await waitForEndpoints(clusterOf(platform), nodes)
+      return stopped.length > 0 ? 'updated' : 'unchanged'
+    })
+    await out.step('Resolve the names of the platform inside pods', () => ensurePodNames(platform))
     await out.step('Wait until the applications answer', () => waitForStartedIngress(platform))
     out.summary(`The cluster answers again: http://${platform.applications.names[0]}`)
   },

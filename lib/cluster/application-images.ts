@@ -1,17 +1,17 @@
-import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { parse } from 'dotenv'
 import type { Platform } from '../platform/platform.ts'
 import { hashOf, writeIfChanged } from '../platform/render.ts'
-import type { Settings } from '../platform/settings.ts'
 import { buildEnvironment } from '../stack/compose.ts'
 import { root } from '../system/checkout.ts'
 import { badInput, PlatformError, type Problem } from '../system/errors.ts'
-import { ask, lastLines, type Result } from '../system/exec.ts'
-import { exists } from '../system/files.ts'
+import { $, lastLines, type Result } from '../system/exec.ts'
+import { ensureFolder, exists } from '../system/files.ts'
 import { applicationNames, clusterFolder, clusterOf } from './cluster.ts'
-import { digestOf, tagInRegistry } from './image-registry.ts'
+import { digestOf, pushIdle, tagInRegistry } from './image-registry.ts'
 
-/** The image of one application, as it was built and pushed last. */
+/** The image of one application, as it was last built and pushed. */
 export interface BuiltImage {
   application: string
   /** `localhost:5001/macula/console` */
@@ -22,7 +22,7 @@ export interface BuiltImage {
   digest: string
 }
 
-/** What a build was made of, remembered beside its result. */
+/** What a build was made from, recorded beside its result. */
 interface BuildRecord extends BuiltImage {
   source: string
   fingerprint: string
@@ -38,13 +38,18 @@ export interface BuildOutcome {
 
 const bundled = join(root, 'templates', 'applications', 'placeholder')
 
-/** Source folder of every application: from the settings, else the bundled placeholder. Throws where one is not there, naming all. */
+/** The setting that names an application's source folder: `MY_SHOP_SOURCE` for my-shop. */
+export function sourceSetting(application: string): `${string}_SOURCE` {
+  return `${application.toUpperCase().replaceAll('-', '_')}_SOURCE`
+}
+
+/** Source folder of every application: from the settings, else the bundled placeholder. Throws where one does not exist, naming all. */
 export async function sourcesOf(platform: Platform): Promise<{ application: string; folder: string }[]> {
   const sources: { application: string; folder: string }[] = []
   const problems: Problem[] = []
   for (const application of applicationNames(platform)) {
-    const setting = `${application.toUpperCase().replaceAll('-', '_')}_SOURCE`
-    const value = platform.settings[setting as keyof Settings]
+    const setting = sourceSetting(application)
+    const value = platform.settings[setting]
     const folder = value ? resolve(root, value) : bundled
     if (!(await exists(join(folder, 'Dockerfile'))))
       problems.push({
@@ -60,6 +65,15 @@ export async function sourcesOf(platform: Platform): Promise<{ application: stri
       'Correct .env, or leave the setting empty for the placeholder',
     )
   return sources
+}
+
+/** Settings of the user's file that name a source for an application there is not: left over, or misspelt. */
+export async function unusedSources(platform: Platform): Promise<string[]> {
+  const known = applicationNames(platform).map(sourceSetting)
+  const text = await readFile(platform.paths.envFile, 'utf8').catch(() => '')
+  return Object.entries(parse(text)).flatMap(([key, value]) =>
+    /_SOURCE$/.test(key) && value !== '' && !known.includes(key as `${string}_SOURCE`) ? [key] : [],
+  )
 }
 
 /**
@@ -121,17 +135,18 @@ export async function buildAndPush(
   return { application, image, outcome, before: record?.digest }
 }
 
+/** A compiler may print nothing for minutes; a build that is silent for longer hangs. */
+const buildIdle = '10m'
+
 /** Builds with BuildKit and returns the id of the result. */
 async function build(platform: Platform, application: string, folder: string, image: string): Promise<string> {
   const idFile = join(clusterFolder(platform), 'build', `${application}.id`)
   const logFile = buildLog(platform, application)
-  await mkdir(join(clusterFolder(platform), 'build'), { recursive: true })
-  // an attestation would make each build another image although nothing in it has changed
-  const command = [
-    ...['docker', 'build', '--progress', 'plain', '--provenance=false', '--iidfile', idFile],
-    ...['--tag', image, folder],
-  ]
-  const result = await ask(command, { env: { DOCKER_BUILDKIT: '1', ...buildEnvironment(platform.paths) } })
+  await ensureFolder(dirname(idFile))
+  const env = { DOCKER_BUILDKIT: '1', ...buildEnvironment(platform.paths) }
+  // an attestation would give each build another digest although nothing in it has changed
+  const how = ['--progress', 'plain', '--provenance=false', '--iidfile', idFile]
+  const result = await $({ nothrow: true, idle: buildIdle, env })`docker build ${how} --tag ${image} ${folder}`
   await writeIfChanged(logFile, result.stdout + result.stderr)
   if (result.exitCode !== 0) throw buildFailure(application, folder, result, logFile)
   return (await readFile(idFile, 'utf8')).trim()
@@ -141,7 +156,7 @@ function buildFailure(application: string, folder: string, result: Result, logFi
   const ended = brokenStep(result.stderr) ?? `docker build ended with exit code ${result.exitCode}`
   return new PlatformError(`The image of ${application} could not be built from ${folder}: ${ended}`, {
     why: lastLines(result.stderr, 20),
-    hint: `less ${logFile}   # everything the build said`,
+    hint: `less ${logFile}   # the whole output of the build`,
   })
 }
 
@@ -154,7 +169,7 @@ export function brokenStep(said: string): string | undefined {
 }
 
 async function push(image: string): Promise<void> {
-  const result = await ask(['docker', 'push', '--quiet', image])
+  const result = await $({ nothrow: true, idle: pushIdle })`docker push ${image}`
   if (result.exitCode === 0) return
   throw new PlatformError(`${image} could not be pushed`, {
     why: lastLines(result.stderr, 4),
@@ -165,12 +180,47 @@ async function push(image: string): Promise<void> {
   })
 }
 
-/** Where the last build's output of an application is kept. */
+/** The file with the output of an application's last build. */
 export function buildLog(platform: Platform, application: string): string {
   return join(clusterFolder(platform), 'build', `${application}.log`)
 }
 
-/** What was built and pushed last for this application, if anything. */
+/**
+ * The image of each application as it was last pushed, and is in the registry now. An image that the registry has lost, with its volume, is pushed
+ * again where the engine still has it. Throws, naming them, where some have none.
+ */
+export async function deployableImages(
+  platform: Platform,
+  report: (phase: string) => void = () => {},
+): Promise<{ images: BuiltImage[]; outcome: 'unchanged' | 'updated' }> {
+  const names = applicationNames(platform)
+  const records = await Promise.all(names.map(name => builtImage(platform, name)))
+  const never = names.filter((_, index) => records[index] === undefined)
+  if (never.length > 0)
+    throw new PlatformError(`No image has been built yet for ${never.join(', ')}`, { hint: 'task build-and-push' })
+  const images = records.filter(record => record !== undefined)
+  const inRegistry = await Promise.all(images.map(({ repository, digest }) => digestOf(platform, repository, digest)))
+  const lost = images.filter((_, index) => inRegistry[index] === undefined)
+  if (lost.length > 0) report(`pushing ${lost.map(({ application }) => application).join(', ')} again`)
+  const pushed = await Promise.all(lost.map(image => pushAgain(platform, image)))
+  const gone = lost.filter((_, index) => !pushed[index]).map(({ application }) => application)
+  if (gone.length > 0)
+    throw new PlatformError(`Neither the registry nor the engine has the image of ${gone.join(', ')} any more`, {
+      hint: 'task build-and-push',
+    })
+  return { images, outcome: lost.length > 0 ? 'updated' : 'unchanged' }
+}
+
+/** Pushes an image that is still tagged `dev` in the engine; false where another one is, or where it gets another digest. */
+async function pushAgain(platform: Platform, { repository, tag, digest }: BuiltImage): Promise<boolean> {
+  const local = await $({ nothrow: true })`docker image inspect --format '{{.Id}}' ${repository}:dev`
+  if (!local.stdout.replace(/^sha256:/, '').startsWith(tag)) return false
+  await push(`${repository}:dev`)
+  await tagInRegistry(platform, repository, 'dev', tag)
+  return (await digestOf(platform, repository, tag)) === digest
+}
+
+/** The image that was last built and pushed for this application, if any. */
 export async function builtImage(platform: Platform, application: string): Promise<BuiltImage | undefined> {
   const record = await readRecord(platform, application)
   return record?.repository.startsWith(`${clusterOf(platform).imagePrefix}/`) ? record : undefined

@@ -1,100 +1,76 @@
-import { connect } from 'node:net'
+import { join } from 'node:path'
 import type { Platform } from '../platform/platform.ts'
+import { fillTemplate, readTemplate } from '../platform/render.ts'
 import { defaultSettings } from '../platform/settings.ts'
-import { PlatformError } from '../system/errors.ts'
-import { type BuiltImage, builtImage } from './application-images.ts'
-import type { Certificate } from './certs.ts'
+import { root } from '../system/checkout.ts'
+import { messageOf, PlatformError } from '../system/errors.ts'
+import { exists } from '../system/files.ts'
+import { acceptsConnections } from '../system/tcp.ts'
+import { waitFor } from '../system/wait.ts'
+import { requireOk } from './answer.ts'
+import type { BuiltImage } from './application-images.ts'
 import { applicationNames, applicationsNamespace, clusterOf } from './cluster.ts'
-import { tlsObject } from './ingress.ts'
-import { applyManifests, getObjects, identityOf, type KubeObject, kubectl, manifestText, outcomeOf } from './kubectl.ts'
-import { buildOverlay, type Overlay, onDomain } from './kustomize.ts'
-import { isAsMarked, marked } from './last-applied.ts'
-import { askUntilGood, isGoodReply, type Reply, replyText } from './probe.ts'
-import { unfinishedRollouts, waitForRollout } from './rollout.ts'
+import { getObjects, identityOf, type KubeObject } from './kubectl.ts'
+import type { Overlay } from './kustomize.ts'
+import { waitForRollout } from './rollout.ts'
 
-/** The image every application has in templates/apps. */
+/** Where every application's image is in the manifests of templates/apps. */
 const templateRepository = 'localhost:5001/macula'
-const nameLabel = 'app.kubernetes.io/name'
 const partOf = 'app.kubernetes.io/part-of'
 /** Behind a ready pod the ingress needs less than a second to hear of it. */
-const probeDeadlineMs = 30_000
+const probeTimeoutMs = 30_000
 
-/** The image of each application as it was pushed last. Throws, naming them, where some have none. */
-export async function deployableImages(platform: Platform): Promise<BuiltImage[]> {
+/**
+ * The applications that the catalogue names, as a kustomization: with the images that were pushed, by digest, because a tag may name another image
+ * by the time a pod starts. The namespace is left out where there is one: on an existing cluster it may be somebody else's to change.
+ */
+export async function applicationsOverlay(
+  platform: Platform,
+  images: readonly BuiltImage[],
+  { namespace }: { namespace: boolean },
+): Promise<Overlay> {
   const names = applicationNames(platform)
-  const images = await Promise.all(names.map(name => builtImage(platform, name)))
-  const without = names.filter((_, index) => images[index] === undefined)
-  if (without.length > 0)
-    throw new PlatformError(`No image has been built yet for ${without.join(', ')}`, { hint: 'task build-and-push' })
-  return images.filter(image => image !== undefined)
-}
-
-/** The overlay over templates/apps: what the settings say of the platform. */
-export function applicationsOverlay(platform: Platform): Overlay {
+  const { MACULA_DOMAIN } = await defaultSettings()
+  const isBundled = await Promise.all(names.map(name => exists(join(root, 'templates', 'apps', name))))
+  const bundled = names.filter((_, index) => isBundled[index])
+  const own = names.filter((_, index) => !isBundled[index])
+  const template = await readTemplate('apps/own-application.yaml')
+  const hostOf = (name: string) => `${name}.${platform.domain}`
   return {
-    base: 'apps',
+    name: 'apps',
+    resources: [...(namespace ? ['apps/namespace'] : []), ...bundled.map(name => `apps/${name}`)],
+    components: ['apps/common'],
+    manifests: Object.fromEntries(
+      own.map(name => [`${name}.yaml`, fillTemplate(template, { name, host: hostOf(name) }, 'own-application.yaml')]),
+    ),
+    images: images.map(({ application, repository, digest }) => ({
+      name: `${templateRepository}/${application}`,
+      newName: repository,
+      digest,
+    })),
     literals: {
       MACULA_DOMAIN: platform.domain,
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://tempo.${platform.domain}:4318`,
       S3_ENDPOINT: `http://s3.${platform.domain}:9000`,
       POSTGRES_HOST: `postgres.${platform.domain}`,
     },
+    hosts: platform.domain === MACULA_DOMAIN ? {} : Object.fromEntries(bundled.map(name => [name, hostOf(name)])),
+    patches: own.map(name => ({ target: { kind: 'Deployment', name }, operations: asAnyProgram })),
   }
 }
 
-/** Objects of the applications that the catalogue names, with the images of the template; those of others are left out. */
-export async function applicationObjects(platform: Platform): Promise<KubeObject[]> {
-  const { MACULA_DOMAIN } = await defaultSettings()
-  const known = applicationNames(platform)
-  const objects = await buildOverlay(platform, applicationsOverlay(platform))
-  return onDomain(objects, MACULA_DOMAIN, platform.domain).filter(({ metadata }) => {
-    const application = metadata.labels?.[nameLabel]
-    return application === undefined || known.includes(application)
-  })
-}
+// Of a program that we do not know it is known only that it listens: it need not have pages for health and metrics, as our own have.
+const listens = { tcpSocket: { port: 'http' } }
+const asAnyProgram = [
+  { op: 'remove', path: '/spec/template/metadata/annotations' },
+  { op: 'replace', path: '/spec/template/spec/containers/0/readinessProbe', value: { ...listens, periodSeconds: 1 } },
+  { op: 'replace', path: '/spec/template/spec/containers/0/livenessProbe', value: { ...listens, periodSeconds: 10 } },
+]
 
-/** The same objects with the images that were built, by digest: a tag may have another image behind it by the time a pod starts. */
-export function withImages(objects: readonly KubeObject[], images: readonly BuiltImage[]): KubeObject[] {
-  const byName = new Map(
-    images.map(({ application, repository, digest }) => [
-      `${templateRepository}/${application}:dev`,
-      `${repository}@${digest}`,
-    ]),
-  )
-  return objects.map(object => {
-    if (object.kind !== 'Deployment') return object
-    const spec = structuredClone(object.spec) as { template: { spec: { containers: { image: string }[] } } }
-    for (const container of spec.template.spec.containers)
-      container.image = byName.get(container.image) ?? container.image
-    return { ...object, spec }
-  })
-}
-
-/** What there is in the applications' namespace of the kinds that applications consist of. */
+/** What exists in the applications' namespace of the kinds that applications consist of. */
 export async function liveObjects(platform: Platform): Promise<KubeObject[]> {
   const kinds = 'deployments,services,ingresses,configmaps,secrets'
   return getObjects(clusterOf(platform), [kinds, '--namespace', applicationsNamespace])
-}
-
-/**
- * Applies the applications' objects and the certificate that their Ingresses name, those that are not there already just so. Throws with the
- * server's words for a field it does not know. A namespace with anything in it is left alone: on an existing cluster it may be somebody else's
- * to change. Returns the deployments whose roll-out is not through, beside what changed.
- */
-export async function applyApplications(
-  platform: Platform,
-  objects: readonly KubeObject[],
-  certificate: Certificate,
-  live: readonly KubeObject[],
-): Promise<{ outcome: 'unchanged' | 'created' | 'updated'; rolling: string[] }> {
-  const wanted = [...objects, tlsObject(applicationsNamespace, certificate)]
-    .filter(({ kind }) => kind !== 'Namespace' || live.length === 0)
-    .map(marked)
-  const missing = wanted.filter(object => !isAsMarked(object, live))
-  const applied = missing.length === 0 ? [] : await applyManifests(clusterOf(platform), manifestText(missing), live)
-  const now = new Map([...live, ...applied.map(({ object }) => object)].map(object => [identityOf(object), object]))
-  const deployments = objects.flatMap(object => (object.kind === 'Deployment' && now.get(identityOf(object))) || [])
-  return { outcome: outcomeOf(applied), rolling: unfinishedRollouts(deployments) }
 }
 
 /** Waits until these deployments run their newest version only. */
@@ -118,47 +94,33 @@ export function leftovers(objects: readonly KubeObject[], live: readonly KubeObj
   )
 }
 
-export async function removeLeftovers(platform: Platform, objects: readonly KubeObject[]): Promise<void> {
-  const words = objects.map(({ kind, metadata }) => `${kind}/${metadata.name}`)
-  await kubectl(clusterOf(platform), ['delete', '--namespace', applicationsNamespace, '--ignore-not-found', ...words])
-}
-
-/** Asks every application at its own URL, over HTTP and, with a CA, over HTTPS. Throws, naming each that does not answer. */
+/** Sends requests to every application at its own URL, over HTTP and, with a CA, over HTTPS. Throws, naming each that does not answer. */
 export async function probeApplications(platform: Platform, ca: string): Promise<string[]> {
-  const questions = platform.applications.names.flatMap(host => [
-    { host, path: '/' },
-    { host, path: '/', ca },
+  const addresses = platform.applications.names.flatMap(host => [
+    { url: `http://${host}/` },
+    { url: `https://${host}/`, ca },
   ])
-  const replies = await Promise.all(questions.map(question => askUntilGood(question, probeDeadlineMs)))
-  const urls = questions.map(({ host, ca }) => `${ca === undefined ? 'http' : 'https'}://${host}`)
-  const failed = replies.flatMap((reply, index) => (isGoodReply(reply) ? [] : [{ url: urls[index] ?? '', reply }]))
-  if (failed.length === 0) return urls
+  const results = await Promise.allSettled(
+    addresses.map(address =>
+      waitFor(signal => requireOk(address, { signal }), {
+        timeoutMs: probeTimeoutMs,
+        pauseMs: 100,
+        onTimeout: last => new PlatformError(`${address.url}: ${last}`),
+      }),
+    ),
+  )
+  const failed = results.flatMap(result => (result.status === 'rejected' ? [result.reason as unknown] : []))
+  if (failed.length === 0) return addresses.map(({ url }) => url)
   throw new PlatformError(
-    `${failed.length === 1 ? 'An application does' : `${failed.length} addresses of applications do`} not answer`,
-    {
-      why: failed.map(({ url, reply }) => `${url}: ${replyText(reply)}`).join('\n'),
-      hint: await hintFor(platform, failed[0]?.reply),
-    },
+    `${failed.length === 1 ? 'An application does' : `${failed.length} URLs of applications do`} not answer`,
+    { why: failed.map(messageOf).join('\n'), hint: await hintFor(platform, messageOf(failed[0])) },
   )
 }
 
-// where the way breaks, from the outside in: name, route, ingress, application
-async function hintFor(platform: Platform, reply: Reply | undefined): Promise<string> {
-  if (reply && 'error' in reply && ['ENOTFOUND', 'EAI_AGAIN'].includes(reply.code ?? '')) return 'task setup-dnsmasq'
-  if (!(await listens(platform.applications.loopback, 80))) return 'task setup-kind-routing'
+// what is broken, from the outside in: name, route, ingress, application
+async function hintFor(platform: Platform, failure: string): Promise<string> {
+  if (/has no address/.test(failure)) return 'task setup-dnsmasq'
+  if (!(await acceptsConnections({ ip: platform.applications.loopback, port: 80 }, 2000)))
+    return 'task setup-kind-routing'
   return 'task deploy-ingress   # then task deploy-apps'
-}
-
-function listens(host: string, port: number): Promise<boolean> {
-  return new Promise(resolve => {
-    const socket = connect({ host, port, timeout: 2000 })
-    const end = (answer: boolean) => {
-      socket.destroy()
-      resolve(answer)
-    }
-    socket
-      .once('connect', () => end(true))
-      .once('error', () => end(false))
-      .once('timeout', () => end(false))
-  })
 }

@@ -11,7 +11,7 @@ export interface Source {
   folder: string
 }
 
-/** Sources of these applications, of all where none is named. Throws for names the catalogue does not know, and without a registry to push to. */
+/** Sources of these applications, of all where none is named. Throws for names the catalogue does not have, and without a registry to push to. */
 export async function requireSources(platform: Platform, wanted: readonly string[]): Promise<Source[]> {
   const known = applicationNames(platform)
   const problems = wanted
@@ -22,7 +22,7 @@ export async function requireSources(platform: Platform, wanted: readonly string
   return sources.filter(({ application }) => wanted.length === 0 || wanted.includes(application))
 }
 
-/** Builds and pushes all sources side by side. Waits for every one of them, then throws for those that failed, with what each of them said. */
+/** Builds and pushes all sources side by side. Waits for every one of them, then throws for those that failed, with the output of each. */
 export async function buildAll(
   platform: Platform,
   sources: readonly Source[],
@@ -45,7 +45,7 @@ export async function buildAll(
   return results.flatMap(result => (result.status === 'fulfilled' ? [result.value] : []))
 }
 
-/** What the builds come to, in a word or two. */
+/** The outcome of all builds, in a word or two. */
 export function changedIn(outcomes: readonly BuildOutcome[]): string {
   const changed = outcomes.filter(({ outcome }) => outcome !== 'unchanged')
   return changed.length === 0 ? 'unchanged' : `${changed.length} of ${outcomes.length} changed`

@@ -1,17 +1,20 @@
-import { mkdir, readFile, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readFile, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import type { Platform } from '../platform/platform.ts'
 import { writeIfChanged } from '../platform/render.ts'
-import { hasTool, run } from '../system/exec.ts'
+import { $, hasTool } from '../system/exec.ts'
+import { ensureFolder } from '../system/files.ts'
+import { tlsSecret } from './cluster.ts'
+import { permits } from './name-constraints.ts'
 
-/** A certificate for the applications' names, and who vouches for it. */
+/** A certificate for the applications' names, and the CA that issued it. */
 export interface Certificate {
   /** PEM; the leaf first. */
   certificate: string
   key: string
-  /** File with the CA's certificate, whoever made it: what `curl --cacert` takes, and what has to be trusted. */
+  /** File with the CA's certificate, whoever created it: what `curl --cacert` takes, and what has to be trusted. */
   caFile: string
-  /** Whether mkcert made it, whose CA the user may have trusted already. */
+  /** Whether mkcert issued it, whose CA the user may have trusted already. */
   mkcert: boolean
 }
 
@@ -19,10 +22,10 @@ const dayMs = 24 * 60 * 60 * 1000
 /** Apple's systems refuse leaves that are valid for longer. */
 const leafDays = 825
 const caDays = 3650
-/** Made anew this long before it ends. */
+/** Renewed this long before it ends. */
 const marginDays = 30
 
-/** Files of the local CA and the certificate it gave. */
+/** Files of the local CA and the certificate it issued. */
 export function certificateFiles({ paths }: Platform) {
   const file = (name: string) => join(paths.stateDir, 'tls', name)
   return { ca: file('ca.crt'), caKey: file('ca.key'), certificate: file('tls.crt'), key: file('tls.key') }
@@ -35,59 +38,86 @@ export function certificateNames(platform: Platform): string[] {
 
 /**
  * A certificate that covers the applications' names: the one that is there where it still does, else a new one, from mkcert where that is
- * installed, else from a CA of our own that can vouch for nothing outside the platform's domain. Trusts nothing by itself.
+ * installed, else from a CA of our own that can issue certificates for nothing outside the platform's domain. A CA of another domain, or whose key
+ * is another's, is replaced. Trusts nothing by itself.
  */
 export async function ensureCertificate(
   platform: Platform,
 ): Promise<{ outcome: 'unchanged' | 'created'; certificate: Certificate }> {
   const files = certificateFiles(platform)
+  const names = certificateNames(platform)
   const mkcert = await hasTool('mkcert')
-  const root = mkcert ? join((await run(['mkcert', '-CAROOT'])).stdout.trim(), 'rootCA.pem') : files.ca
+  const caFile = mkcert ? join((await $`mkcert -CAROOT`.text()).trim(), 'rootCA.pem') : files.ca
   const wanted = { caFile: files.ca, mkcert }
   const existing = await readPair(files)
-  if (existing && (await isGood(existing.certificate, await readOrEmpty(root), certificateNames(platform))))
+  if (existing && (await isGood(existing, await readOrEmpty(caFile), names, platform.domain)))
     return { outcome: 'unchanged', certificate: { ...existing, ...wanted } }
-  await mkdir(join(platform.paths.stateDir, 'tls'), { recursive: true, mode: 0o700 })
+  await ensureFolder(dirname(files.ca), 0o700)
   if (mkcert) {
-    await run(['mkcert', '-cert-file', files.certificate, '-key-file', files.key, ...certificateNames(platform)])
+    await $`mkcert -cert-file ${files.certificate} -key-file ${files.key} ${names}`
     // whoever looks for the CA finds it in one place; without the key of an own one, nobody takes it for that
     await rm(files.caKey, { force: true })
-    await writeIfChanged(files.ca, await readFile(root, 'utf8'))
+    await writeIfChanged(files.ca, await readFile(caFile, 'utf8'))
   } else {
     const { issue } = await import('./issue.ts')
     const ca = { certificate: await readOrEmpty(files.ca), key: await readOrEmpty(files.caKey) }
-    const issued = await issue(certificateNames(platform), platform.domain, ca, { leafDays, caDays, marginDays })
+    const issued = await issue(names, platform.domain, ca, { leafDays, caDays, marginDays })
     await writeIfChanged(files.ca, issued.ca.certificate)
     await writeIfChanged(files.caKey, issued.ca.key, 0o600)
     await writeIfChanged(files.certificate, issued.certificate)
     await writeIfChanged(files.key, issued.key, 0o600)
   }
-  const made = await readPair(files)
-  if (made === undefined) throw new Error(`${files.certificate} has not been written`)
-  return { outcome: 'created', certificate: { ...made, ...wanted } }
+  const issued = await readPair(files)
+  if (issued === undefined) throw new Error(`${files.certificate} has not been written`)
+  return { outcome: 'created', certificate: { ...issued, ...wanted } }
 }
 
-/** Whether a certificate is of this CA, covers the names, and will do so for a while. */
+/** Whether a certificate and its key belong together, are of this CA, are for these names of the domain, and will be for a while. */
 export async function isGood(
-  certificate: string,
+  { certificate, key }: Pair,
   ca: string,
   names: readonly string[],
+  domain: string,
   now = Date.now(),
 ): Promise<boolean> {
-  const { X509Certificate } = await import('node:crypto')
+  const { createPrivateKey, X509Certificate } = await import('node:crypto')
   try {
     const leaf = new X509Certificate(certificate)
     const issuer = new X509Certificate(ca)
     const known = new Set((leaf.subjectAltName ?? '').split(', ').map(name => name.replace(/^DNS:/, '')))
     const ends = Math.min(Date.parse(leaf.validTo), Date.parse(issuer.validTo))
-    return leaf.verify(issuer.publicKey) && names.every(name => known.has(name)) && ends - now > marginDays * dayMs
+    return (
+      leaf.verify(issuer.publicKey) &&
+      leaf.checkPrivateKey(createPrivateKey(key)) &&
+      names.every(name => known.has(name)) &&
+      permits(issuer.raw, domain) &&
+      ends - now > marginDays * dayMs
+    )
   } catch {
-    // not a certificate, or none there: not good
+    // not a certificate or a key, or none there: not good
     return false
   }
 }
 
-/** What a person types so that this machine believes in the CA, where the platform does not know how to do it. */
+/** The secret of a namespace that Ingresses name, as a manifest. */
+export function tlsManifest(namespace: string, { certificate, key }: Pair): string {
+  const encoded = (text: string) => Buffer.from(text).toString('base64')
+  return JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name: tlsSecret, namespace },
+    type: 'kubernetes.io/tls',
+    data: { 'tls.crt': encoded(certificate), 'tls.key': encoded(key) },
+  })
+}
+
+/** A certificate and its key, as PEM. */
+export interface Pair {
+  certificate: string
+  key: string
+}
+
+/** The command that has this machine trust the CA, where the platform cannot do it itself. */
 export function trustCommand(
   { mkcert, caFile }: Pick<Certificate, 'mkcert' | 'caFile'>,
   os = process.platform,
@@ -98,7 +128,7 @@ export function trustCommand(
     : `sudo trust anchor ${caFile}`
 }
 
-async function readPair({ certificate, key }: { certificate: string; key: string }) {
+async function readPair({ certificate, key }: Pair): Promise<Pair | undefined> {
   const pair = { certificate: await readOrEmpty(certificate), key: await readOrEmpty(key) }
   return pair.certificate && pair.key ? pair : undefined
 }

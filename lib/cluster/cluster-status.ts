@@ -1,10 +1,11 @@
 import type { Platform } from '../platform/platform.ts'
+import { messageOf } from '../system/errors.ts'
+import { requireOk, type WebAddress } from './answer.ts'
 import { applicationNames, applicationsNamespace, clusterOf, ingressNamespace } from './cluster.ts'
 import { digestOf } from './image-registry.ts'
-import { ingressQuestion } from './ingress.ts'
+import { ingressAddress } from './ingress.ts'
 import { getObjects, type KubeObject } from './kubectl.ts'
-import { nodesOf } from './nodes.ts'
-import { askWeb, isGoodReply, replyText } from './probe.ts'
+import { describeForeign, findCluster } from './ownership.ts'
 import { troubleOf, unfinishedRollouts } from './rollout.ts'
 
 /** `healthy`: it answers at its URL. `unhealthy`: it is there and does not. */
@@ -24,23 +25,27 @@ export interface ClusterRow {
   current?: boolean
 }
 
-/** Time for the API server, which answers within milliseconds or not at all. */
+/** For the API server, which answers within milliseconds or not at all. */
 const apiTimeout = '3s'
 const probeTimeoutMs = 2000
 
 /**
- * Looks at the cluster, its ingress and its applications, from outside and through its API. Empty where nobody has made one; never throws for a
+ * Looks at the cluster, its ingress and its applications, from outside and through its API. Empty where none was created; never throws for a
  * cluster that is stopped or does not answer.
  */
 export async function clusterStatus(platform: Platform): Promise<ClusterRow[]> {
   const cluster = clusterOf(platform)
-  const nodes = cluster.kind === 'kind' ? await nodesOf(cluster.name).catch(() => []) : []
-  if (cluster.kind === 'kind' && nodes.length === 0) return []
+  const { nodes, foreign } =
+    cluster.kind === 'kind'
+      ? await findCluster(platform).catch(() => ({ nodes: [], foreign: undefined }))
+      : { nodes: [], foreign: undefined }
   const stopped = nodes.filter(({ running }) => !running)
   const down = (state: ClusterState, detail: string): ClusterRow[] => [
     { kind: 'node', name: cluster.name, url: '', state, detail, since: undefined },
     ...names(platform).map(row => ({ ...row, state, detail: '', since: undefined })),
   ]
+  if (foreign !== undefined) return down('not created', `another installation's cluster, ${describeForeign(foreign)}`)
+  if (cluster.kind === 'kind' && nodes.length === 0) return []
   if (stopped.length > 0) return down('stopped', `${stopped.map(({ name }) => name).join(', ')} stopped`)
   const timeout = ['--request-timeout', apiTimeout]
   try {
@@ -58,7 +63,7 @@ export async function clusterStatus(platform: Platform): Promise<ClusterRow[]> {
     )
     return [...kubeNodes.map(nodeRow), ...rows]
   } catch (error) {
-    return down('unhealthy', error instanceof Error ? error.message : String(error))
+    return down('unhealthy', messageOf(error))
   }
 }
 
@@ -96,12 +101,12 @@ function nodeRow({ metadata, status }: KubeObject): ClusterRow {
 async function ingressRow(platform: Platform, row: Named, objects: readonly KubeObject[]): Promise<ClusterRow> {
   const deployment = deploymentOf(objects, ingressNamespace, 'ingress-controller')
   if (deployment === undefined) return { ...row, state: 'not created', detail: '', since: undefined }
-  const reply = await askWeb(ingressQuestion(platform), probeTimeoutMs)
+  const failure = await failureAt(ingressAddress(platform))
   const controller = platform.settings.INGRESS_CONTROLLER
   return {
     ...row,
-    state: isGoodReply(reply) ? 'healthy' : 'unhealthy',
-    detail: isGoodReply(reply) ? `IngressClass nginx, served by ${controller}` : replyText(reply),
+    state: failure === undefined ? 'healthy' : 'unhealthy',
+    detail: failure ?? `IngressClass nginx, served by ${controller}`,
     since: startOf(deployment),
   }
 }
@@ -111,9 +116,8 @@ async function applicationRow(platform: Platform, row: Named, objects: readonly 
   if (deployment === undefined) return { ...row, state: 'not created', detail: '', since: undefined }
   const image = imageOf(deployment)
   const [repository = '', digest = ''] = image.split('@')
-  const host = `${row.name}.${platform.domain}`
-  const [reply, latest] = await Promise.all([
-    askWeb({ host, path: '/' }, probeTimeoutMs),
+  const [failure, latest] = await Promise.all([
+    failureAt({ url: row.url }),
     digestOf(platform, repository, 'dev').catch(() => undefined),
   ])
   const pods = objects.filter(
@@ -122,19 +126,24 @@ async function applicationRow(platform: Platform, row: Named, objects: readonly 
   const trouble = pods.map(troubleOf).find(text => text !== undefined)
   const rolling = unfinishedRollouts([deployment]).length > 0
   const { availableReplicas = 0, replicas = 0 } = (deployment.status ?? {}) as Record<string, number>
-  const wellSaid = [
+  const running = [
     `${availableReplicas} of ${replicas} pods`,
     digest.slice(0, 19),
     ...(latest !== undefined && latest !== digest ? [`the registry has ${latest.slice(0, 19)}`] : []),
   ].join(', ')
   return {
     ...row,
-    state: isGoodReply(reply) ? 'healthy' : rolling && trouble === undefined ? 'starting' : 'unhealthy',
-    detail: trouble?.split('\n')[0] ?? (isGoodReply(reply) ? wellSaid : `${replyText(reply)}; ${wellSaid}`),
+    state: failure === undefined ? 'healthy' : rolling && trouble === undefined ? 'starting' : 'unhealthy',
+    detail: trouble?.split('\n')[0] ?? (failure === undefined ? running : `${failure}; ${running}`),
     since: startOf(deployment),
     digest,
     ...(latest === undefined ? {} : { current: latest === digest }),
   }
+}
+
+/** Why nothing good comes back from there; undefined where it does. */
+function failureAt(address: WebAddress): Promise<string | undefined> {
+  return requireOk(address, { timeoutMs: probeTimeoutMs }).then(() => undefined, messageOf)
 }
 
 function deploymentOf(objects: readonly KubeObject[], namespace: string, name: string): KubeObject | undefined {
@@ -148,7 +157,7 @@ function imageOf(deployment: KubeObject): string {
   return template.spec.containers[0]?.image ?? ''
 }
 
-/** When a deployment's newest version was through, or all of it came back after a start of the nodes. */
+/** When the rollout of a deployment's newest version was finished, or all of it came back after a start of the nodes. */
 function startOf({ status }: KubeObject): Date | undefined {
   const { conditions = [] } = (status ?? {}) as {
     conditions?: { lastUpdateTime: string; lastTransitionTime: string }[]

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { Platform } from '../platform/platform.ts'
 import { toolsFolder } from '../platform/settings.ts'
 
-/** Where applications run, and how it is spoken to. */
+/** Where applications run, and how it is reached. */
 export interface Cluster {
   kind: 'kind' | 'existing'
   name: string
@@ -61,13 +61,13 @@ export function applicationNames(platform: Platform): string[] {
   return platform.applications.names.map(name => name.slice(0, -platform.domain.length - 1))
 }
 
-/** Where rendered and remembered files of the cluster are kept. */
+/** Folder of the rendered and recorded files of the cluster. */
 export function clusterFolder({ paths }: Platform): string {
   return join(paths.stateDir, 'cluster')
 }
 
 /** Why a step that is about the KinD cluster has nothing to do with these settings; undefined where it has. */
-export function notOurs({ settings }: Platform): string | undefined {
+export function notInCharge({ settings }: Platform): string | undefined {
   if (settings.CLUSTER === 'kind') return undefined
-  return `CLUSTER=existing: ${settings.CLUSTER_CONTEXT} is not ours to change. Next: task build-and-push && task deploy-apps`
+  return `CLUSTER=existing: this task does not change ${settings.CLUSTER_CONTEXT}. Next: task build-and-push && task deploy-apps`
 }

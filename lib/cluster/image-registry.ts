@@ -1,7 +1,7 @@
 import type { Platform } from '../platform/platform.ts'
 import { buildEnvironment } from '../stack/compose.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
-import { ask, run } from '../system/exec.ts'
+import { $ } from '../system/exec.ts'
 import { type HttpResponse, http } from '../system/http.ts'
 import { registryHost } from './cluster.ts'
 
@@ -12,34 +12,36 @@ const manifestTypes = [
   'application/vnd.docker.distribution.manifest.v2+json',
 ].join(', ')
 
+/** A push prints a line for each layer when it is sent; a large one on a slow network takes minutes. */
+export const pushIdle = '5m'
+
 /** Throws unless the registry that images are pushed to answers. */
 export async function requireRegistry(platform: Platform): Promise<void> {
   const { CLUSTER, REGISTRY } = platform.settings
   if (CLUSTER === 'existing') {
     if (REGISTRY) return
-    throw new PlatformError('An existing cluster needs a registry that both sides reach', {
+    throw new PlatformError('An existing cluster needs a registry that it and this machine can reach', {
       hint: 'Set REGISTRY in .env to host/prefix, like registry.example.com/macula',
     })
   }
-  const { status } = await askRegistry(platform, 'GET', '/v2/')
+  const { status } = await requestRegistry(platform, 'GET', '/v2/')
   if (status === 200) return
   throw new PlatformError(`The registry answers with status ${status} at ${ownUrl(platform)}/v2/`, {
     hint: 'task logs -- registry',
   })
 }
 
-/** Digest of an image in its registry; undefined where the registry does not have it. */
+/** Digest of an image in its registry, by tag or by digest; undefined where the registry does not have it. */
 export async function digestOf(platform: Platform, repository: string, tag: string): Promise<string | undefined> {
   const path = ownPath(platform, repository)
   if (path === undefined) {
     // as JSON: any other template that begins with .Manifest is answered with a page for people
-    const command = ['docker', 'buildx', 'imagetools', 'inspect', '--format', '{{json .Manifest}}']
-    const { exitCode, stdout } = await ask([...command, `${repository}:${tag}`], {
-      env: buildEnvironment(platform.paths),
-    })
+    const docker = $({ nothrow: true, env: buildEnvironment(platform.paths) })
+    const image = `${repository}${tag.includes(':') ? '@' : ':'}${tag}`
+    const { exitCode, stdout } = await docker`docker buildx imagetools inspect --format '{{json .Manifest}}' ${image}`
     return exitCode === 0 ? (JSON.parse(stdout) as { digest: string }).digest : undefined
   }
-  const { status, headers } = await askRegistry(platform, 'HEAD', `/v2/${path}/manifests/${tag}`)
+  const { status, headers } = await requestRegistry(platform, 'HEAD', `/v2/${path}/manifests/${tag}`)
   const digest = headers['docker-content-digest']
   return status === 200 && typeof digest === 'string' ? digest : undefined
 }
@@ -48,17 +50,17 @@ export async function digestOf(platform: Platform, repository: string, tag: stri
 export async function tagInRegistry(platform: Platform, repository: string, tag: string, added: string): Promise<void> {
   const path = ownPath(platform, repository)
   if (path === undefined) {
-    await run(['docker', 'tag', `${repository}:${tag}`, `${repository}:${added}`])
-    await run(['docker', 'push', '--quiet', `${repository}:${added}`])
+    await $`docker tag ${repository}:${tag} ${repository}:${added}`
+    await $({ idle: pushIdle })`docker push ${repository}:${added}`
     return
   }
-  const manifest = await askRegistry(platform, 'GET', `/v2/${path}/manifests/${tag}`)
-  const { status, body } = await askRegistry(platform, 'PUT', `/v2/${path}/manifests/${added}`, {
+  const manifest = await requestRegistry(platform, 'GET', `/v2/${path}/manifests/${tag}`)
+  const { status, body } = await requestRegistry(platform, 'PUT', `/v2/${path}/manifests/${added}`, {
     type: manifest.headers['content-type'] ?? '',
     body: manifest.body,
   })
   if (status !== 201)
-    throw new PlatformError(`The registry does not take the tag ${added} of ${repository}: status ${status}`, {
+    throw new PlatformError(`The registry refused the tag ${added} of ${repository}: status ${status}`, {
       why: body.trim(),
       hint: 'task logs -- registry',
     })
@@ -70,7 +72,7 @@ function ownPath({ settings }: Platform, repository: string): string | undefined
   return repository.startsWith(own) ? repository.slice(own.length) : undefined
 }
 
-async function askRegistry(
+async function requestRegistry(
   platform: Platform,
   method: string,
   path: string,

@@ -1,5 +1,5 @@
 import 'reflect-metadata'
-import { webcrypto } from 'node:crypto'
+import { createPrivateKey, X509Certificate as StoredCertificate, webcrypto } from 'node:crypto'
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
@@ -15,6 +15,7 @@ import {
   X509Certificate,
   X509CertificateGenerator,
 } from '@peculiar/x509'
+import { nameConstraints, nameConstraintsId, permits } from './name-constraints.ts'
 
 // Certificates by @peculiar/x509 (which asks for reflect-metadata to be there first); imported only where one has to be made.
 
@@ -26,7 +27,7 @@ interface Pem {
   key: string
 }
 
-/** A leaf certificate for DNS names, from the given CA or, where that is empty or about to end, from a new one. */
+/** A leaf certificate for DNS names, from the given CA or, where that is empty, about to end, or of another domain, from a new one. */
 export async function issue(
   names: readonly string[],
   domain: string,
@@ -34,7 +35,7 @@ export async function issue(
   days: { leafDays: number; caDays: number; marginDays: number },
 ): Promise<Pem & { ca: Pem }> {
   cryptoProvider.set(webcrypto)
-  const authority = isUsable(ca.certificate, days.marginDays) && ca.key ? ca : await makeAuthority(domain, days.caDays)
+  const authority = isUsable(ca, domain, days.marginDays) ? ca : await makeAuthority(domain, days.caDays)
   const issuer = new X509Certificate(authority.certificate)
   const signingKey = await importKey(authority.key)
   const keys = await makeKeys()
@@ -58,7 +59,7 @@ export async function issue(
   return { certificate: `${leaf.toString('pem')}\n`, key: await exportKey(keys.privateKey), ca: authority }
 }
 
-/** A CA that can vouch for names of the domain only: somebody who takes its key cannot pretend to be anybody else. */
+/** A CA that can issue certificates for names of the domain only: somebody who steals its key cannot pretend to be anybody else. */
 async function makeAuthority(domain: string, days: number): Promise<Pem> {
   const keys = await makeKeys()
   const certificate = await X509CertificateGenerator.createSelfSigned({
@@ -70,28 +71,18 @@ async function makeAuthority(domain: string, days: number): Promise<Pem> {
     extensions: [
       new BasicConstraintsExtension(true, 0, true),
       new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
-      nameConstraints(domain),
+      new Extension(nameConstraintsId, true, new Uint8Array(nameConstraints(domain))),
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   })
   return { certificate: `${certificate.toString('pem')}\n`, key: await exportKey(keys.privateKey) }
 }
 
-/** NameConstraints ::= SEQUENCE { permittedSubtrees [0] { GeneralSubtree { dNSName [2] domain } } }, which the library has no class for. */
-function nameConstraints(domain: string): Extension {
-  const wrap = (tag: number, content: Buffer) =>
-    Buffer.concat([Buffer.from([tag, ...lengthOctets(content.length)]), content])
-  const subtree = wrap(0x30, wrap(0x82, Buffer.from(domain, 'ascii')))
-  return new Extension('2.5.29.30', true, new Uint8Array(wrap(0x30, wrap(0xa0, subtree))))
-}
-
-function lengthOctets(length: number): number[] {
-  return length < 128 ? [length] : [0x81, length]
-}
-
-function isUsable(certificate: string, marginDays: number): boolean {
+function isUsable({ certificate, key }: Pem, domain: string, marginDays: number): boolean {
   try {
-    return new X509Certificate(certificate).notAfter.getTime() - Date.now() > marginDays * dayMs
+    const ca = new StoredCertificate(certificate)
+    const endsInMs = Date.parse(ca.validTo) - Date.now()
+    return ca.checkPrivateKey(createPrivateKey(key)) && permits(ca.raw, domain) && endsInMs > marginDays * dayMs
   } catch {
     return false // none there yet
   }

@@ -25,8 +25,8 @@ export interface PortMapping {
 }
 
 /**
- * The config that the cluster should have been made with: ours, with the user's own file merged in. With `publish`, the node also takes
- * ports 80 and 443 of the applications' loopback address itself: where nothing on the machine could lead them to it.
+ * The config that the cluster should have been created with: ours, with the user's own file merged in. With `publish`, the node also listens on
+ * ports 80 and 443 of the applications' loopback address itself: where nothing on the machine could forward them to it.
  */
 export async function desiredConfig(platform: Platform, publish = false): Promise<KindConfig> {
   const { paths } = platform
@@ -106,12 +106,12 @@ function isMap(value: Json | undefined): value is { [key: string]: Json } {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** The text that is given to kind and remembered in the cluster. */
+/** The text that is given to kind and recorded in the cluster. */
 export function configText(config: KindConfig): string {
   return stringify(config, { lineWidth: 0 })
 }
 
-/** What differs between the config a cluster was made with and the one it should have: `nodes.0.image: a → b`. */
+/** What differs between the config a cluster was created with and the one it should have: `nodes.0.image: a → b`. */
 export function differences(made: unknown, wanted: unknown, path = ''): string[] {
   if (isDeepStrictEqual(made, wanted)) return []
   const [before, after] = [made as Json, wanted as Json]

@@ -1,7 +1,8 @@
 import { dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
+import type { ProcessOutput } from 'zx/core'
 import { PlatformError } from '../system/errors.ts'
-import { ask, failure, lastLines, type Result, type RunOptions } from '../system/exec.ts'
+import { $, type CommandOptions, failureOf, lastLines, type Result } from '../system/exec.ts'
 import type { Cluster } from './cluster.ts'
 
 /** The parts of a Kubernetes object that every kind of object has. */
@@ -21,17 +22,36 @@ export interface KubeObject {
   [key: string]: unknown
 }
 
-/** Owner of the fields we set with server-side apply. */
-const fieldManager = 'macula'
+/** What every apply of ours is given: the server checks every field, and kubectl need not fetch the whole schema to check them, too. */
+export const serverSide = [
+  ...['--server-side', '--field-manager', 'macula', '--force-conflicts', '--validate=false'],
+  ...['-o', 'json'],
+]
 
-/** The command line for this cluster: always an explicit context, always an explicit file where the file is ours. */
-export function kubectlCommand(cluster: Cluster, words: readonly string[]): string[] {
-  return [
-    'kubectl',
-    ...(cluster.kubeconfig === undefined ? [] : ['--kubeconfig', cluster.kubeconfig]),
-    ...['--context', cluster.context],
-    ...words,
-  ]
+/** How kubectl is run on one cluster: a template, as `$` is, without the word kubectl. */
+export type Kubectl = (pieces: TemplateStringsArray, ...values: unknown[]) => Promise<ProcessOutput>
+
+/**
+ * kubectl for this cluster, always with an explicit context, and an explicit file where the file is ours:
+ * `` await kubectlOn(cluster)`get nodes` ``. Throws with kubectl's own words, and with what to do where the cluster could not be reached.
+ */
+export function kubectlOn(cluster: Cluster, options: CommandOptions = {}): Kubectl {
+  const shell = $({ ...options, nothrow: true, env: { ...kubectlEnvironment(cluster), ...options.env } })
+  return async ([first = '', ...rest], ...values) => {
+    // a template, as the compiler would make it
+    const pieces = ['kubectl ', ` ${first}`, ...rest]
+    const command = shell(Object.assign(pieces, { raw: pieces }), connectionArgs(cluster), ...values)
+    const output = await command
+    if (output.exitCode === 0) return output
+    const unreachable = unreachableError(cluster, output)
+    if (unreachable) throw unreachable
+    if (options.nothrow) return output
+    throw failureOf(command.cmd, output)
+  }
+}
+
+function connectionArgs({ kubeconfig, context }: Cluster): string[] {
+  return [...(kubeconfig === undefined ? [] : ['--kubeconfig', kubeconfig]), '--context', context]
 }
 
 /** A kubectl call as a person would type it, up to what it should do. */
@@ -39,40 +59,19 @@ export function kubectlHint({ kubectl, kubeconfig, context }: Cluster): string {
   return `${kubectl}${kubeconfig === undefined ? '' : ` --kubeconfig ${kubeconfig}`} --context ${context}`
 }
 
-/** Variables for kubectl: what it remembers of our cluster goes with the cluster, and not to the home of the user. */
-export function kubectlEnvironment({ kubeconfig }: Cluster): Record<string, string> {
+/** Variables for kubectl: what it caches of our cluster goes with the cluster, and not to the home of the user. */
+function kubectlEnvironment({ kubeconfig }: Cluster): Record<string, string> {
   return kubeconfig === undefined ? {} : { KUBECACHEDIR: join(dirname(kubeconfig), 'cluster', 'kubectl') }
 }
 
-/** Runs kubectl for an answer that may be no. Throws when the cluster could not be asked at all. */
-export async function askKubectl(
-  cluster: Cluster,
-  words: readonly string[],
-  options: RunOptions = {},
-): Promise<Result> {
-  const env = { ...kubectlEnvironment(cluster), ...options.env }
-  const result = await ask(kubectlCommand(cluster, words), { ...options, env })
-  if (result.exitCode !== 0) {
-    const unreachable = unreachableError(cluster, result)
-    if (unreachable) throw unreachable
-  }
-  return result
-}
-
-/** Runs kubectl; throws a PlatformError with its own words when it fails. */
-export async function kubectl(cluster: Cluster, words: readonly string[], options: RunOptions = {}): Promise<string> {
-  const result = await askKubectl(cluster, words, options)
-  if (result.exitCode !== 0) throw failure(kubectlCommand(cluster, words), result)
-  return result.stdout
-}
-
-/** The objects that `kubectl get` finds, whether it prints one or a list; missing ones are left out. */
+/** The objects that `kubectl get` with these args finds, whether it prints one or a list; missing ones are left out. */
 export async function getObjects(
   cluster: Cluster,
-  words: readonly string[],
-  options: RunOptions = {},
+  args: readonly string[],
+  options: CommandOptions = {},
 ): Promise<KubeObject[]> {
-  return objectsIn(await kubectl(cluster, ['get', ...words, '--ignore-not-found', '-o', 'json'], options))
+  const { stdout } = await kubectlOn(cluster, options)`get ${args} --ignore-not-found -o json`
+  return objectsIn(stdout)
 }
 
 /** One object by kind and name, if it is there. */
@@ -91,34 +90,34 @@ export interface Applied {
   outcome: 'unchanged' | 'created' | 'updated'
 }
 
+/** Applies manifests (YAML or JSON text), and tells what that did to each object. */
+export async function applyManifests(cluster: Cluster, manifests: string): Promise<Applied[]> {
+  const before = await getObjects(cluster, ['-f', '-'], { input: manifests })
+  return applied(cluster, before, kubectlOn(cluster, { input: manifests })`apply ${serverSide} -f -`)
+}
+
 /**
- * Applies manifests (YAML or JSON text) on the server's side: it checks every field against its own schema, and fields that others own stay theirs.
- * Knows what has changed by what the objects said before and after, leaving out what the server and its controllers say; `live` spares asking
- * for the former.
+ * What a running `apply` with the args of `serverSide` does to each object: by what the objects said before and what they say afterwards, leaving
+ * out what the server and its controllers say. Throws with the server's words where it does not accept a manifest.
  */
-export async function applyManifests(
+export async function applied(
   cluster: Cluster,
-  manifests: string,
-  live?: readonly KubeObject[],
+  before: readonly KubeObject[],
+  apply: Promise<ProcessOutput>,
 ): Promise<Applied[]> {
-  const found = live ?? (await getObjects(cluster, ['-f', '-'], { input: manifests }))
-  const before = new Map(found.map(object => [identityOf(object), object]))
-  // kubectl would fetch the whole schema to check the fields by itself, too
-  const words = [
-    ...['apply', '--server-side', '--field-manager', fieldManager, '--force-conflicts', '--validate=false'],
-    ...['-f', '-', '-o', 'json'],
-  ]
-  const result = await askKubectl(cluster, words, { input: manifests })
-  if (result.exitCode !== 0) {
+  const { stdout } = await apply.catch((error: PlatformError) => {
+    // the cluster could not be reached, and the error says what to do about it
+    if (error.hint !== undefined) throw error
     throw new PlatformError(`${cluster.context} did not accept the manifests`, {
-      why: lastLines(result.stderr),
-      hint: 'Correct the manifest that is named; nothing has to be undone, run this again afterwards',
+      why: error.why,
+      hint: 'Correct the manifest that is named, then run this again; nothing has to be undone',
     })
-  }
-  return objectsIn(result.stdout).map(object => {
-    const previous = before.get(identityOf(object))
-    if (previous === undefined) return { object, outcome: 'created' }
-    return { object, outcome: isDeepStrictEqual(intentOf(previous), intentOf(object)) ? 'unchanged' : 'updated' }
+  })
+  const previous = new Map(before.map(object => [identityOf(object), object]))
+  return objectsIn(stdout).map(object => {
+    const found = previous.get(identityOf(object))
+    if (found === undefined) return { object, outcome: 'created' }
+    return { object, outcome: isDeepStrictEqual(intentOf(found), intentOf(object)) ? 'unchanged' : 'updated' }
   })
 }
 

@@ -1,86 +1,79 @@
-import { readFile } from 'node:fs/promises'
-import { dirname, join, relative } from 'node:path'
-import { parseAllDocuments, stringify } from 'yaml'
+import { join, relative } from 'node:path'
+import { stringify } from 'yaml'
 import type { Platform } from '../platform/platform.ts'
-import { hashOf, writeIfChanged } from '../platform/render.ts'
+import { writeIfChanged } from '../platform/render.ts'
 import { root } from '../system/checkout.ts'
-import { run } from '../system/exec.ts'
-import { fingerprintOf } from './application-images.ts'
+import { type Certificate, tlsManifest } from './certs.ts'
 import { clusterFolder } from './cluster.ts'
-import type { KubeObject } from './kubectl.ts'
 
-/** An overlay over a folder of `templates/`: what this machine's settings change about it. */
+/** A kustomization over folders of `templates/`: what this machine's settings and images change about them. */
 export interface Overlay {
-  /** Folder under `templates/`. */
-  base: string
-  /** Images by the name they have in the base. */
-  images?: { name: string; newName?: string; newTag?: string; digest?: string }[]
-  /** Literals of the generated ConfigMap `platform`, added to the base's. */
+  /** Folder it is written to, below `cluster` in the state folder. */
+  name: string
+  /** Folders under `templates/`. */
+  resources: readonly string[]
+  components?: readonly string[]
+  /** Manifests by the name of the file that is written beside the kustomization. */
+  manifests?: Readonly<Record<string, string>>
+  /** Images by the name they have in the templates. */
+  images?: readonly { name: string; newName?: string; newTag?: string; digest?: string }[]
+  /** Values of the ConfigMap `platform`. */
   literals?: Readonly<Record<string, string>>
+  /** Host of each Ingress, by the Ingress' name, where it is not the template's. */
+  hosts?: Readonly<Record<string, string>>
+  patches?: readonly Patch[]
 }
 
-/** The overlay as a kustomization, in a folder from where `base` is reached by a relative path: kustomize takes no other. */
-export function overlayText({ base, images = [], literals }: Overlay, folder: string): string {
+interface Patch {
+  target: { kind: string; name: string }
+  /** JSON patch operations. */
+  operations: readonly object[]
+}
+
+/** The namespace's TLS secret, as one of the manifests of an overlay. */
+export function withCertificate(overlay: Overlay, namespace: string, certificate: Certificate): Overlay {
+  return { ...overlay, manifests: { ...overlay.manifests, 'tls.yaml': tlsManifest(namespace, certificate) } }
+}
+
+/** Writes an overlay for `kubectl apply -k`, and returns its folder. Its files are readable by their owner only: a key is among them. */
+export async function writeOverlay(platform: Platform, overlay: Overlay): Promise<string> {
+  const folder = join(clusterFolder(platform), overlay.name)
+  for (const [file, text] of Object.entries(overlay.manifests ?? {}))
+    await writeIfChanged(join(folder, file), text, 0o600)
+  await writeIfChanged(join(folder, 'kustomization.yaml'), overlayText(overlay, folder), 0o600)
+  return folder
+}
+
+/** The overlay as a kustomization in a folder; templates are named by relative paths, since kustomize takes no others. */
+export function overlayText(overlay: Overlay, folder: string): string {
+  const { resources, components = [], manifests = {}, images = [], literals, hosts = {}, patches = [] } = overlay
+  const template = (path: string) => relative(folder, join(root, 'templates', path))
+  const toHosts = Object.entries(hosts).map(([name, host]) => ({
+    target: { kind: 'Ingress', name },
+    operations: [
+      { op: 'replace', path: '/spec/rules/0/host', value: host },
+      { op: 'replace', path: '/spec/tls/0/hosts/0', value: host },
+    ],
+  }))
+  const all = [...toHosts, ...patches]
   const kustomization = {
     apiVersion: 'kustomize.config.k8s.io/v1beta1',
     kind: 'Kustomization',
-    resources: [relative(folder, join(root, 'templates', base))],
+    resources: [...resources.map(template), ...Object.keys(manifests)],
+    ...(components.length === 0 ? {} : { components: components.map(template) }),
     ...(images.length === 0 ? {} : { images }),
-    ...(literals === undefined
+    ...(literals === undefined ? {} : { configMapGenerator: [platformConfig(literals)] }),
+    ...(all.length === 0
       ? {}
-      : {
-          configMapGenerator: [
-            {
-              name: 'platform',
-              namespace: 'macula',
-              behavior: 'merge',
-              literals: Object.entries(literals).map(([name, value]) => `${name}=${value}`),
-            },
-          ],
-        }),
+      : { patches: all.map(({ target, operations }) => ({ target, patch: JSON.stringify(operations) })) }),
   }
-  return `# Rendered; changes belong into templates/${base}.\n${stringify(kustomization, { lineWidth: 0 })}`
+  return `# Rendered; changes belong into templates/${overlay.resources[0]}.\n${stringify(kustomization, { lineWidth: 0 })}`
 }
 
-/**
- * Writes the overlay and lets kustomize build it; what it made is remembered for as long as overlay and templates stay as they are.
- * Throws with kustomize's words where a manifest is not one.
- */
-export async function buildOverlay(platform: Platform, overlay: Overlay): Promise<KubeObject[]> {
-  const file = join(clusterFolder(platform), overlay.base, 'kustomization.yaml')
-  const text = overlayText(overlay, dirname(file))
-  const builtFile = join(dirname(file), 'built.json')
-  const fingerprint = hashOf(text, await fingerprintOf(join(root, 'templates')))
-  const built = await readFile(builtFile, 'utf8').then(
-    (content): { fingerprint: string; objects: KubeObject[] } => JSON.parse(content),
-    () => undefined,
-  )
-  if (built?.fingerprint === fingerprint) return built.objects
-  await writeIfChanged(file, text)
-  const { stdout } = await run(['kubectl', 'kustomize', dirname(file)])
-  const objects = parseAllDocuments(stdout)
-    .map(document => document.toJS() as KubeObject)
-    .filter(Boolean)
-  await writeIfChanged(builtFile, JSON.stringify({ fingerprint, objects }))
-  return objects
-}
-
-/** Moves Ingresses that are written for the default domain to the settings' domain. */
-export function onDomain(objects: readonly KubeObject[], defaultDomain: string, domain: string): KubeObject[] {
-  const moved = (host: string) =>
-    host.endsWith(`.${defaultDomain}`) ? `${host.slice(0, -defaultDomain.length)}${domain}` : host
-  return objects.map(object => {
-    if (object.kind !== 'Ingress') return object
-    const spec = object.spec as { rules?: { host?: string }[]; tls?: { hosts?: string[] }[] }
-    return {
-      ...object,
-      spec: {
-        ...spec,
-        ...(spec.rules
-          ? { rules: spec.rules.map(rule => (rule.host ? { ...rule, host: moved(rule.host) } : rule)) }
-          : {}),
-        ...(spec.tls ? { tls: spec.tls.map(tls => (tls.hosts ? { ...tls, hosts: tls.hosts.map(moved) } : tls)) } : {}),
-      },
-    }
-  })
+function platformConfig(literals: Readonly<Record<string, string>>) {
+  return {
+    name: 'platform',
+    namespace: 'macula',
+    literals: Object.entries(literals).map(([name, value]) => `${name}=${value}`),
+  }
 }

@@ -1,9 +1,9 @@
 import { type Platform, serviceNamed, webServer } from '../platform/platform.ts'
 import { PlatformError } from '../system/errors.ts'
 import { clusterOf, platformNamespace } from './cluster.ts'
-import { applyManifests, getObject, getObjects, type KubeObject, kubectl, manifestText } from './kubectl.ts'
+import { applyManifests, getObject, getObjects, type KubeObject, kubectlOn, manifestText } from './kubectl.ts'
 
-/** What a name of the platform leads to, seen from a pod: the same ports as on the machine itself. */
+/** What is behind a name of the platform, seen from a pod: the same ports as on the machine itself. */
 export interface PodName {
   /** First label, like `s3`. */
   host: string
@@ -88,7 +88,7 @@ const [begin, end] = ['# macula: begin', '# macula: end']
 
 /**
  * CoreDNS's configuration with a part of ours at its end: names of services answer with the address of their Service, every other name of the
- * domain with the node that has the ingress. No AAAA, but no error either: musl takes an error for the answer to both questions.
+ * domain with the node that has the ingress. No AAAA, but no error either: musl takes an error for the answer to both queries.
  */
 export function withPlatformNames(
   corefile: string,
@@ -103,7 +103,7 @@ export function withPlatformNames(
     begin,
     `${domain}:53 {`,
     '    errors',
-    // not the hosts plugin: whatever order they stand in, CoreDNS asks its template plugin first
+    // not the hosts plugin: in whatever order they are written, CoreDNS calls its template plugin first
     ...addresses.flatMap(({ name, ip }) => [
       '    template IN A {',
       `        match "^${name.replaceAll('.', '[.]')}[.]$"`,
@@ -149,8 +149,8 @@ async function removeOthers(platform: Platform, wanted: readonly KubeObject[]): 
   const known = new Set(wanted.map(({ kind, metadata }) => `${kind}/${metadata.name}`))
   const others = found.filter(({ kind, metadata }) => !known.has(`${kind}/${metadata.name}`))
   if (others.length === 0) return
-  const words = others.map(({ kind, metadata }) => `${kind}/${metadata.name}`)
-  await kubectl(cluster, ['delete', '--namespace', platformNamespace, '--ignore-not-found', ...words])
+  const names = others.map(({ kind, metadata }) => `${kind}/${metadata.name}`)
+  await kubectlOn(cluster)`delete --namespace ${platformNamespace} --ignore-not-found ${names}`
 }
 
 async function ensureCorefile(
@@ -161,8 +161,8 @@ async function ensureCorefile(
   const configMap = await getObject(cluster, 'kube-system', 'configmap', 'coredns')
   const before = (configMap?.data as { Corefile: string } | undefined)?.Corefile
   if (before === undefined)
-    throw new PlatformError('The cluster has no resolver to teach the names of the platform', {
-      why: 'ConfigMap kube-system/coredns is not there',
+    throw new PlatformError('The cluster has no CoreDNS that could resolve the names of the platform', {
+      why: 'There is no ConfigMap kube-system/coredns',
       hint: 'task setup-cluster -- --recreate',
     })
   const after = withPlatformNames(before, platform.domain, addresses, nodeAddress(platform, 0))
@@ -174,11 +174,12 @@ async function ensureCorefile(
   return true
 }
 
-// It would notice by itself, but only a minute or two later. On a cluster that is just being made its pods have not started yet.
+// It would notice by itself, but only a minute or two later. In a cluster that is just being created its pods have not started yet.
 async function restartResolver(platform: Platform): Promise<void> {
   const cluster = clusterOf(platform)
   const pods = await getObjects(cluster, ['pods', '--namespace', 'kube-system', '--selector', 'k8s-app=kube-dns'])
   if (pods.every(pod => (pod.spec as { nodeName?: string }).nodeName === undefined)) return
-  await kubectl(cluster, ['--namespace', 'kube-system', 'rollout', 'restart', 'deployment/coredns'])
-  await kubectl(cluster, ['--namespace', 'kube-system', 'rollout', 'status', 'deployment/coredns', '--timeout', '120s'])
+  const kubectl = kubectlOn(cluster, { timeout: '130s' })
+  await kubectl`--namespace kube-system rollout restart deployment/coredns`
+  await kubectl`--namespace kube-system rollout status deployment/coredns --timeout 120s`
 }

@@ -1,10 +1,13 @@
 import type { Platform } from '../platform/platform.ts'
 import { missingImages } from '../stack/image-store.ts'
-import { run } from '../system/exec.ts'
+import { $ } from '../system/exec.ts'
 import { clusterOf } from './cluster.ts'
 import type { ClusterNode } from './nodes.ts'
 
-/** Gives nodes the images that the engine has and they have not: nothing has to be downloaded twice, or at all. Others they pull themselves. */
+/** Some hundred megabytes through an archive on the disk; a busy laptop needs a minute. */
+const loadTimeout = '10m'
+
+/** Copies images that the engine has to nodes that do not have them: nothing is downloaded twice, or at all. Nodes pull all others themselves. */
 export async function ensureImagesOnNodes(
   platform: Platform,
   nodes: readonly ClusterNode[],
@@ -25,20 +28,16 @@ export async function ensureImagesOnNodes(
 // An archive carries names with tags only. What was pulled by its digest therefore goes by its tag, and gets its other name on the node.
 async function loadImage(platform: Platform, nodes: readonly string[], image: string): Promise<void> {
   const [tagged = image, digest] = image.split('@')
-  if (digest !== undefined) await run(['docker', 'tag', image, tagged])
-  await run(['kind', 'load', 'docker-image', tagged, '--name', clusterOf(platform).name, '--nodes', nodes.join()])
+  if (digest !== undefined) await $`docker tag ${image} ${tagged}`
+  const { name } = clusterOf(platform)
+  await $({ timeout: loadTimeout })`kind load docker-image ${tagged} --name ${name} --nodes ${nodes.join()}`
   if (digest === undefined) return
   const names = [nodeName(tagged), nodeName(image)]
-  await Promise.all(
-    nodes.map(node =>
-      run(['docker', 'exec', node, 'ctr', '--namespace', 'k8s.io', 'images', 'tag', '--force', ...names]),
-    ),
-  )
+  await Promise.all(nodes.map(node => $`docker exec ${node} ctr --namespace k8s.io images tag --force ${names}`))
 }
 
 async function imagesOn(node: string): Promise<Set<string>> {
-  const { stdout } = await run(['docker', 'exec', node, 'ctr', '--namespace', 'k8s.io', 'images', 'list', '--quiet'])
-  return new Set(stdout.split('\n'))
+  return new Set(await $`docker exec ${node} ctr --namespace k8s.io images list --quiet`.lines())
 }
 
 /** The name a node looks for when a pod names this image: in full, and by the digest alone where there is one. */

@@ -4,7 +4,7 @@ import { clusterOf, registryHost } from './cluster.ts'
 import { applyManifests, outcomeOf } from './kubectl.ts'
 import { type ClusterNode, ensureNodeFile } from './nodes.ts'
 
-/** Names under which a node's containerd is asked for images of our registry. */
+/** Names of our registry in the images that a node's containerd pulls. */
 export function registryNames(platform: Platform): string[] {
   return [registryHost(platform.settings), `registry.${platform.domain}`]
 }
@@ -33,7 +33,7 @@ export async function ensureRegistryWiring(
     ),
   )
   const [host = ''] = registryNames(platform)
-  // where tools like Tilt and Skaffold look for the cluster's registry: KEP-1755
+  // tools like Tilt and Skaffold read this to find the cluster's registry: KEP-1755
   const hosting = {
     apiVersion: 'v1',
     kind: 'ConfigMap',

@@ -1,7 +1,9 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { PlatformError } from '../system/errors.ts'
 import { lastLines } from '../system/exec.ts'
+import { NotYet, waitFor } from '../system/wait.ts'
 import type { Cluster } from './cluster.ts'
-import { askKubectl, getObjects, type KubeObject, kubectlHint } from './kubectl.ts'
+import { getObjects, type KubeObject, kubectlHint, kubectlOn } from './kubectl.ts'
 
 interface DeploymentStatus {
   observedGeneration?: number
@@ -28,7 +30,7 @@ const hopeless = [
   'RunContainerError',
 ]
 /** A placeholder is up in 3 s, an application that pulls a large base image from afar in a minute or two. */
-const deadlineMs = 240_000
+const timeoutMs = 240_000
 
 /** The deployments that have not yet replaced all their pods by available new ones. */
 export function unfinishedRollouts(deployments: readonly KubeObject[]): string[] {
@@ -47,7 +49,7 @@ export function unfinishedRollouts(deployments: readonly KubeObject[]): string[]
     .map(({ metadata }) => metadata.name)
 }
 
-/** A container of a pod that will not come up by waiting, in words that name image and reason. */
+/** A container of a pod that waiting will not start, in words that name image and reason. */
 export function troubleOf(pod: KubeObject): string | undefined {
   const { containerStatuses = [], initContainerStatuses = [] } = (pod.status ?? {}) as Record<string, ContainerStatus[]>
   for (const container of [...initContainerStatuses, ...containerStatuses]) {
@@ -70,7 +72,7 @@ function imageIn(pod: KubeObject, container: ContainerStatus): string {
 
 /**
  * Waits until these deployments run nothing but available pods of their newest version. Throws as soon as a new pod cannot come up, with the reason,
- * its events and its last words; or when nothing happens for four minutes.
+ * its events and its last output; or when nothing happens for four minutes.
  */
 export async function waitForRollout(
   cluster: Cluster,
@@ -78,33 +80,37 @@ export async function waitForRollout(
   names: readonly string[],
   report: (waiting: readonly string[]) => void = () => {},
 ): Promise<void> {
-  const deadline = Date.now() + deadlineMs
   let waiting = names
+  let newest: KubeObject | undefined
   report(waiting)
-  while (!(await rolledOut(cluster, namespace, waiting))) {
-    const objects = await getObjects(cluster, ['--namespace', namespace, 'deployments,replicasets,pods'])
-    waiting = names.filter(name => !finishedIn(objects, name))
-    report(waiting)
-    for (const name of waiting) {
-      for (const pod of newestPods(name, objects)) {
-        const trouble = troubleOf(pod)
-        if (trouble !== undefined) throw await rolloutError(cluster, name, pod, trouble)
-      }
-    }
-    if (Date.now() > deadline) {
-      const [name = ''] = waiting
-      const [pod] = newestPods(name, objects)
-      throw await rolloutError(cluster, name, pod, `not available after ${deadlineMs / 1000} s`)
-    }
-  }
+  const trouble = await waitFor(
+    async () => {
+      if (await rolledOut(cluster, namespace, waiting)) return undefined
+      const objects = await getObjects(cluster, ['--namespace', namespace, 'deployments,replicasets,pods'])
+      waiting = names.filter(name => !finishedIn(objects, name))
+      report(waiting)
+      const pods = waiting.flatMap(name => newestPods(name, objects).map(pod => ({ name, pod })))
+      newest = pods[0]?.pod
+      const failed = pods.find(({ pod }) => troubleOf(pod) !== undefined)
+      return failed ?? new NotYet(waiting.join(', '))
+    },
+    {
+      timeoutMs,
+      pauseMs: 0, // kubectl watches for some seconds itself
+      onTimeout: () => rolloutError(cluster, waiting[0] ?? '', newest, `not available after ${timeoutMs / 1000} s`),
+    },
+  )
+  if (trouble !== undefined) throw await rolloutError(cluster, trouble.name, trouble.pod, troubleOf(trouble.pod) ?? '')
 }
 
-/** Watches these roll-outs for some seconds: whether all of them are through by then. After that somebody has to look for trouble. */
+/** Watches these rollouts for some seconds: whether all of them are finished by then. After that somebody has to look for trouble. */
 async function rolledOut(cluster: Cluster, namespace: string, names: readonly string[]): Promise<boolean> {
-  const words = ['rollout', 'status', '--namespace', namespace, '--timeout', '4s']
-  const results = await Promise.all(names.map(name => askKubectl(cluster, [...words, `deployment/${name}`])))
-  // a deployment that does not exist would be answered at once, again and again
-  if (results.some(({ stderr }) => stderr.includes('not found'))) await new Promise(resume => setTimeout(resume, 500))
+  const kubectl = kubectlOn(cluster, { nothrow: true })
+  const results = await Promise.all(
+    names.map(name => kubectl`rollout status --namespace ${namespace} --timeout 4s deployment/${name}`),
+  )
+  // kubectl would answer at once for a deployment that does not exist, again and again
+  if (results.some(({ stderr }) => stderr.includes('not found'))) await pause(500)
   return results.every(({ exitCode }) => exitCode === 0)
 }
 
@@ -134,10 +140,11 @@ async function rolloutError(
   pod: KubeObject | undefined,
   what: string,
 ): Promise<PlatformError> {
-  const [events, words] = pod === undefined ? ['', ''] : [await eventsOf(cluster, pod), await lastWordsOf(cluster, pod)]
+  const [events, words] =
+    pod === undefined ? ['', ''] : [await eventsOf(cluster, pod), await lastOutputOf(cluster, pod)]
   const namespace = pod?.metadata.namespace ?? ''
-  return new PlatformError(`${name} does not come up`, {
-    why: [what, events && `Events:\n${events}`, words && `Its last words:\n${words}`].filter(Boolean).join('\n'),
+  return new PlatformError(`${name} does not start`, {
+    why: [what, events && `Events:\n${events}`, words && `Its last output:\n${words}`].filter(Boolean).join('\n'),
     hint: /Image/.test(what)
       ? 'task build-and-push   # then task deploy-apps'
       : `${kubectlHint(cluster)} --namespace ${namespace} logs deployment/${name}`,
@@ -154,10 +161,10 @@ async function eventsOf(cluster: Cluster, pod: KubeObject): Promise<string> {
     .join('\n')
 }
 
-async function lastWordsOf(cluster: Cluster, pod: KubeObject): Promise<string> {
+async function lastOutputOf(cluster: Cluster, pod: KubeObject): Promise<string> {
   const { name, namespace = '' } = pod.metadata
-  const words = ['logs', name, '--namespace', namespace, '--tail', '10']
-  const previous = await askKubectl(cluster, [...words, '--previous'])
-  const result = previous.exitCode === 0 ? previous : await askKubectl(cluster, words)
+  const kubectl = kubectlOn(cluster, { nothrow: true })
+  const previous = await kubectl`logs ${name} --namespace ${namespace} --tail 10 --previous`
+  const result = previous.exitCode === 0 ? previous : await kubectl`logs ${name} --namespace ${namespace} --tail 10`
   return result.exitCode === 0 ? lastLines(result.stdout, 10) : ''
 }

@@ -27,7 +27,7 @@ export function applicationTargets(objects: readonly KubeObject[], domain: strin
   })
 }
 
-/** Has Prometheus scrape the applications. */
+/** Writes the applications into the file that Prometheus reads its targets from. */
 export async function ensureScraped(
   { paths, domain }: Pick<Platform, 'paths' | 'domain'>,
   objects: readonly KubeObject[],
@@ -41,7 +41,7 @@ export async function scrapedApplications(paths: Paths): Promise<string[]> {
   return (JSON.parse(text) as ReturnType<typeof applicationTargets>).map(({ labels }) => labels.job)
 }
 
-/** They went with their cluster: nobody is to call them down. */
+/** They are gone with their cluster, so Prometheus must not report them as down. */
 export async function forgetScraped(paths: Paths): Promise<void> {
   await rm(targetsFile(paths), { force: true })
 }

@@ -4,13 +4,13 @@ import type { Platform } from '../platform/platform.ts'
 import { type Paths, toolsFolder } from '../platform/settings.ts'
 import { type InstallOptions, releases, supplyRelease, type ToolName } from '../supply/releases.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
-import { ask } from '../system/exec.ts'
+import { $ } from '../system/exec.ts'
 import { exists } from '../system/files.ts'
 import { requireKindProgram, requireKubectl } from './versions.ts'
 
 /**
  * kind and kubectl as CLUSTER_TOOLS says: those on PATH, or releases of our own in the state folder, which every task finds before those on PATH.
- * Going back to `path` removes ours. Throws where a program is not there in the end, or too old for the node image.
+ * Going back to `path` removes ours. Throws where a program is still missing, or too old for the node image.
  */
 export async function ensureTools(
   { settings, paths }: Pick<Platform, 'settings' | 'paths'>,
@@ -26,7 +26,7 @@ export async function ensureTools(
   return outcome
 }
 
-/** Why this machine's own kind and kubectl will not do, in a sentence each; empty where they will. */
+/** Why this machine's own kind and kubectl cannot be used, in a sentence each; empty where they can. */
 export async function lackingTools(nodeImage: string): Promise<string[]> {
   const looks = [requireKindProgram(nodeImage), requireKubectl()]
   const results = await Promise.allSettled(looks)
@@ -63,18 +63,18 @@ async function ensureTool(name: ToolName, paths: Paths, options: InstallOptions)
   }
   const after = await versionOf(name, file)
   if (after !== releases[name].version)
-    throw new PlatformError(`${file} is not the ${name} it should be`, {
-      why: `It calls itself ${after ?? 'nothing at all'}, and should be ${releases[name].version}`,
+    throw new PlatformError(`${file} is not the pinned ${name}`, {
+      why: `It ${after === undefined ? 'does not run' : `reports version ${after}`}; the pinned version is ${releases[name].version}`,
       hint: `rm ${file}   # then run this again`,
     })
   return before === undefined ? 'created' : 'updated'
 }
 
-/** What a program of ours calls itself; undefined where there is none that runs. */
+/** The version that a program of ours reports; undefined where there is none that runs. */
 async function versionOf(name: ToolName, file: string): Promise<string | undefined> {
   if (!(await stat(file).catch(() => undefined))?.isFile()) return undefined
   const { asked, answer } = releases[name]
-  const { stdout } = await ask([file, ...asked]).catch(() => ({ stdout: '' }))
+  const { stdout } = await $({ nothrow: true })`${file} ${asked}`.catch(() => ({ stdout: '' }))
   return answer.exec(stdout)?.[1]
 }
 

@@ -1,78 +1,93 @@
 import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Journal, Outcome } from '../journal/journal.ts'
 import { PlatformError } from '../system/errors.ts'
 import { type Host, programPath } from '../system/machine.ts'
 
-/** How a system is told to believe in one more CA. */
+/** How a system is told to trust one more CA. */
 export interface TrustStore {
   /** Where the CA's certificate is put. */
   file: string
-  /** Makes the bundle anew out of all that is put there. */
+  /** Rebuilds the bundle from all that is put there. */
   command: string
-  /** The same where the certificate has gone, if that takes more. */
+  /** The same after a certificate was removed, if that takes more. */
   forget?: readonly string[]
-  /** What programs read: all CAs this system believes in. */
+  /** What programs read: all CAs that this system trusts. */
   bundle: string
 }
 
-// Debian's program takes a CA that is gone out of the bundle, but leaves links to it, and tells Java nothing, unless a settings file names it as one to
-// leave out: it gets one that does, for this once.
+// Debian's program removes a deleted CA from the bundle, but leaves links to it, and tells Java nothing, unless a settings file names it as one to
+// leave out: it is given one that does, for this one run.
 const forgetScript = `set -eu
 settings=$(mktemp)
 trap 'rm -f "$settings"' EXIT
 cat /etc/ca-certificates.conf >"$settings"
-echo '!macula.crt' >>"$settings"
+echo "!$2" >>"$settings"
 "$1" --certsconf "$settings"`
 
-const local: TrustStore = {
-  file: '/usr/local/share/ca-certificates/macula.crt',
-  command: 'update-ca-certificates',
-  bundle: '/etc/ssl/certs/ca-certificates.crt',
-}
-
-/** By system family. macOS asks for the password of the user at its own window, so there it stays with the printed command. */
-const stores: Readonly<Record<string, TrustStore>> = {
-  debian: { ...local, forget: ['sh', '-c', forgetScript, 'forget-macula.crt', '/usr/sbin/update-ca-certificates'] },
-  alpine: local,
+/** Where each system family keeps CAs that were added, the program that rebuilds its bundle, and the bundle. */
+const stores: Readonly<Record<string, { folder: string; command: string; bundle: string }>> = {
+  debian: {
+    folder: '/usr/local/share/ca-certificates',
+    command: 'update-ca-certificates',
+    bundle: '/etc/ssl/certs/ca-certificates.crt',
+  },
+  alpine: {
+    folder: '/usr/local/share/ca-certificates',
+    command: 'update-ca-certificates',
+    bundle: '/etc/ssl/certs/ca-certificates.crt',
+  },
   fedora: {
-    file: '/etc/pki/ca-trust/source/anchors/macula.crt',
+    folder: '/etc/pki/ca-trust/source/anchors',
     command: 'update-ca-trust',
     bundle: '/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem',
   },
   arch: {
-    file: '/etc/ca-certificates/trust-source/anchors/macula.crt',
+    folder: '/etc/ca-certificates/trust-source/anchors',
     command: 'update-ca-trust',
     bundle: '/etc/ca-certificates/extracted/tls-ca-bundle.pem',
   },
   opensuse: {
-    file: '/etc/pki/trust/anchors/macula.crt',
+    folder: '/etc/pki/trust/anchors',
     command: 'update-ca-certificates',
     bundle: '/var/lib/ca-certificates/ca-bundle.pem',
   },
 }
 
-/** The store of this machine; undefined where we know of none, or its program is not there. */
-export async function trustStoreOf({ os }: Pick<Host, 'os'>): Promise<TrustStore | undefined> {
+/**
+ * The store of this machine, with a file of this installation's own in it; undefined where we know of none, or its program is missing. macOS prompts
+ * for the user's password in a window of its own, so there the command is only printed.
+ */
+export async function trustStoreOf({ os }: Pick<Host, 'os'>, installation: string): Promise<TrustStore | undefined> {
   const store = stores[os]
   if (store === undefined) return undefined
   const command = await programPath(store.command)
-  return command === undefined ? undefined : { ...store, command }
+  if (command === undefined) return undefined
+  const name = `macula-${installation}.crt`
+  const forget = os === 'debian' ? { forget: ['sh', '-c', forgetScript, 'forget', command, name] } : {}
+  return { file: join(store.folder, name), command, bundle: store.bundle, ...forget }
 }
 
-/** Whether programs of this machine believe in the CA already, whoever told them to. */
+/** Whether this machine trusts the CA already, whoever had it do so. */
 export async function isTrusted({ bundle }: Pick<TrustStore, 'bundle'>, ca: string): Promise<boolean> {
   const text = await readFile(bundle, 'utf8').catch(() => '')
   return withoutSpace(text).includes(withoutSpace(ca))
 }
 
-/** Lets this machine believe in the CA; undo takes it out of the store again. Throws where the store does not have it afterwards. */
+/** Whether another CA than this one is trusted because of us: one of an earlier domain, or one that was renewed. */
+export async function isOutdated({ file }: Pick<TrustStore, 'file'>, ca: string, journal: Journal): Promise<boolean> {
+  const records = await journal.undo({ dryRun: true })
+  return records.length > 0 && (await readFile(file, 'utf8').catch(() => '')) !== ca
+}
+
+/** Has this machine trust the CA; undo removes it from the store again. Throws where the store does not have it afterwards. */
 export async function trustCa(store: TrustStore, ca: string, journal: Journal): Promise<Outcome> {
   await journal.afterUndo(store.forget ?? [store.command])
   const written = await journal.writeFile(store.file, ca)
   if (written === 'unchanged' && (await isTrusted(store, ca))) return 'unchanged'
   await journal.$`${store.command}`
   if (journal.planned.length === 0 && !(await isTrusted(store, ca)))
-    throw new PlatformError(`${store.command} did not take the CA into ${store.bundle}`, {
+    throw new PlatformError(`${store.command} did not add the CA to ${store.bundle}`, {
       hint: `${store.command} --verbose   # as root; it reads ${store.file}`,
     })
   return written === 'unchanged' ? 'updated' : written

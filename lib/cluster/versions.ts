@@ -1,6 +1,6 @@
 import { releases } from '../supply/releases.ts'
 import { PlatformError } from '../system/errors.ts'
-import { ask, failure, type Runner } from '../system/exec.ts'
+import { $, type Command, failureOf, type Shell } from '../system/exec.ts'
 
 /** kind that installs nothing by itself and leaves containerd's registry settings to `certs.d`, as the registry wiring needs it. */
 const oldestKind = [0, 27] as const
@@ -31,9 +31,9 @@ export function oldestKindFor(image: string): readonly [number, number] {
   return kindOfMinor.find(([first]) => minor >= first)?.[1] ?? oldestKind
 }
 
-/** Throws unless kind is there and new enough for the node image. Returns its version. */
+/** Throws unless kind is installed and new enough for the node image. Returns its version. */
 export async function requireKindProgram(image: string): Promise<string> {
-  const stdout = await saidOf('kind', ['version', '--quiet'], ask)
+  const stdout = await outputOf('kind', $({ nothrow: true })`kind version --quiet`)
   const version = stdout.trim().replace(/^v/, '')
   const [major = 0, minor = 0] = version.split('.').map(Number)
   const needed = oldestKindFor(image)
@@ -44,9 +44,9 @@ export async function requireKindProgram(image: string): Promise<string> {
   })
 }
 
-/** Throws unless kubectl is there, for whoever runs commands with `asker`, and new enough. Returns its version. */
-export async function requireKubectl(asker: Runner = ask): Promise<string> {
-  const stdout = await saidOf('kubectl', ['version', '--client', '-o', 'json'], asker)
+/** Throws unless kubectl is installed where `shell` runs commands, and new enough. Returns its version. */
+export async function requireKubectl(shell: Shell = $): Promise<string> {
+  const stdout = await outputOf('kubectl', shell({ nothrow: true })`kubectl version --client -o json`)
   const { clientVersion } = JSON.parse(stdout) as { clientVersion: { gitVersion: string } }
   const version = clientVersion.gitVersion.replace(/^v/, '')
   const [major = 0, minor = 0] = version.split('.').map(Number)
@@ -58,10 +58,10 @@ export async function requireKubectl(asker: Runner = ask): Promise<string> {
 }
 
 /** Kubernetes 1.35 has left cgroup v1: its kubelet would not start, and kind would say so only after minutes. */
-export async function requireCgroupFor(image: string, asker = ask): Promise<void> {
+export async function requireCgroupFor(image: string, shell: Shell = $): Promise<void> {
   const minor = kubernetesMinorOf(image)
   if (minor === undefined || minor < 35) return
-  const { exitCode, stdout } = await asker(['docker', 'info', '--format', '{{.CgroupVersion}}'])
+  const { exitCode, stdout } = await shell({ nothrow: true })`docker info --format '{{.CgroupVersion}}'`
   if (exitCode !== 0 || stdout.trim() !== '1') return
   throw new PlatformError(`Kubernetes 1.${minor} does not run on this machine: Docker uses cgroup v1`, {
     why: 'Kubernetes 1.35 and newer need cgroup v2',
@@ -69,12 +69,10 @@ export async function requireCgroupFor(image: string, asker = ask): Promise<void
   })
 }
 
-async function saidOf(name: keyof typeof installHints, words: readonly string[], asker: Runner): Promise<string> {
-  const command = [name, ...words]
-  // a program that is not there cannot be asked
-  const result = await asker(command).catch(() => undefined)
+async function outputOf(name: keyof typeof installHints, command: Command): Promise<string> {
+  const result = await command.catch(() => undefined)
   if (result === undefined)
     throw new PlatformError(`${name} is not installed; the cluster needs it`, { hint: installHints[name] })
-  if (result.exitCode !== 0) throw failure(command, result)
+  if (result.exitCode !== 0) throw failureOf(command.cmd, result)
   return result.stdout
 }

@@ -28,7 +28,7 @@ export async function clusterImages(platform: Platform): Promise<string[]> {
  */
 export async function bringKubectl(inside: Inside, standIns: boolean, options: SupplyOptions): Promise<void> {
   const $ = sandboxShell(inside)
-  const found = await requireKubectl(words => $({ nothrow: true })`${words}`).catch(() => undefined)
+  const found = await requireKubectl($).catch(() => undefined)
   if (found !== undefined) return
   const { recipe, version } = releases.kubectl
   const folder = standIns

@@ -1,6 +1,7 @@
-import { readdir, readFile, realpath, rm } from 'node:fs/promises'
+import { readdir, realpath, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { madeNetwork } from '../cluster/network.ts'
+import { recordedNodes } from '../cluster/ownership.ts'
 import { openJournal, type Undone } from '../journal/journal.ts'
 import { journalFile } from '../journal/journal-file.ts'
 import { describeUndone } from '../journal/undo.ts'
@@ -8,11 +9,11 @@ import { installationFile, readInstallation } from '../platform/installation.ts'
 import type { Paths } from '../platform/settings.ts'
 import { requireStateFolder } from '../platform/state-folder.ts'
 import { hasRenderedFiles, renderedProject } from '../stack/compose.ts'
-import { engineTimeout, engineVersion } from '../stack/engine.ts'
+import { engineVersion } from '../stack/engine.ts'
 import { describeThing, thingsByOwner } from '../stack/ownership.ts'
 import { removeThings, type Thing } from '../stack/things.ts'
 import { messageOf } from '../system/errors.ts'
-import { $, type Command, hasTool } from '../system/exec.ts'
+import { $, hasTool } from '../system/exec.ts'
 import { exists } from '../system/files.ts'
 import { asRoot, type Privilege } from '../system/privilege.ts'
 
@@ -48,12 +49,13 @@ export async function leftovers(paths: Paths, { purge }: TeardownOptions): Promi
   await requireStateFolder(paths.stateDir)
   const journal = openJournal({ stateDir: paths.stateDir, privilege: asRoot, scope: '' })
   const changes = await journal.undo({ dryRun: true })
-  const [cluster, project] = await Promise.all([clusterName(paths), renderedProject(paths)])
+  const project = await renderedProject(paths)
   const [notAnswering, nodes] = await Promise.all([
     whyUnseen(paths),
-    cluster === undefined
-      ? []
-      : namesIn($(asking)`docker ps --all --filter label=io.x-k8s.kind.cluster=${cluster} --format {{.Names}}`),
+    recordedNodes(paths).then(
+      found => found.map(({ name }) => name),
+      () => [], // no engine on this machine, or `unseen` tells of it
+    ),
   ])
   const none = { own: [], others: [], unseen: notAnswering }
   const { own, others, unseen } = (await engineAnswers())
@@ -155,14 +157,6 @@ async function removeSettings({ envFile }: Paths): Promise<void> {
   await rm(envFile, { force: true })
 }
 
-// our kubeconfig is there for as long as our cluster is, and names it; before that, a mark says that kind was at work on kind.yaml
-async function clusterName({ stateDir }: Paths): Promise<string | undefined> {
-  const text = (...path: string[]) => readFile(join(stateDir, ...path), 'utf8').catch(() => undefined)
-  const named = /^current-context: kind-(\S+)$/m.exec((await text('kubeconfig')) ?? '')?.[1]
-  if (named !== undefined || (await text('cluster', 'unfinished')) === undefined) return named
-  return /^name: (\S+)$/m.exec((await text('cluster', 'kind.yaml')) ?? '')?.[1]
-}
-
 async function whyUnseen(paths: Paths): Promise<string | undefined> {
   const hasCreated = (await hasRenderedFiles(paths)) || (await readInstallation(paths)) !== undefined
   if (!hasCreated || !(await hasTool('docker'))) return undefined
@@ -175,15 +169,4 @@ async function engineAnswers(): Promise<boolean> {
     () => true,
     () => false,
   )
-}
-
-const asking = { nothrow: true, timeout: engineTimeout } as const
-
-async function namesIn(command: Command): Promise<string[]> {
-  try {
-    const { exitCode, stdout } = await command
-    return exitCode === 0 ? stdout.split('\n').filter(Boolean) : []
-  } catch {
-    return [] // no engine on this machine, or `unseen` tells of it
-  }
 }

@@ -1,12 +1,12 @@
 import { createSocket } from 'node:dgram'
 import { readFile } from 'node:fs/promises'
+import { requireOk } from '../cluster/answer.ts'
 import { certificateFiles } from '../cluster/certs.ts'
 import { applicationNames } from '../cluster/cluster.ts'
 import { type ClusterRow, clusterStatus } from '../cluster/cluster-status.ts'
-import { askWeb, isGoodReply, replyText } from '../cluster/probe.ts'
 import { scrapedApplications } from '../cluster/scrape.ts'
 import type { Platform } from '../platform/platform.ts'
-import { PlatformError } from '../system/errors.ts'
+import { messageOf, PlatformError } from '../system/errors.ts'
 import type { Check } from './check.ts'
 import { metricsChecks } from './metrics.ts'
 
@@ -52,15 +52,15 @@ function stateCheck({ kind, name, state, detail }: ClusterRow, hint: string | un
 
 function webCheck({ name, url }: ClusterRow, ca: string | undefined, hint: string | undefined): Check {
   const address = ca === undefined ? url : url.replace('http:', 'https:')
-  const { host } = new URL(url)
   return {
     name: `page ${address}`,
     service: name,
     hint: hint ?? `task logs -- ${name}`,
     async run() {
-      const reply = await askWeb({ host, path: '/', ...(ca === undefined ? {} : { ca }) }, 2500)
-      if (isGoodReply(reply)) return `answers ${reply.status}${ca === undefined ? '' : ', certificate of the local CA'}`
-      throw new PlatformError(`${address}: ${replyText(reply)}`)
+      await requireOk({ url: `${address}/`, ca }, { timeoutMs: 2500 }).catch(error => {
+        throw new PlatformError(`${address}: ${messageOf(error)}`)
+      })
+      return `answers${ca === undefined ? '' : ', certificate of the local CA'}`
     },
   }
 }

@@ -21,6 +21,7 @@ const docker = (cgroups: 1 | 2) => `case "$*" in
   info*) echo ${cgroups} ;;
   'compose version --short') echo 5.6.0 ;;
   compose*) cat ;;
+  'network inspect'*macula-infra*) echo 4711 ;;
   ps* | version* | *inspect* | *' ls'*) ;;
   *) echo "docker $*" >>"$LOG" ;;
 esac`
@@ -84,6 +85,16 @@ describe('task setup-cluster', () => {
     assert.equal(exitCode, 1)
     assert.match(stderr, /✗ Kubernetes 1\.37 does not run on this machine: Docker uses cgroup v1/)
     assert.match(stderr, /→ .*KIND_NODE_IMAGE/)
+  })
+
+  it('says that the services have to be started first, before it creates anything', async () => {
+    const withoutNetwork = docker(2).replace('echo 4711', "echo 'network macula-infra not found' >&2; exit 1")
+    const { exitCode, stderr } = await refusal({ kind: kind('0.33.0'), kubectl, docker: withoutNetwork })
+    assert.equal(exitCode, 1)
+    assert.match(
+      stderr,
+      /✗ The network macula-infra of the platform's services does not exist\n[\s\S]*→ task start-infrastructure/,
+    )
   })
 
   it('names a port that is taken, with who has it, before it makes anything', async () => {

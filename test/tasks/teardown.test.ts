@@ -7,17 +7,35 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { openJournal } from '../../lib/journal/journal.ts'
+import { recordOwned } from '../../lib/platform/installation.ts'
 import { root } from '../../lib/system/checkout.ts'
 import { $, ask, run } from '../../lib/system/exec.ts'
 import { exists } from '../../lib/system/files.ts'
 import { listedContainer, listedNetwork, listedVolume, ownId } from '../helpers/things.ts'
+
+/** A node of a KinD cluster called macula, as the engine describes it. */
+const node = JSON.stringify([
+  {
+    Id: '0123',
+    Name: '/macula-control-plane',
+    Created: new Date().toISOString(),
+    State: { Running: true },
+    Config: {
+      Image: 'kindest/node',
+      Labels: { 'io.x-k8s.kind.cluster': 'macula', 'io.x-k8s.kind.role': 'control-plane' },
+    },
+    HostConfig: { RestartPolicy: { Name: 'unless-stopped' } },
+    NetworkSettings: { Networks: {} },
+  },
+])
 
 /** Stands for docker: knows two containers, a network, a volume and a cluster node, and writes down what it is told to do. */
 const docker = `#!/bin/sh
 if [ -n "$DOWN" ]; then echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock' >&2; exit 1; fi
 case "$*" in
   version*) echo 28.0.0 ;;
-  *io.x-k8s.kind.cluster=macula*) echo macula-control-plane ;;
+  *io.x-k8s.kind.cluster=macula*) echo 0123 ;;
+  *inspect*--type*container*0123*) printf '%s' "$NODE" ;;
   "ps --all"*) cat <<'END'
 ${['macula-nginx', 'macula-grafana'].map(name => listedContainer({ id: name, name, installation: ownId })).join('')}${listedContainer({ id: 'x', name: 'macula-web', folder: '/home/jane/macula', created: '' })}END
   ;;
@@ -49,6 +67,7 @@ describe('teardown', () => {
     PATH: `${join(folder, 'bin')}:${process.env.PATH}`,
     HOME: folder,
     LOG: join(folder, 'log'),
+    NODE: node,
     MACULA_ENV_FILE: join(folder, 'env'),
     MACULA_STATE_DIR: join(folder, 'state'),
     ...environment,
@@ -66,7 +85,7 @@ describe('teardown', () => {
   const isThere = (name: string) => exists(join(folder, name))
 
   it('removes cluster, containers and network, keeps data and settings, and needs no usable settings', async () => {
-    await writeFile(join(folder, 'state', 'kubeconfig'), 'current-context: kind-macula\n')
+    await recordOwned({ stateDir: join(folder, 'state') }, 'node', ['0123'])
     const { status, stderr } = teardown(['--yes'])
     assert.equal(status, 0, stderr)
     assert.deepEqual(await told(), [
@@ -81,15 +100,16 @@ describe('teardown', () => {
     assert.equal(await isThere('env'), true)
   })
 
-  it('removes a cluster whose making was broken off', async () => {
+  it('removes a cluster whose creation was interrupted', async () => {
     await mkdir(join(folder, 'state', 'cluster'))
-    await writeFile(join(folder, 'state', 'cluster', 'kind.yaml'), 'kind: Cluster\nname: macula\n')
-    await writeFile(join(folder, 'state', 'cluster', 'unfinished'), '')
+    const attempt = { cluster: 'macula', startedAt: new Date().toISOString() }
+    await writeFile(join(folder, 'state', 'cluster', 'unfinished'), JSON.stringify(attempt))
     assert.equal(teardown(['--yes']).status, 0)
     assert.ok((await told()).includes('rm --force --volumes macula-control-plane'))
   })
 
-  it('leaves a cluster alone that is not ours', async () => {
+  it('leaves a cluster alone that is not ours, also where a kubeconfig of ours names it', async () => {
+    await writeFile(join(folder, 'state', 'kubeconfig'), 'current-context: kind-macula\n')
     assert.equal(teardown(['--yes']).status, 0)
     assert.ok(!(await told()).join().includes('control-plane'))
   })

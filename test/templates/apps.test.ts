@@ -1,15 +1,18 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { applicationObjects, leftovers, withImages } from '../../lib/cluster/apps.ts'
+import { parseAllDocuments } from 'yaml'
+import { applicationsOverlay, leftovers } from '../../lib/cluster/apps.ts'
 import { applicationNames } from '../../lib/cluster/cluster.ts'
-import { imagesIn, ingressImage, ingressObjects } from '../../lib/cluster/ingress.ts'
+import { ingressImage, ingressOverlay } from '../../lib/cluster/ingress.ts'
 import { identityOf, type KubeObject } from '../../lib/cluster/kubectl.ts'
+import { type Overlay, withCertificate, writeOverlay } from '../../lib/cluster/kustomize.ts'
 import { applicationTargets } from '../../lib/cluster/scrape.ts'
+import type { Platform } from '../../lib/platform/platform.ts'
 import type { Settings } from '../../lib/platform/settings.ts'
-import { hasTool } from '../../lib/system/exec.ts'
+import { $, hasTool } from '../../lib/system/exec.ts'
 import { examplePaths, goodPlatform } from '../helpers/platform.ts'
 
 const skip = (await hasTool('kubectl')) ? false : 'kubectl is not installed'
@@ -22,6 +25,17 @@ before(async () => {
 after(() => rm(folder, { recursive: true, force: true }))
 
 const platformWith = (settings: Partial<Settings> = {}) => goodPlatform({ settings, paths: examplePaths(folder) })
+/** What kustomize makes of an overlay, as `kubectl apply -k` would apply it. */
+async function builtBy(platform: Platform, overlay: Overlay): Promise<KubeObject[]> {
+  const text = await $`kubectl kustomize ${await writeOverlay(platform, overlay)}`.text()
+  return parseAllDocuments(text).map(document => document.toJS() as KubeObject)
+}
+const ingressObjects = async (platform: Platform) => builtBy(platform, await ingressOverlay(platform))
+const imagesIn = (objects: readonly KubeObject[]) =>
+  ofKind(objects, 'Deployment').map(
+    ({ spec }) =>
+      (spec as { template: { spec: { containers: { image: string }[] } } }).template.spec.containers[0]?.image ?? '',
+  )
 const ofKind = (objects: readonly KubeObject[], kind: string) => objects.filter(object => object.kind === kind)
 const hostsOf = (objects: readonly KubeObject[]) =>
   ofKind(objects, 'Ingress').flatMap(({ spec }) =>
@@ -29,22 +43,25 @@ const hostsOf = (objects: readonly KubeObject[]) =>
   )
 
 describe('the applications', { skip }, () => {
-  const build = async (settings: Partial<Settings> = {}) => {
-    const platform = await platformWith(settings)
+  const objectsOf = async (platform: Platform, { namespace = true } = {}) => {
     const images = applicationNames(platform).map((application, index) => ({
       application,
       repository: `localhost:5001/macula/${application}`,
       tag: 'tag',
       digest: digest(String(index)),
     }))
-    return withImages(await applicationObjects(platform), images)
+    return builtBy(platform, await applicationsOverlay(platform, images, { namespace }))
+  }
+  const build = async (settings: Partial<Settings> = {}) => objectsOf(await platformWith(settings))
+  const named = async (...applications: string[]) => {
+    const platform = await platformWith()
+    const names = applications.map(name => `${name}.${platform.domain}`)
+    return { ...platform, applications: { ...platform.applications, names } }
   }
 
   it('leave over what the catalogue does not name any more, and nothing that is not of the platform', async () => {
     const live = await build()
-    const platform = await platformWith()
-    const names = platform.applications.names.filter(name => !name.startsWith('peer2.'))
-    const wanted = await applicationObjects({ ...platform, applications: { ...platform.applications, names } })
+    const wanted = await objectsOf(await named('console', 'bootstrap', 'peer1'))
     const foreign = { ...(live.find(({ kind }) => kind === 'Deployment') as KubeObject), metadata: { name: 'own' } }
     assert.deepEqual(
       leftovers(wanted, [...live, foreign])
@@ -90,14 +107,67 @@ describe('the applications', { skip }, () => {
     assert.ok(objects.every(({ kind, metadata }) => kind === 'Namespace' || metadata.namespace === 'macula'))
   })
 
-  it('are built once for as long as overlay and templates stay as they are', async () => {
-    await build()
-    const file = join(examplePaths(folder).stateDir, 'cluster', 'apps', 'built.json')
-    const built = JSON.parse(await readFile(file, 'utf8'))
-    await writeFile(file, JSON.stringify({ ...built, objects: [] }))
-    assert.deepEqual(await build(), [])
-    assert.ok((await build({ MACULA_DOMAIN: 'dev.test' })).length > 0)
-    assert.ok((await build()).length > 0)
+  it('of the user have the manifests of the others, without what is known of our own programs only', async () => {
+    const objects = await objectsOf(await named('console', 'shop'))
+    const shop = objects.filter(({ metadata }) => metadata.name === 'shop')
+    assert.deepEqual(shop.map(({ kind }) => kind).sort(), ['Deployment', 'Ingress', 'Service'])
+    const { template } = ofKind(shop, 'Deployment').map(({ spec }) => spec)[0] as {
+      template: {
+        metadata: { annotations?: object; labels: Record<string, string> }
+        spec: { containers: Container[] }
+      }
+    }
+    interface Container {
+      image: string
+      env: { name: string; value: string }[]
+      envFrom: { configMapRef: { name: string } }[]
+      readinessProbe: object
+      livenessProbe: object
+      securityContext: { runAsNonRoot: boolean }
+    }
+    const [container] = template.spec.containers
+    assert.equal(container?.image, `localhost:5001/macula/shop@${digest('1')}`)
+    assert.deepEqual(container?.readinessProbe, { tcpSocket: { port: 'http' }, periodSeconds: 1 })
+    assert.deepEqual(container?.livenessProbe, { tcpSocket: { port: 'http' }, periodSeconds: 10 })
+    assert.equal(container?.env.find(({ name }) => name === 'PORT')?.value, '8080')
+    assert.equal(container?.securityContext.runAsNonRoot, true)
+    assert.equal(template.metadata.annotations, undefined)
+    assert.equal(template.metadata.labels['app.kubernetes.io/part-of'], 'macula')
+    const [config] = ofKind(objects, 'ConfigMap')
+    assert.equal(container?.envFrom[0]?.configMapRef.name, config?.metadata.name)
+    assert.deepEqual(hostsOf(shop), ['shop.macula.local'])
+    assert.deepEqual(
+      applicationTargets(objects, 'macula.local').map(({ labels }) => labels.job),
+      ['console'],
+    )
+  })
+
+  it('of the user alone are a good kustomization, too', async () => {
+    const objects = await objectsOf(await named('shop'))
+    assert.ok(objects.some(({ kind, metadata }) => kind === 'Ingress' && metadata.name === 'shop'))
+  })
+
+  it('leave a namespace that exists to whoever created it', async () => {
+    assert.deepEqual(ofKind(await objectsOf(await platformWith(), { namespace: false }), 'Namespace'), [])
+    assert.equal(ofKind(await build(), 'Namespace').length, 1)
+  })
+
+  it('have the certificate as a secret, in files that only their owner can read', async () => {
+    const platform = await platformWith()
+    const certificate = { certificate: 'CERT', key: 'KEY', caFile: '', mkcert: false }
+    const overlay = withCertificate(await applicationsOverlay(platform, [], { namespace: true }), 'macula', certificate)
+    const [secret] = ofKind(await builtBy(platform, overlay), 'Secret')
+    assert.deepEqual([secret?.metadata.name, secret?.metadata.namespace], ['macula-tls', 'macula'])
+    assert.deepEqual(secret?.data, { 'tls.crt': btoa('CERT'), 'tls.key': btoa('KEY') })
+    const file = join(await writeOverlay(platform, overlay), 'tls.yaml')
+    assert.equal((await stat(file)).mode & 0o777, 0o600)
+  })
+
+  it('can be applied with kubectl alone, too', async () => {
+    const bare = parseAllDocuments(await $`kubectl kustomize templates/apps`.text()).map(
+      document => document.toJS() as KubeObject,
+    )
+    assert.deepEqual(bare.map(identityOf).sort(), (await build()).map(identityOf).sort())
   })
 
   it('run the image that was pushed, by its digest', async () => {

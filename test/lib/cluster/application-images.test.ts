@@ -98,8 +98,7 @@ describe('the registry', () => {
     ])
     await assert.rejects(
       tagInRegistry(platform, repository, 'dev', 'full'),
-      (error: PlatformError) =>
-        /does not take the tag full .*: status 500$/.test(error.message) && error.why === 'no room',
+      (error: PlatformError) => /refused the tag full .*: status 500$/.test(error.message) && error.why === 'no room',
     )
   })
 

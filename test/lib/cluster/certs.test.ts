@@ -9,8 +9,10 @@ import { after, before, describe, it } from 'node:test'
 import { $, within } from 'zx/core'
 import { certificateFiles, certificateNames, ensureCertificate, isGood } from '../../../lib/cluster/certs.ts'
 import { issue } from '../../../lib/cluster/issue.ts'
-import { askWeb } from '../../../lib/cluster/probe.ts'
+import { permits } from '../../../lib/cluster/name-constraints.ts'
+import { codeOf } from '../../../lib/system/errors.ts'
 import { hasTool } from '../../../lib/system/exec.ts'
+import { http } from '../../../lib/system/http.ts'
 import { examplePaths, goodPlatform } from '../../helpers/platform.ts'
 
 const days = { leafDays: 825, caDays: 3650, marginDays: 30 }
@@ -18,18 +20,47 @@ const names = ['*.macula.local', 'macula.local', 'console.macula.local']
 const none = { certificate: '', key: '' }
 
 describe('a certificate of the local CA', () => {
-  it('is good for the names it was made for, and for no others', async () => {
+  it('is good for the names it was issued for, and for no others', async () => {
     const made = await issue(names, 'macula.local', none, days)
-    assert.equal(await isGood(made.certificate, made.ca.certificate, names), true)
-    assert.equal(await isGood(made.certificate, made.ca.certificate, [...names, 'shop.macula.local']), false)
+    const isGoodFor = (wanted: string[]) => isGood(made, made.ca.certificate, wanted, 'macula.local')
+    assert.equal(await isGoodFor(names), true)
+    assert.equal(await isGoodFor([...names, 'shop.macula.local']), false)
   })
 
   it('is not good for another CA, near its end, or when it is nonsense', async () => {
     const made = await issue(names, 'macula.local', none, days)
     const other = await issue(names, 'macula.local', none, days)
-    assert.equal(await isGood(made.certificate, other.ca.certificate, names), false)
-    assert.equal(await isGood(made.certificate, made.ca.certificate, names, Date.now() + 800 * 24 * 3600e3), false)
-    assert.equal(await isGood('nonsense', made.ca.certificate, names), false)
+    const later = Date.now() + 800 * 24 * 3600e3
+    assert.equal(await isGood(made, other.ca.certificate, names, 'macula.local'), false)
+    assert.equal(await isGood(made, made.ca.certificate, names, 'macula.local', later), false)
+    assert.equal(await isGood({ ...made, certificate: 'nonsense' }, made.ca.certificate, names, 'macula.local'), false)
+  })
+
+  it('is not good with a key that does not belong to it, or without one', async () => {
+    const made = await issue(names, 'macula.local', none, days)
+    const other = await issue(names, 'macula.local', none, days)
+    assert.equal(await isGood({ ...made, key: other.key }, made.ca.certificate, names, 'macula.local'), false)
+    assert.equal(await isGood({ ...made, key: '' }, made.ca.certificate, names, 'macula.local'), false)
+  })
+
+  it('is not good for names outside the domain of its CA, which no client accepts', async () => {
+    const { ca } = await issue(names, 'macula.local', none, days)
+    const key = await issue(['console.dev.test'], 'dev.test', none, days)
+    assert.equal(permits(new X509Certificate(ca.certificate).raw, 'macula.local'), true)
+    assert.equal(permits(new X509Certificate(ca.certificate).raw, 'dev.test'), false)
+    // one that ends with the other is another domain
+    assert.equal(permits(new X509Certificate(ca.certificate).raw, 'local'), false)
+    assert.equal(await isGood(key, key.ca.certificate, ['console.dev.test'], 'macula.local'), false)
+  })
+
+  it('comes from a new CA where the domain has changed, or where the key of the CA is another', async () => {
+    const first = await issue(names, 'macula.local', none, days)
+    const moved = await issue(['console.dev.test'], 'dev.test', first.ca, days)
+    assert.notEqual(moved.ca.certificate, first.ca.certificate)
+    const other = await issue(names, 'macula.local', none, days)
+    const mixed = await issue(names, 'macula.local', { ...first.ca, key: other.ca.key }, days)
+    assert.notEqual(mixed.ca.certificate, first.ca.certificate)
+    assert.equal(await isGood(mixed, mixed.ca.certificate, names, 'macula.local'), true)
   })
 
   it('comes from the same CA the next time', async () => {
@@ -47,19 +78,23 @@ describe('a certificate of the local CA', () => {
     for (const server of servers) server.close()
   })
 
-  it('is believed by a TLS client for its domain, and the CA is not believed for any other', async () => {
-    const ask = async (host: string, pem: Awaited<ReturnType<typeof issue>>) => {
+  it('is accepted by a TLS client for its domain, and no certificate of the CA is accepted for any other', async () => {
+    const request = async (host: string, pem: Awaited<ReturnType<typeof issue>>) => {
       const server = createServer({ cert: pem.certificate, key: pem.key }, (_, response) => response.end('hello'))
       servers.push(server)
       await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
       const { port } = server.address() as AddressInfo
-      return askWeb({ host, path: '/', ca: pem.ca.certificate, at: { ip: '127.0.0.1', port } })
+      return http(`https://${host}/`, { ip: '127.0.0.1', port, ca: pem.ca.certificate })
     }
     const own = await issue(names, 'macula.local', none, days)
-    assert.deepEqual(await ask('console.macula.local', own), { status: 200, body: 'hello' })
+    const { status, body } = await request('console.macula.local', own)
+    assert.deepEqual({ status, body }, { status: 200, body: 'hello' })
     const foreign = await issue(['www.example.com'], 'macula.local', own.ca, days)
-    const reply = await ask('www.example.com', foreign)
-    assert.ok('error' in reply && /subtree|PERMITTED/i.test(`${reply.error} ${reply.code}`), JSON.stringify(reply))
+    assert.deepEqual(foreign.ca, own.ca)
+    await assert.rejects(request('www.example.com', foreign), (error: Error) => {
+      assert.match(`${error.message} ${codeOf(error)}`, /subtree|PERMITTED/i)
+      return true
+    })
   })
 })
 
@@ -81,6 +116,19 @@ describe('ensureCertificate', () => {
     assert.equal(second.outcome, 'unchanged')
     assert.equal(second.certificate.certificate, first.certificate.certificate)
     assert.ok(certificateNames(platform).includes('console.macula.local'))
+  })
+
+  it('is renewed, with its CA, for another domain', async context => {
+    if (await hasTool('mkcert')) return context.skip('mkcert is installed, and would issue it from its own CA')
+    const platform = (domain: string) =>
+      goodPlatform({ paths: examplePaths(folder), settings: { MACULA_DOMAIN: domain } })
+    await ensureCertificate(await platform('macula.local'))
+    const moved = await ensureCertificate(await platform('dev.test'))
+    assert.equal(moved.outcome, 'created')
+    const ca = await readFile(moved.certificate.caFile, 'utf8')
+    assert.equal(await isGood(moved.certificate, ca, ['*.dev.test', 'console.dev.test'], 'dev.test'), true)
+    assert.equal((await ensureCertificate(await platform('dev.test'))).outcome, 'unchanged')
+    assert.equal((await ensureCertificate(await platform('macula.local'))).outcome, 'created')
   })
 
   it("lets mkcert make it where that is installed, and keeps mkcert's CA beside it", async () => {

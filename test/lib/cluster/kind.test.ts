@@ -14,8 +14,9 @@ import {
 } from '../../../lib/cluster/kind.ts'
 import { kubernetesMinorOf, oldestKindFor, requireCgroupFor } from '../../../lib/cluster/versions.ts'
 import type { PlatformError } from '../../../lib/system/errors.ts'
-import type { Runner } from '../../../lib/system/exec.ts'
+
 import { examplePaths, goodPlatform } from '../../helpers/platform.ts'
+import { shellOf } from '../../helpers/shell.ts'
 
 const config: KindConfig = { name: 'macula', nodes: [{ role: 'control-plane', image: 'node:1' }] }
 
@@ -147,9 +148,7 @@ describe('versions', () => {
     assert.deepEqual(oldestKindFor('kindest/node:v1.30.0'), [0, 27])
   })
 
-  const dockerSays =
-    (version: string): Runner =>
-    async () => ({ exitCode: 0, stdout: `${version}\n`, stderr: '' })
+  const dockerSays = (version: string) => shellOf(() => `${version}\n`)
 
   it('refuses Kubernetes 1.35 on cgroup v1 before anything is made', async () => {
     await assert.rejects(

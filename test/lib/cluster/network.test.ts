@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { $, within } from 'zx/core'
-import { rememberNetwork, removeNetwork } from '../../../lib/cluster/network.ts'
+import { rememberNetwork, rememberNetworkId, removeNetwork } from '../../../lib/cluster/network.ts'
 import { requireKindProgram, requireKubectl } from '../../../lib/cluster/versions.ts'
 import type { PlatformError } from '../../../lib/system/errors.ts'
 
@@ -33,6 +33,17 @@ describe("kind's network", () => {
       assert.equal(await removeNetwork(paths()), 'removed')
       assert.equal(await logged(), 'network rm kind\n')
       assert.equal(await removeNetwork(paths()), 'unchanged')
+    })
+  })
+
+  it('of somebody else stays, where ours was removed since and they created one of that name', async () => {
+    const engine = 'case "$2" in inspect) [ -e "$LOG.made" ] && echo 4711 ;; *) echo "$*" >>"$LOG" ;; esac'
+    await withProgram('docker', engine, async () => {
+      await rememberNetwork(paths())
+      await writeFile(join(folder, 'log.made'), '')
+      await rememberNetworkId(paths())
+      assert.equal(await removeNetwork(paths()), 'removed')
+      assert.equal(await logged(), 'network rm 4711\n')
     })
   })
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { staleEndpoints } from '../../../lib/cluster/endpoints.ts'
 import type { KubeObject } from '../../../lib/cluster/kubectl.ts'
 import { troubleOf, unfinishedRollouts } from '../../../lib/cluster/rollout.ts'
-import { staleEndpoints } from '../../../lib/cluster/settled.ts'
 
 const deployment = (status: object, generation = 2): KubeObject => ({
   apiVersion: 'apps/v1',

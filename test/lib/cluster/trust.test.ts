@@ -65,12 +65,12 @@ describe('the trust in the local CA', {
     await writeFile(store.command, '#!/bin/sh\nexit 0\n')
     await chmod(store.command, 0o755)
     await assert.rejects(trustCa(store, ca, journal()), (error: PlatformError) =>
-      /did not take the CA/.test(error.message),
+      /did not add the CA/.test(error.message),
     )
   })
 
   it('is not for systems whose way we do not know', async () => {
-    assert.equal(await trustStoreOf({ os: 'macos' }), undefined)
-    assert.equal(await trustStoreOf({ os: 'unknown' }), undefined)
+    assert.equal(await trustStoreOf({ os: 'macos' }, 'a'), undefined)
+    assert.equal(await trustStoreOf({ os: 'unknown' }, 'a'), undefined)
   })
 })
