@@ -30,6 +30,7 @@ export default defineTask({
   leaves: [
     'namespace macula in the cluster, with a Deployment, a Service and an Ingress for each application',
     '.macula/config/prometheus/targets/applications.json: the applications that Prometheus scrapes',
+    '.macula/config/portal/applications.json: their versions, for the portal',
   ],
   undo: 'kubectl delete namespace macula, or task delete-cluster',
   options: { build: { type: 'boolean', help: 'first build and push what has changed' } },

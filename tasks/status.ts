@@ -61,12 +61,12 @@ export default defineTask({
     const offCluster = cluster.filter(({ state }) => !good.has(state))
     if (troubled.length === 0 && offCluster.length > 0)
       return out.summary(
-        `All ${sorted.length} services are up, ${offCluster.length} of ${cluster.length} parts of the cluster ${offCluster.length === 1 ? 'is' : 'are'} not; look closer: ${clusterHint(offCluster)}`,
+        `${servicesUp(sorted)}; ${offCluster.length} of ${cluster.length} parts of the cluster ${offCluster.length === 1 ? 'is' : 'are'} not up. Look closer: ${clusterHint(offCluster)}`,
       )
     out.summary(
       troubled.length === 0
-        ? `All ${sorted.length} services are up. Use each of them from outside: task verify`
-        : `${troubled.length} of ${sorted.length} services ${troubled.length === 1 ? 'is' : 'are'} not up; look closer: ${hintFor(troubled)}`,
+        ? `${servicesUp(sorted)}. Use each of them from outside: task verify`
+        : `${troubled.length} of ${sorted.length} services ${troubled.length === 1 ? 'is' : 'are'} not up. Look closer: ${hintFor(troubled)}`,
     )
   },
 })
@@ -84,6 +84,17 @@ function note({ state, standIn, standInName, detail }: ServiceStatus): string {
   const marks = { real: 'stand-in', other: standInName ?? 'another program', placeholder: 'placeholder' }
   const mark = standIn === undefined ? '' : marks[standIn]
   return [mark, good.has(state) || detail === state ? '' : detail].filter(Boolean).join('; ')
+}
+
+/** That all services are up, and how far that was seen: a placeholder does not do a service's work, and a state of the engine's is no probe. */
+function servicesUp(services: readonly ServiceStatus[]): string {
+  const placeholders = services.filter(({ standIn }) => standIn === 'placeholder').length
+  const unprobed = services.filter(({ state }) => state === 'running').map(({ name }) => name)
+  return [
+    `All ${services.length} services are up`,
+    ...(placeholders === 0 ? [] : [`${placeholders} of them ${placeholders === 1 ? 'a placeholder' : 'placeholders'}`]),
+    ...(unprobed.length === 0 ? [] : [`${unprobed.join(' and ')} not probed from outside`]),
+  ].join(', ')
 }
 
 function hintFor(troubled: readonly ServiceStatus[]): string {

@@ -11,6 +11,11 @@ function targetsFile({ stateDir }: Pick<Paths, 'stateDir'>): string {
   return join(stateDir, 'config', 'prometheus', 'targets', 'applications.json')
 }
 
+/** Beside the portal's page. */
+function digestsFile({ stateDir }: Pick<Paths, 'stateDir'>): string {
+  return join(stateDir, 'config', 'portal', 'applications.json')
+}
+
 /**
  * What Prometheus scrapes of these applications, in its file_sd format: those whose pods have the annotation `prometheus.io/scrape`, by their
  * own names, which are the node's on the containers' network. The job is the application.
@@ -27,12 +32,26 @@ export function applicationTargets(objects: readonly KubeObject[], domain: strin
   })
 }
 
-/** Writes the applications into the file that Prometheus reads its targets from. */
+/** Digests of the applications' images, which the portal shows: application → `sha256:…`. */
+export function applicationDigests(objects: readonly KubeObject[]): Record<string, string> {
+  const deployments = objects.filter(({ kind }) => kind === 'Deployment')
+  return Object.fromEntries(
+    deployments.map(({ metadata: { name }, spec }) => {
+      const { template } = spec as { template: { spec: { containers: { image: string }[] } } }
+      return [name, template.spec.containers[0]?.image.split('@')[1] ?? '']
+    }),
+  )
+}
+
+/** Has Prometheus scrape the applications, and the portal show their versions. */
 export async function ensureScraped(
   { paths, domain }: Pick<Platform, 'paths' | 'domain'>,
   objects: readonly KubeObject[],
 ): Promise<'unchanged' | 'created' | 'updated'> {
-  return writeIfChanged(targetsFile(paths), `${JSON.stringify(applicationTargets(objects, domain), null, 2)}\n`)
+  const write = (file: string, content: object) => writeIfChanged(file, `${JSON.stringify(content, null, 2)}\n`)
+  const shown = await write(digestsFile(paths), applicationDigests(objects))
+  const scraped = await write(targetsFile(paths), applicationTargets(objects, domain))
+  return scraped === 'unchanged' ? shown : scraped
 }
 
 /** The applications that Prometheus was told to scrape. */
@@ -44,4 +63,5 @@ export async function scrapedApplications(paths: Paths): Promise<string[]> {
 /** They are gone with their cluster, so Prometheus must not report them as down. */
 export async function forgetScraped(paths: Paths): Promise<void> {
   await rm(targetsFile(paths), { force: true })
+  await rm(digestsFile(paths), { force: true })
 }

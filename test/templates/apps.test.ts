@@ -9,7 +9,7 @@ import { applicationNames } from '../../lib/cluster/cluster.ts'
 import { ingressImage, ingressOverlay } from '../../lib/cluster/ingress.ts'
 import { identityOf, type KubeObject } from '../../lib/cluster/kubectl.ts'
 import { type Overlay, withCertificate, writeOverlay } from '../../lib/cluster/kustomize.ts'
-import { applicationTargets } from '../../lib/cluster/scrape.ts'
+import { applicationDigests, applicationTargets } from '../../lib/cluster/scrape.ts'
 import type { Platform } from '../../lib/platform/platform.ts'
 import type { Settings } from '../../lib/platform/settings.ts'
 import { $, hasTool } from '../../lib/system/exec.ts'
@@ -84,6 +84,20 @@ describe('the applications', { skip }, () => {
     assert.equal(targets.length, 4)
     const silent = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'own' }, spec: { template: {} } }
     assert.deepEqual(applicationTargets([silent], 'dev.test'), [])
+  })
+
+  it('are known to the portal by the digests of their images', () => {
+    const deployment = (name: string, image: string) => ({
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { name },
+      spec: { template: { spec: { containers: [{ image }] } } },
+    })
+    const service = { apiVersion: 'v1', kind: 'Service', metadata: { name: 'console' } }
+    assert.deepEqual(
+      applicationDigests([service, deployment('console', 'localhost:5001/macula/console@sha256:1234')]),
+      { console: 'sha256:1234' },
+    )
   })
 
   it('have a Deployment, a Service and an Ingress each, for every name of the catalogue', async () => {
