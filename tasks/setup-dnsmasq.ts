@@ -5,11 +5,12 @@ import { configPath } from '../lib/dns/config.ts'
 import { answersWith, installedDnsmasq, logCommand, runDaemon, unitName, writeUnit } from '../lib/dns/daemon.ts'
 import {
   dnsScope,
+  foreignDns,
   installDnsmasq,
   planDns,
   pointResolver,
+  removeLostDns,
   requireChangeable,
-  requireOwnDns,
   resolverScope,
   undoOtherResolvers,
   writeConfig,
@@ -34,20 +35,25 @@ export default defineTask({
     'dry-run': { type: 'boolean', help: 'only say what would be changed on this machine' },
     adopt: { type: 'boolean', help: 'take over what this checkout set up before its state folder was lost' },
   },
-  async run({ options, environment, out }) {
+  async run({ options, yes, environment, out }) {
     const platform = await loadPlatform(pathsOf(environment), environment)
     const { domain, paths } = platform
     const host = await detectHost(platform.settings.MACULA_OS)
     const change = {
+      task: 'setup-dnsmasq',
       out,
       paths,
+      yes,
+      adopt: options.adopt ?? false,
       dryRun: options['dry-run'] ?? false,
       title: `Names of ${domain}`,
       reason: 'change how this machine resolves names',
     }
-    const done = await changeMachine(change, async ({ open, step, owner, privilege, isPreview }) => {
+    const done = await changeMachine(change, async ({ open, step, owner, privilege, isPreview, requireOurs }) => {
       const dns = open(dnsScope)
-      await requireOwnDns(platform, owner, options.adopt ?? false, dns)
+      const lost = await foreignDns(platform, owner)
+      requireOurs(lost)
+      await removeLostDns(lost, dns)
       // which resolver decides on this machine, where dnsmasq can listen, what its configuration says
       let plan = await planDns(platform, host, owner)
       if (!isPreview) await requireChangeable(plan, privilege)

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { loadPlatform, type Platform, type Route } from '../platform/platform.ts'
 import { pathsOf } from '../platform/settings.ts'
-import { applyRoutes, requireOwnRoutes, verifyRoutes } from '../routes/apply.ts'
+import { applyRoutes, foreignRoutes, verifyRoutes } from '../routes/apply.ts'
 import { chooseEngine, inspectMachine } from '../routes/choose.ts'
 import { type EngineName, means, type RouteChange, type RouteCommands } from '../routes/engine.ts'
 import { installForwarder, needsRoot, openRouting } from '../routes/setup.ts'
@@ -41,50 +41,59 @@ export function defineRoutingTask({ name, summary, replaces, owns, routesOf, com
       'dry-run': { type: 'boolean', help: 'only say what would be changed on this machine' },
       adopt: { type: 'boolean', help: 'take over what this checkout set up before its state folder was lost' },
     },
-    async run({ options, out, environment }) {
+    async run({ options, yes, out, environment }) {
       const paths = pathsOf(environment)
       const [platform, machine] = await Promise.all([loadPlatform(paths, environment), inspectMachine()])
       const engine = chooseEngine(platform.settings.ROUTING, machine)
       const routes = options.remove ? [] : (routesOf?.(platform) ?? platform.routes.filter(({ group }) => owns(group)))
 
+      const adopt = options.adopt ?? false
       let changes: RouteChange[] = []
       const change = {
+        task: name,
         out,
         paths,
+        yes,
+        adopt,
         dryRun: options['dry-run'] ?? false,
         reason: options.remove ? 'remove routes' : `forward ${counted(routes.length, 'route')} to containers`,
         needsRoot: (planned: Parameters<typeof needsRoot>[2]) => needsRoot(engine, changes, planned),
       }
-      const isDone = await changeMachine(change, async ({ open, step, owner, privilege, isPreview }) => {
-        const routing = openRouting(platform, { engine, machine, privilege, owner, open, commands, isPreview })
-        await requireOwnRoutes(routes, routing, { adopt: options.adopt ?? false, task: name })
-        if (engine === 'systemd' && !isPreview && changes.some(({ outcome }) => outcome !== 'unchanged'))
-          await requireWritable(join(unitFolder, 'macula.target'), privilege)
+      const isDone = await changeMachine(
+        change,
+        async ({ open, step, owner, privilege, isPreview, dryRun, requireOurs }) => {
+          const routing = openRouting(platform, { engine, machine, privilege, owner, open, commands, adopt, dryRun })
+          const lost = options.remove ? [] : await foreignRoutes(routes, routing)
+          requireOurs(lost)
+          for (const each of lost) await each.remove()
+          if (engine === 'systemd' && !isPreview && changes.some(({ outcome }) => outcome !== 'unchanged'))
+            await requireWritable(join(unitFolder, 'macula.target'), privilege)
 
-        if (engine === 'socat' && !options.remove)
-          await step('Install socat', () => installForwarder(platform, { engine, open }))
+          if (engine === 'socat' && !options.remove)
+            await step('Install socat', () => installForwarder(platform, { engine, open }))
 
-        await step(options.remove ? 'Remove the routes' : title(routes.length, engine), async progress => {
-          changes = await applyRoutes(routes, owns, routing)
-          const changed = changes.filter(({ outcome }) => outcome !== 'unchanged' && outcome !== 'pending')
-          for (const { route, outcome } of changed)
-            progress.line(`${addressText(route.listen)} → ${addressText(route.target)}  ${route.service}  ${outcome}`)
-          return changed.length === 0 ? 'unchanged' : counted(changed.length, 'route')
-        })
+          await step(options.remove ? 'Remove the routes' : title(routes.length, engine), async progress => {
+            changes = await applyRoutes(routes, owns, routing)
+            const changed = changes.filter(({ outcome }) => outcome !== 'unchanged' && outcome !== 'pending')
+            for (const { route, outcome } of changed)
+              progress.line(`${addressText(route.listen)} → ${addressText(route.target)}  ${route.service}  ${outcome}`)
+            return changed.length === 0 ? 'unchanged' : counted(changed.length, 'route')
+          })
 
-        if (isPreview || options.remove) return
-        await step('Look from outside', async progress => {
-          const pending = changes.filter(({ outcome }) => outcome === 'pending').map(({ route }) => route)
-          const there = routes.filter(route => !pending.includes(route))
-          for (const { route, state, detail } of await verifyRoutes(there, platform))
-            if (state === 'idle') progress.line(`${addressText(route.listen)}  ${detail}`)
-          for (const { listen, service } of pending)
-            progress.line(
-              `${addressText(listen)}  nothing behind it yet: ${service} listens there itself, once it is created`,
-            )
-          return 'unchanged'
-        })
-      })
+          if (isPreview || options.remove) return
+          await step('Look from outside', async progress => {
+            const pending = changes.filter(({ outcome }) => outcome === 'pending').map(({ route }) => route)
+            const there = routes.filter(route => !pending.includes(route))
+            for (const { route, state, detail } of await verifyRoutes(there, platform))
+              if (state === 'idle') progress.line(`${addressText(route.listen)}  ${detail}`)
+            for (const { listen, service } of pending)
+              progress.line(
+                `${addressText(listen)}  nothing behind it yet: ${service} listens there itself, once it is created`,
+              )
+            return 'unchanged'
+          })
+        },
+      )
       if (!isDone) return
       if (options.remove) out.summary('The routes are removed. To make them again: the same without --remove')
       else out.summary(`${counted(routes.length, 'route')} to containers. Look: task status`)

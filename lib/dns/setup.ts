@@ -1,4 +1,4 @@
-import { foreignFiles, requireOurs } from '../journal/foreign.ts'
+import { type Foreign, foreignFiles } from '../journal/foreign.ts'
 import { type Journal, type Outcome, openJournal, type PlannedChange, type Undone } from '../journal/journal.ts'
 import { type Owner, ownerOf } from '../platform/owner.ts'
 import type { Platform } from '../platform/platform.ts'
@@ -58,18 +58,17 @@ export function dnsFiles(domain: string): string[] {
   return [configPath, upstreamPath, unitPath, launchPath, `/etc/resolver/${domain}`, ...settings]
 }
 
-/** Throws where another installation has set up DNS on this machine. With `adopt`, removes what this checkout made before, so that it can be made anew. */
-export async function requireOwnDns(
-  { domain }: Pick<Platform, 'domain'>,
-  owner: Owner,
-  adopt: boolean,
-  journal: Journal,
-): Promise<void> {
-  const foreign = await foreignFiles([...new Set(dnsFiles(domain))], owner, root)
-  requireOurs(foreign, { adopt, task: 'setup-dnsmasq' })
-  const files = foreign.map(({ what }) => what).filter(path => path !== '/etc/resolv.conf')
-  if (files.includes(unitPath)) await journal.$`systemctl disable --now ${unitName}`
-  if (files.length > 0) await journal.$`rm -f ${files}`
+/** DNS settings on this machine that another installation wrote, or that our journal has lost. */
+export async function foreignDns({ domain }: Pick<Platform, 'domain'>, owner: Owner): Promise<Foreign[]> {
+  return foreignFiles([...new Set(dnsFiles(domain))], owner, root)
+}
+
+/** Removes what this checkout wrote and the journal does not have, so that it is made anew and can be undone. */
+export async function removeLostDns(found: readonly Foreign[], { $ }: Journal): Promise<void> {
+  // what was in resolv.conf before us is not known any more; it is written again from the servers we kept
+  const files = found.map(({ what }) => what).filter(path => path !== '/etc/resolv.conf')
+  if (files.includes(unitPath)) await $`systemctl disable --now ${unitName}`
+  if (files.length > 0) await $`rm -f ${files}`
 }
 
 /** Throws, before anything is changed, where a file system is read-only or a file immutable. */

@@ -1,9 +1,10 @@
 import { openJournal } from '../journal/journal.ts'
 import { exposureOf } from '../platform/env-file.ts'
-import { ownerOf } from '../platform/owner.ts'
+import { type Owner, ownerOf } from '../platform/owner.ts'
 import type { Platform, Route } from '../platform/platform.ts'
+import type { Routing } from '../routes/apply.ts'
 import { chooseEngine, type RoutingMachine } from '../routes/choose.ts'
-import { means } from '../routes/engine.ts'
+import { type EngineName, means } from '../routes/engine.ts'
 import { openRouting } from '../routes/setup.ts'
 import { type EngineFacts, engineFacts } from '../stack/engine.ts'
 import { $, ask, hasTool } from '../system/exec.ts'
@@ -15,6 +16,7 @@ import { dnsCheck } from './dns.ts'
 import { composeCheck, engineCheck, logFilesCheck, ownershipCheck } from './engine.ts'
 import type { Check } from './finding.ts'
 import { firewallCheck } from './firewall.ts'
+import { installationCheck } from './installation.ts'
 import { subnetCheck } from './network.ts'
 import { type AddressState, addressStates, portsCheck } from './ports.ts'
 import { diskCheck, inotifyCheck, memoryCheck } from './resources.ts'
@@ -44,6 +46,9 @@ export function allChecks(platform: Platform, machine: RoutingMachine, host: Hos
     ownershipCheck(platform, facts),
     routingCheck(platform, machine),
     logFilesCheck(platform.settings.DOCKER_DATA_ROOT, facts),
+    installationCheck(platform, owner =>
+      lookingRouting(platform, machine, chooseEngine(platform.settings.ROUTING, machine))(owner),
+    ),
     dnsCheck(platform, host),
     firewallCheck(platform, host, facts),
     diskCheck(platform.paths.stateDir, facts),
@@ -79,11 +84,14 @@ function routingCheck({ settings }: Platform, machine: RoutingMachine): Check {
 
 /** Routes that any engine of this machine holds now; those that containers publish are known by the containers. */
 async function installedRoutes(platform: Platform, machine: RoutingMachine): Promise<Route[]> {
-  const { stateDir } = platform.paths
-  const open = (scope: string) => openJournal({ stateDir, privilege: asRoot, scope, dryRun: true })
-  const owner = await ownerOf(platform.paths, true)
-  const options = { engine: 'socat', machine, privilege: asRoot, owner, open, isPreview: true } as const
-  const { engine, others } = openRouting(platform, options)
+  const { engine, others } = lookingRouting(platform, machine, 'socat')(await ownerOf(platform.paths, true))
   const engines = [engine, ...others].filter(({ name }) => name !== 'publish')
   return (await Promise.all(engines.map(each => each.installed()))).flat()
+}
+
+/** The engines of this machine, to look at only. */
+function lookingRouting(platform: Platform, machine: RoutingMachine, engine: EngineName): (owner: Owner) => Routing {
+  const { stateDir } = platform.paths
+  const open = (scope: string) => openJournal({ stateDir, privilege: asRoot, scope, dryRun: true })
+  return owner => openRouting(platform, { engine, machine, privilege: asRoot, owner, open, dryRun: true })
 }

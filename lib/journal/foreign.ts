@@ -1,80 +1,80 @@
 import { readFile } from 'node:fs/promises'
-import { isOfPlatform, type Owner, ownerIn } from '../platform/owner.ts'
+import { isOfPlatform, isUs, type Owner, ownerIn } from '../platform/owner.ts'
 import { PlatformError } from '../system/errors.ts'
 import { counted } from '../system/text.ts'
 import { journalFile } from './journal-file.ts'
 
-/** Something at a name of ours that this installation did not make. */
+/** Something at a name of ours that the journal of this installation does not have. */
 export interface Foreign {
   /** Its path, or the process. */
   what: string
-  /** Undefined for what an earlier release wrote: it named nobody. */
+  /** Undefined for what an earlier release made: it named nobody. */
   owner: Owner | undefined
-  /** It names this checkout's own path: what is left after `git clean`, or from an earlier release. `--adopt` takes it over. */
-  isAdoptable: boolean
+  /**
+   * `lost`: it has our id, the journal is gone. `adoptable`: it names this checkout's own path, as after `git clean` or from an earlier release;
+   * `--adopt` takes it over. `foreign`: another installation's.
+   */
+  state: 'lost' | 'adoptable' | 'foreign'
 }
 
 /**
- * Which of these files another installation wrote, or an earlier release that is not in our journal. Files that the platform did not write are
- * none of it: the journal puts them back as they were. `root` is the folder of this checkout.
+ * Which of these files the platform wrote, and not as our journal has it. Files of anybody else are not among them: the journal puts those back
+ * as they were. `root` is the folder of this checkout.
  */
 export async function foreignFiles(paths: readonly string[], us: Owner, root: string): Promise<Foreign[]> {
-  const written = new Set(
+  const recorded = new Set(
     (await journalFile(us.stateDir).read()).flatMap(record => (record.kind === 'path' ? [record.path] : [])),
   )
   const found = await Promise.all(paths.map(async path => ({ path, text: await textOf(path) })))
-  return found.flatMap(({ path, text }) => {
+  return found.flatMap(({ path, text }): Foreign[] => {
     const owner = ownerIn(text)
-    const isOurs = owner === undefined ? !isOfPlatform(text) || written.has(path) : owner.id === us.id
-    if (isOurs) return []
+    const isOurs = owner === undefined ? !isOfPlatform(text) || recorded.has(path) : isUs(us, owner)
+    if (isOurs && (owner === undefined || recorded.has(path))) return []
     const names = (folder: string) => text.includes(folder) || text.includes(encodeURI(folder))
     const isAdoptable = owner === undefined ? names(us.stateDir) || names(root) : owner.stateDir === us.stateDir
-    return [{ what: path, owner, isAdoptable }]
+    return [{ what: path, owner, state: isOurs ? 'lost' : isAdoptable ? 'adoptable' : 'foreign' }]
   })
 }
 
 /** Throws where something is not ours; with `adopt` what carries this checkout's path may be. Changes nothing. */
-export function requireOurs(foreign: readonly Foreign[], { adopt, task }: { adopt: boolean; task: string }): void {
-  const refused = foreign.filter(({ isAdoptable }) => !(adopt && isAdoptable))
-  if (refused.length === 0) return
-  throw new PlatformError(describeForeign(refused), {
-    why: refused.map(each => `${each.what}: ${whose(each)}`).join('\n'),
-    hint: waysOut(refused, task),
-  })
+export function requireOurs(found: readonly Foreign[], { adopt, task }: { adopt: boolean; task: string }): void {
+  const refused = found.filter(({ state }) => state === 'foreign' || (state === 'adoptable' && !adopt))
+  if (refused.length > 0) throw foreignError(refused, task)
 }
 
-/** What is wrong, in one line. */
-export function describeForeign(foreign: readonly Foreign[]): string {
-  const folders = new Set(foreign.map(({ owner }) => owner?.stateDir))
-  const [folder] = folders
-  const things = counted(foreign.length, 'thing')
-  return folders.size === 1 && folder !== undefined
-    ? `Another installation of the platform is on this machine, in ${folder}: ${things} that this one needs`
-    : `Other installations of the platform are on this machine: ${things} that this one needs`
-}
-
-/** What to do about it: remove theirs, or take over what was ours. */
-export function waysOut(foreign: readonly Foreign[], task: string): string {
-  const adoptable = foreign.some(({ isAdoptable }) => isAdoptable)
-  const folders = [
-    ...new Set(foreign.flatMap(({ owner, isAdoptable }) => (owner && !isAdoptable ? owner.stateDir : []))),
-  ]
-  const nameless = foreign.filter(({ owner, isAdoptable }) => owner === undefined && !isAdoptable)
-  return [
-    ...(adoptable ? [`Take over what this checkout made before: task ${task} -- --adopt`] : []),
-    ...folders.map(folder => `Remove theirs: task teardown in the checkout with the state folder ${folder}`),
-    ...(nameless.length === 0
-      ? []
-      : [
-          'Remove what an earlier release left: task teardown in the checkout that made it, or, where that is gone, as root:',
-          `rm ${nameless.map(({ what }) => what).join(' ')}`,
-        ]),
-  ].join('\n')
+/** The error that names what is not ours, with the ways out: remove theirs, or take over what this checkout made. */
+export function foreignError(refused: readonly Foreign[], task: string): PlatformError {
+  const foreign = refused.filter(({ state }) => state === 'foreign')
+  const folders = [...new Set(foreign.flatMap(({ owner }) => owner?.stateDir ?? []))]
+  const nameless = foreign.filter(({ owner }) => owner === undefined).map(({ what }) => what)
+  const things = `${counted(refused.length, 'file or process', 'files or processes')} that this one needs`
+  return new PlatformError(
+    foreign.length === 0
+      ? `This checkout set up ${counted(refused.length, 'file or process', 'files or processes')} before it had its present id`
+      : folders.length === 1 && nameless.length === 0
+        ? `Another installation of the platform, in ${folders[0]}, has ${things}`
+        : `Other installations of the platform have ${things}`,
+    {
+      why: refused.map(each => `${each.what}: ${whose(each)}`).join('\n'),
+      hint: [
+        ...folders.map(folder => `Remove theirs: task teardown, in the checkout whose state folder is ${folder}`),
+        ...(nameless.length === 0
+          ? []
+          : [
+              'Remove what an earlier release left: task teardown in its checkout. Where that is gone, as root:',
+              `rm ${nameless.join(' ')}`,
+            ]),
+        ...(refused.length > foreign.length
+          ? [`task ${task} -- --adopt   # takes over what is yours, after a prompt`]
+          : []),
+      ].join('\n'),
+    },
+  )
 }
 
 function whose({ owner }: Foreign): string {
   return owner === undefined
-    ? 'of an earlier release, not in our journal'
+    ? 'of an earlier release, and not in our journal'
     : `of installation ${owner.id} in ${owner.stateDir}`
 }
 

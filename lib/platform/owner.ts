@@ -4,6 +4,8 @@ import type { Paths } from './settings.ts'
 /** Who wrote something outside a checkout: an installation, and the folder of its state. */
 export interface Owner {
   id: string
+  /** Ids that were ours before; only known of ourselves. */
+  former?: readonly string[]
   stateDir: string
 }
 
@@ -16,6 +18,11 @@ export async function ownerOf({ stateDir }: Pick<Paths, 'stateDir'>, isPreview: 
   return { id: installation?.id ?? notYet, stateDir }
 }
 
+/** Whether an owner is this installation, by the id it has or had. */
+export function isUs(us: Owner, { id }: Owner): boolean {
+  return us.id === id || (us.former?.includes(id) ?? false)
+}
+
 /** How a file names its owner, in its first comment: `Written by the Macula platform (…)`. */
 export function signature({ id, stateDir }: Owner): string {
   return `installation ${id} in ${stateDir}`
@@ -24,7 +31,7 @@ export function signature({ id, stateDir }: Owner): string {
 /** The owner that a text names; undefined for one that names none. */
 export function ownerIn(text: string): Owner | undefined {
   const [, id, stateDir] =
-    /by the Macula platform\b.*?\(installation ([0-9a-f]{12}) in (.+?)\)(?=[.:,;]|$)/m.exec(text) ?? []
+    /by the Macula platform\b.*?\(installation ([0-9a-f]{12}) in (.+?)\)(?=[.:,;]| for |$)/m.exec(text) ?? []
   return id === undefined || stateDir === undefined ? undefined : { id, stateDir }
 }
 

@@ -1,4 +1,3 @@
-import { requireOurs } from '../journal/foreign.ts'
 import type { Platform, Route } from '../platform/platform.ts'
 import { addressText } from '../system/address.ts'
 import { PlatformError } from '../system/errors.ts'
@@ -103,22 +102,19 @@ async function removePlanned({ remove }: RoutePlan, engines: readonly RouteEngin
 }
 
 /**
- * Throws where another installation holds an address of these routes, or has units where the engine in charge has its own; `adopt` lets through
- * what carries this checkout's path, and removes it.
+ * What another installation holds of the addresses of these routes, or has as units where the engine in charge has its own; and what of ours the
+ * journal has lost.
  */
-export async function requireOwnRoutes(
-  routes: readonly Route[],
-  { engine, others }: Routing,
-  { adopt, task }: { adopt: boolean; task: string },
-): Promise<void> {
+export async function foreignRoutes(routes: readonly Route[], { engine, others }: Routing): Promise<ForeignRoute[]> {
   const isInOurPlace = ({ listen }: ForeignRoute) =>
     routes.some(route => listen && addressText(route.listen) === addressText(listen))
-  const foreign = [
-    ...(await engine.foreign()).filter(each => engine.name === 'systemd' || isInOurPlace(each)),
+  // units of another installation share macula.target and its like with ours, whichever addresses they have
+  const isConflict = (each: ForeignRoute) =>
+    isInOurPlace(each) || (engine.name === 'systemd' && (each.listen === undefined || each.state === 'foreign'))
+  return [
+    ...(await engine.foreign()).filter(isConflict),
     ...(await Promise.all(others.map(other => other.foreign()))).flat().filter(isInOurPlace),
   ]
-  requireOurs(foreign, { adopt, task })
-  for (const each of foreign) await each.remove()
 }
 
 /** Throws one error with the holder of every address that a route needs and another program has. */

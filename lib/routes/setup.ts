@@ -32,8 +32,10 @@ export interface RoutingOptions {
   open: OpenJournal
   /** How routes are forwarded; without it they can be looked at and removed only. */
   commands?: RouteCommands
+  /** Count what this checkout made before it had its present id as ours. */
+  adopt?: boolean
   /** Change nothing; the journals then tell what would have been done. */
-  isPreview?: boolean
+  dryRun?: boolean
 }
 
 const noCommands: RouteCommands = {
@@ -44,16 +46,16 @@ const noCommands: RouteCommands = {
 /** Puts the engine in charge and the others of this machine together. Nothing is read or changed yet. */
 export function openRouting(
   platform: Platform,
-  { engine, machine, privilege, owner, open, commands = noCommands, isPreview = false }: RoutingOptions,
+  { engine, machine, privilege, owner, open, commands = noCommands, adopt = false, dryRun = false }: RoutingOptions,
 ): Routing {
   const { env: environment } = composeOptions(platform)
   const boot = { root, owner, environment, network: platform.settings.MACULA_SUBNET }
   const engines: RouteEngine[] = [
-    socatEngine({ openJournal: open, privilege, owner, command: commands.socat, dryRun: isPreview }),
+    socatEngine({ openJournal: open, privilege, owner, command: commands.socat, adopt, dryRun }),
     publishEngine(platform),
     // without systemd, units in /etc are files that nobody reads: a sandbox sees those of its host
     ...(machine.systemd
-      ? [systemdEngine({ openJournal: open, proxy: machine.proxy ?? '', boot, enable: commands.systemd })]
+      ? [systemdEngine({ openJournal: open, proxy: machine.proxy ?? '', boot, enable: commands.systemd, adopt })]
       : []),
   ]
   const isChosen = ({ name }: RouteEngine) => name === engine
@@ -82,15 +84,15 @@ export async function makeWayForPublishing(
 ): Promise<'unchanged' | 'updated'> {
   const owns = (group: string) => (group === clusterGroup) === (of === 'cluster')
   const { stateDir } = platform.paths
-  const act = async (privilege: Privilege, isPreview: boolean) => {
+  const act = async (privilege: Privilege, dryRun: boolean) => {
     const journals: Journal[] = []
     const open = (scope: string) => {
-      const journal = openJournal({ stateDir, privilege, scope, dryRun: isPreview })
+      const journal = openJournal({ stateDir, privilege, scope, dryRun })
       journals.push(journal)
       return journal
     }
-    const owner = await ownerOf(platform.paths, isPreview)
-    const routing = openRouting(platform, { engine: 'publish', machine, privilege, owner, open, isPreview })
+    const owner = await ownerOf(platform.paths, dryRun)
+    const routing = openRouting(platform, { engine: 'publish', machine, privilege, owner, open, dryRun })
     const retired = await retireOtherEngines(owns, routing)
     const aliases = await ensureLoopbackAliases(platform, owner, open(loopbackScope))
     return {

@@ -1,5 +1,5 @@
 import { journalFile } from '../journal/journal-file.ts'
-import type { Owner } from '../platform/owner.ts'
+import { isUs, type Owner } from '../platform/owner.ts'
 import type { Route } from '../platform/platform.ts'
 import { addressText } from '../system/address.ts'
 import { PlatformError } from '../system/errors.ts'
@@ -68,11 +68,15 @@ export interface SocatOptions {
   owner: Owner
   /** How a route is forwarded; only `apply` needs it. */
   command: RouteCommands['socat']
+  /** Count what this checkout started before it had its present id as ours. */
+  adopt?: boolean
   dryRun?: boolean
 }
 
 /** Routes as detached socat processes: they outlive the task and the terminal, but not a reboot. */
-export function socatEngine({ openJournal, privilege, owner, command, dryRun = false }: SocatOptions): RouteEngine {
+export function socatEngine(options: SocatOptions): RouteEngine {
+  const { openJournal, privilege, owner, command, adopt = false, dryRun = false } = options
+
   const commandOf = (route: Route) => command(socatRoute(route, owner))
   const isCurrent = (process: { command: readonly string[] }, route: Route) =>
     process.command.join('\0') === commandOf(route).join('\0')
@@ -115,21 +119,21 @@ export function socatEngine({ openJournal, privilege, owner, command, dryRun = f
     name: 'socat',
     async installed() {
       // a process of an open connection has the command line of the one that listens
-      const { ours } = await forwarders(owner)
+      const { ours } = await forwarders(owner, adopt)
       return [...new Map(ours.map(({ route, process }) => [process.command.join(' '), route])).values()]
     },
     async foreign() {
-      const { others } = await forwarders(owner)
+      const { others } = await forwarders(owner, false)
       return others.map(({ route, process, owner: theirs }) => ({
         what: `socat (pid ${process.pid}) on ${addressText(route.listen)}`,
         owner: theirs,
-        isAdoptable: theirs?.stateDir === owner.stateDir,
+        state: theirs?.stateDir === owner.stateDir ? ('adoptable' as const) : ('foreign' as const),
         listen: route.listen,
-        remove: () => (dryRun ? Promise.resolve() : endProcess(process, privilege)),
+        remove: async () => {}, // with `adopt` it is replaced like one with another command line
       }))
     },
     async apply(routes) {
-      const [{ ours }, bound] = await Promise.all([forwarders(owner), boundSockets()])
+      const [{ ours }, bound] = await Promise.all([forwarders(owner, adopt), boundSockets()])
       const changes = await inTurn(routes, route => ensure(route, ours, bound))
       const done = changes.filter(({ outcome }) => !dryRun || outcome === 'unchanged')
       requireOwn(
@@ -140,7 +144,7 @@ export function socatEngine({ openJournal, privilege, owner, command, dryRun = f
     },
     async remove(routes) {
       if (routes.length === 0) return []
-      const { ours } = await forwarders(owner)
+      const { ours } = await forwarders(owner, adopt)
       return inTurn(routes, route => remove(route, ours))
     },
   }
@@ -161,7 +165,7 @@ interface Forwarder {
 }
 
 /** Those of this installation, by the id in their command line or, from an earlier release, by our journal; and those of others. */
-async function forwarders(us: Owner): Promise<{ ours: Forwarder[]; others: Forwarder[] }> {
+async function forwarders(us: Owner, adopt: boolean): Promise<{ ours: Forwarder[]; others: Forwarder[] }> {
   const found = (await findProcesses(command => routeOfSocat(command) !== undefined)).map(process => ({
     ...routeOfSocat(process.command)!,
     process,
@@ -169,6 +173,8 @@ async function forwarders(us: Owner): Promise<{ ours: Forwarder[]; others: Forwa
   const records = found.some(({ owner }) => owner === undefined) ? await journalFile(us.stateDir).read() : []
   const started = new Set(records.flatMap(record => (record.kind === 'process' ? [record.command.join('\0')] : [])))
   const isOurs = ({ owner, process }: Forwarder) =>
-    owner === undefined ? started.has(process.command.join('\0')) : owner.id === us.id
+    owner === undefined
+      ? started.has(process.command.join('\0'))
+      : isUs(us, owner) || (adopt && owner.stateDir === us.stateDir)
   return { ours: found.filter(isOurs), others: found.filter(each => !isOurs(each)) }
 }

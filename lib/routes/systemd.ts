@@ -52,10 +52,12 @@ export interface SystemdOptions {
   boot: BootUnits
   /** How socket units are started; only `apply` needs it. */
   enable: RouteCommands['systemd']
+  /** Count units that this checkout wrote before it had its present id as ours. */
+  adopt?: boolean
 }
 
 /** Routes as pairs of a socket unit, which systemd itself holds, and systemd-socket-proxyd behind it; started at boot by macula.target. */
-export function systemdEngine({ openJournal, proxy, boot, enable }: SystemdOptions): RouteEngine {
+export function systemdEngine({ openJournal, proxy, boot, enable, adopt = false }: SystemdOptions): RouteEngine {
   const root: Journal['$'] = (pieces, ...values) => openJournal(bootScope).$(pieces, ...values)
 
   async function apply(routes: readonly Route[]): Promise<RouteChange[]> {
@@ -155,7 +157,10 @@ export function systemdEngine({ openJournal, proxy, boot, enable }: SystemdOptio
     }
     if (gone.some(({ outcome }) => outcome === 'removed')) await root`systemctl daemon-reload`
     // also where an earlier run removed the last route and got no further
-    if ((await installed()).length === 0) await openJournal(bootScope).undo()
+    if ((await installed()).length === 0) {
+      await openJournal(bootScope).undo()
+      for (const { what, state } of await foreign()) if (state === 'lost') await removeForeign(what)
+    }
     return gone
   }
 
@@ -172,7 +177,9 @@ export function systemdEngine({ openJournal, proxy, boot, enable }: SystemdOptio
   async function installed(): Promise<Route[]> {
     const [texts, others] = await Promise.all([socketTexts(), foreign()])
     return [...texts].flatMap(([path, text]) =>
-      others.some(({ what }) => what === path) ? [] : (routeOfUnit(text) ?? []),
+      others.some(({ what, state }) => what === path && state !== 'lost' && !(adopt && state === 'adoptable'))
+        ? []
+        : (routeOfUnit(text) ?? []),
     )
   }
 
@@ -185,7 +192,7 @@ export function systemdEngine({ openJournal, proxy, boot, enable }: SystemdOptio
     )
     const texts = await socketTexts()
     return found.map(each => {
-      const listen = routeOfUnit(texts.get(each.what) ?? '')?.listen
+      const listen = routeOfUnit(texts.get(each.what.replace(/\.service$/, '.socket')) ?? '')?.listen
       return { ...each, ...(listen ? { listen } : {}), remove: () => removeForeign(each.what) }
     })
   }

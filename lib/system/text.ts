@@ -25,8 +25,8 @@ export function bytes(count: number): string {
 }
 
 /** A count with its noun: `1 file`, `3 files`. */
-export function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
+export function counted(count: number, noun: string, plural = `${noun}s`): string {
+  return `${count} ${count === 1 ? noun : plural}`
 }
 
 /** How long ago, in the largest unit that says enough: `12 s`, `3 min`, `5 h`, `2 days`. */
