@@ -15,7 +15,7 @@ const notYet = '000000000000'
 /** Who we are. A preview makes no installation. */
 export async function ownerOf({ stateDir }: Pick<Paths, 'stateDir'>, isPreview: boolean): Promise<Owner> {
   const installation = isPreview ? await readInstallation({ stateDir }) : await ensureInstallation({ stateDir })
-  return { id: installation?.id ?? notYet, stateDir }
+  return { id: installation?.id ?? notYet, former: installation?.former ?? [], stateDir }
 }
 
 /** Whether an owner is this installation, by the id it has or had. */

@@ -158,7 +158,9 @@ async function removeSettings({ envFile }: Paths): Promise<void> {
 }
 
 async function whyUnseen(paths: Paths): Promise<string | undefined> {
-  const hasCreated = (await hasRenderedFiles(paths)) || (await readInstallation(paths)) !== undefined
+  // DNS and routes make an installation, too, and need no engine
+  const owned = Object.values((await readInstallation(paths))?.owned ?? {}).flat()
+  const hasCreated = (await hasRenderedFiles(paths)) || owned.length > 0
   if (!hasCreated || !(await hasTool('docker'))) return undefined
   return engineVersion().then(() => undefined, messageOf)
 }

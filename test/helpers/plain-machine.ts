@@ -8,6 +8,7 @@ import { checkServer, checkThroughResolver, namesToCheck } from '../../lib/dns/v
 import type { Platform } from '../../lib/platform/platform.ts'
 import { root } from '../../lib/system/checkout.ts'
 import { ask, type Result } from '../../lib/system/exec.ts'
+import { sameState } from '../../lib/system/files.ts'
 import { type Listener, listeners } from '../../lib/system/ports.ts'
 import { type OwnEtc, ownEtc } from './etc.ts'
 import { exampleSettings, goodPlatform } from './platform.ts'
@@ -30,6 +31,8 @@ export interface PlainMachine {
   /** Takes /etc as it is now for untouched. */
   remember(): Promise<void>
   isUntouched(): Promise<void>
+  /** Paths below /etc that are not as they were. */
+  changes(): Promise<string[]>
   ourListeners(): Promise<Listener[]>
   /** What is wrong with the names of the platform. */
   problems(): Promise<string[]>
@@ -73,6 +76,12 @@ export function usePlainMachine(): PlainMachine {
     async isUntouched() {
       assert.deepEqual(await etc.state(), untouched)
       assert.deepEqual(await machine.ourListeners(), [])
+    },
+    async changes() {
+      const now = await etc.state()
+      const paths = [...new Set([...untouched.keys(), ...now.keys()])]
+      const absent = { kind: 'absent' } as const
+      return paths.filter(path => !sameState(untouched.get(path) ?? absent, now.get(path) ?? absent))
     },
     async ourListeners() {
       // its other ports are those it sends its own questions from
