@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { root } from './checkout.ts'
-import { ask, type Runner } from './exec.ts'
+import { $, type Shell } from './exec.ts'
 
 /** What the system resolver said of one name. */
 export interface LookupAnswer {
@@ -22,20 +22,22 @@ export type Lookups = (name: string, family?: 4 | 6) => Promise<LookupAnswer>
  * Asks the system resolver for all names at once, the way every program on this machine does (getaddrinfo). Whoever has no answer after
  * `timeoutMs` gets `timeout`. Only names that were asked for can be looked up in the result.
  */
-export function lookUp(questions: readonly Question[], timeoutMs: number, asker: Runner = ask): Lookups {
+export function lookUp(questions: readonly Question[], timeoutMs: number, shell: Shell = $): Lookups {
   const pending = new Map(questions.map(({ name, family }) => [`${family}:${name}`, deferred<LookupAnswer>()]))
   const settleRest = () => {
     for (const { resolve } of pending.values()) resolve({ addresses: [], error: 'timeout' })
   }
   if (pending.size > 0) {
-    asker([process.execPath, script, String(timeoutMs), ...pending.keys()], {
+    shell({
+      // the script ends itself at its time
+      timeout: timeoutMs + 5000,
       env: { UV_THREADPOOL_SIZE: String(Math.min(pending.size, 128)) },
       onLine(line, stream) {
         if (stream !== 'stdout') return
         const { question, ...answer } = JSON.parse(line) as LookupAnswer & { question: string }
         pending.get(question)?.resolve(answer)
       },
-    }).then(settleRest, settleRest)
+    })`${process.execPath} ${script} ${timeoutMs} ${[...pending.keys()]}`.then(settleRest, settleRest)
   }
   return (name, family = 4) =>
     pending.get(`${family}:${name}`)?.promise ?? Promise.resolve({ addresses: [], error: 'not asked' })

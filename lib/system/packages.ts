@@ -8,8 +8,10 @@ export type PackageManagerName = 'apt' | 'dnf' | 'pacman' | 'zypper' | 'apk' | '
 interface PackageTool {
   /** Refuses to run as root. */
   asUser?: boolean
-  /** Fetches the lists of what there is; needed on machines that never did. */
-  refresh: readonly string[]
+  /** Fetches the lists of what there is; needed on machines that never did. Absent where newer lists alone would do harm. */
+  refresh?: readonly string[]
+  /** What a person runs where a package is not found, or not there any more. */
+  upgrade?: string
   install(names: readonly string[]): string[]
   /** Removes packages with what they put into /etc. */
   remove(names: readonly string[]): string[]
@@ -58,7 +60,8 @@ const tools: Record<PackageManagerName, PackageTool> = {
     removed: output => allMatches(output, dnfRows),
   },
   pacman: {
-    refresh: args`pacman -Sy`,
+    // no `-Sy`: a package of newer lists beside libraries of older ones is a partial upgrade, which Arch does not support
+    upgrade: 'sudo pacman -Syu',
     install: names => args`pacman -S --noconfirm --needed ${names}`,
     remove: names => args`pacman -R --noconfirm --nosave ${names}`,
     list: args`pacman -Qq`,
@@ -147,11 +150,14 @@ export async function packagesToInstall(
   names: readonly string[],
   privilege: Privilege,
 ): Promise<string[]> {
-  const { simulate, refresh, asUser } = tools[manager]
+  const { simulate, refresh, upgrade, asUser } = tools[manager]
   const found = async () => packagesIn(manager, (await $({ nothrow: true })`${simulate(names)}`).stdout)
   let all = await found()
-  if (!names.every(name => all.includes(name))) {
-    await (asUser ? $ : privilege.$)({ idle: silence })`${refresh}`
+  const missing = names.filter(name => !all.includes(name))
+  if (missing.length > 0 && refresh === undefined)
+    throw new PlatformError(`${manager} does not know ${missing.join(', ')}`, { hint: upgrade })
+  if (missing.length > 0) {
+    await (asUser ? $ : privilege.$)({ idle: silence, finishes: true })`${refresh}`
     all = await found()
   }
   // a manager whose words we do not know: then just what was asked for
@@ -204,7 +210,7 @@ export async function settlePackages(manager: PackageManagerName, privilege: Pri
   const check = { nothrow: true, timeout: '6m' } as const
   const { exitCode, stderr } = await privilege.$(check)`apt-get -q -o DPkg::Lock::Timeout=300 check`
   if (exitCode !== 0 && stderr.includes('dpkg --configure -a'))
-    await privilege.$({ idle: silence })`env DEBIAN_FRONTEND=noninteractive dpkg --configure -a`
+    await privilege.$({ idle: silence, finishes: true })`env DEBIAN_FRONTEND=noninteractive dpkg --configure -a`
 }
 
 /** Installs or removes packages with a command of this module. */
@@ -214,11 +220,11 @@ export async function runPackageManager(
   privilege: Privilege,
 ): Promise<void> {
   try {
-    await (tools[manager].asUser ? $ : privilege.$)({ idle: silence })`${command}`
+    await (tools[manager].asUser ? $ : privilege.$)({ idle: silence, finishes: true })`${command}`
   } catch (error) {
     throw new PlatformError(`${manager} failed`, {
       why: messageOf(error) + (error instanceof PlatformError && error.why ? `\n${error.why}` : ''),
-      hint: `Run it by hand to see more: ${commandLine(command)}`,
+      hint: [`Run it by hand to see more: ${commandLine(command)}`, tools[manager].upgrade ?? []].flat().join('\n'),
     })
   }
 }

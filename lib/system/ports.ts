@@ -1,7 +1,6 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { ask, type Runner } from './exec.ts'
+import { $, type Command, type Shell } from './exec.ts'
+import { allPids, commandOf, openFilesOf, procText } from './proc.mjs'
 
 export type Protocol = 'tcp' | 'udp'
 
@@ -23,16 +22,19 @@ interface KernelSocket extends Listener {
   inode: string
 }
 
-/** Everything that listens on this machine, with the process that holds it. Reads /proc on Linux and asks `lsof` elsewhere. */
-export async function openSockets(asker: Runner = ask, platform = process.platform): Promise<Listener[]> {
+/** Commands that are not needed for an answer, only for a better one. */
+const quick = { timeout: '5s', nothrow: true } as const
+
+/** Everything that listens on this machine, with the process that holds it: from /proc on Linux, from `lsof` elsewhere. */
+export async function openSockets(shell: Shell = $, platform = process.platform): Promise<Listener[]> {
   return platform === 'linux'
     ? linuxListeners()
-    : parseLsof(await outputOf(asker, ['lsof', '-nP', '-iTCP', '-sTCP:LISTEN', '-iUDP', '-F', 'pcuPn']))
+    : parseLsof(await outputOf(shell(quick)`lsof -nP -iTCP -sTCP:LISTEN -iUDP -F pcuPn`))
 }
 
 /** The same without who holds them, which is what takes the time. */
 export async function boundSockets(platform = process.platform): Promise<Listener[]> {
-  return platform === 'linux' ? kernelSockets() : openSockets(ask, platform)
+  return platform === 'linux' ? kernelSockets() : openSockets($, platform)
 }
 
 /** Whether anybody listens on just this TCP address. */
@@ -45,19 +47,17 @@ export async function isListenedOn(
 }
 
 /** Every open socket with the names of containers; Docker may be absent, then they are missing. */
-export async function listeners(asker: Runner = ask, platform = process.platform): Promise<Listener[]> {
-  const [sockets, containers] = await Promise.all([
-    openSockets(asker, platform),
-    outputOf(asker, ['docker', 'ps', '--no-trunc', '--format', '{{.ID}}\t{{.Names}}\t{{.Ports}}']).then(
-      parseContainers,
-    ),
+export async function listeners(shell: Shell = $, platform = process.platform): Promise<Listener[]> {
+  const format = '{{.ID}}\t{{.Names}}\t{{.Ports}}'
+  const [sockets, listed] = await Promise.all([
+    openSockets(shell, platform),
+    outputOf(shell(quick)`docker ps --no-trunc --format ${format}`),
   ])
-  return Promise.all(
-    sockets.map(async listener => {
-      const container = await containerOf(listener, containers)
-      return container === undefined ? listener : { ...listener, container }
-    }),
-  )
+  const containers = parseContainers(listed)
+  return sockets.map(listener => {
+    const container = containerOf(listener, containers)
+    return container === undefined ? listener : { ...listener, container }
+  })
 }
 
 /** Those of `table` that keep others from listening on ip:port: the same address, or all addresses. */
@@ -105,9 +105,7 @@ export function tryBind({ ip, port }: { ip: string; port: number }): Promise<'fr
 
 // the kernel takes some milliseconds for each of these tables, however short they are
 function kernelSockets(tables: readonly string[] = ['tcp', 'tcp6', 'udp', 'udp6']): KernelSocket[] {
-  return tables.flatMap(name =>
-    parseProcNet(quietly(() => readFileSync(`/proc/self/net/${name}`, 'utf8')) ?? '', name.slice(0, 3) as Protocol),
-  )
+  return tables.flatMap(name => parseProcNet(procText(`self/net/${name}`) ?? '', name.slice(0, 3) as Protocol))
 }
 
 function linuxListeners(): Listener[] {
@@ -153,33 +151,21 @@ function hexAddress(hex: string): string {
 }
 
 // Several processes may hold one socket: a server and its workers, or systemd and the service it passed it to.
-// The oldest one that is not systemd is the one a person knows. Read synchronously for the reason that processes.ts gives.
+// The oldest one that is not systemd is the one a person knows.
 function processesHolding(inodes: ReadonlySet<string>): Map<string, NonNullable<Listener['process']>> {
   const holders = new Map<string, number>()
-  const pids = readdirSync('/proc').map(Number).filter(Number.isInteger)
-  for (const pid of pids.sort((a, b) => a - b)) {
-    for (const fd of quietly(() => readdirSync(`/proc/${pid}/fd`)) ?? []) {
-      const target = quietly(() => readlinkSync(`/proc/${pid}/fd/${fd}`)) ?? ''
+  for (const pid of allPids().sort((a, b) => a - b)) {
+    for (const target of openFilesOf(pid)) {
       const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1]
       if (inode !== undefined && inodes.has(inode) && (holders.get(inode) ?? 1) === 1) holders.set(inode, pid)
     }
   }
   const known = new Map<string, NonNullable<Listener['process']>>()
   for (const [inode, pid] of holders) {
-    const name = quietly(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim()) ?? ''
-    const command = quietly(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1)) ?? []
-    if (name !== '') known.set(inode, { pid, name, command })
+    const name = procText(`${pid}/comm`)?.trim() ?? ''
+    if (name !== '') known.set(inode, { pid, name, command: commandOf(pid) ?? [] })
   }
   return known
-}
-
-/** undefined for what ended while we looked, and for what another user's process does not show. */
-function quietly<T>(look: () => T): T | undefined {
-  try {
-    return look()
-  } catch {
-    return undefined
-  }
 }
 
 /** Reads the output of `lsof -F pcuPn`. */
@@ -235,22 +221,21 @@ export function parseContainers(text: string): PublishingContainer[] {
 }
 
 // A published port is held by docker-proxy (or Docker Desktop's helper); a container on the host's network holds its sockets itself.
-async function containerOf(
+function containerOf(
   { ip, port, protocol, process }: Listener,
   containers: readonly PublishingContainer[],
-): Promise<string | undefined> {
+): string | undefined {
   if (containers.length === 0) return undefined
   const publishing = containers.find(container => container.published.has(`${ip}:${port}/${protocol}`))
   if (publishing !== undefined || process === undefined) return publishing?.name
-  const groups = await readFile(`/proc/${process.pid}/cgroup`, 'utf8').catch(() => '')
+  const groups = procText(`${process.pid}/cgroup`) ?? ''
   return containers.find(({ id }) => groups.includes(id))?.name
 }
 
-async function outputOf(asker: Runner, command: readonly string[]): Promise<string> {
-  try {
-    return (await asker(command, { timeoutMs: 5000 })).stdout
-  } catch {
-    // the tool is not there or does not answer: we know less, and say less
-    return ''
-  }
+// a tool that is not there, or does not answer: we know less, and say less
+async function outputOf(command: Command): Promise<string> {
+  return command.then(
+    ({ stdout }) => stdout,
+    () => '',
+  )
 }

@@ -1,8 +1,8 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import { ask } from './exec.ts'
+import { PlatformError } from './errors.ts'
+import { $ } from './exec.ts'
 import type { Privilege } from './privilege.ts'
-
-// /proc is read synchronously throughout: it is memory, and going through the thread pool for each of its thousands of files takes ten times as long
+import { allPids, commandOf, linkOf, procText, statOf } from './proc.mjs'
+import { NotYet, waitFor } from './wait.ts'
 
 /** One process, as unmistakable as it gets: a pid is used again, a pid with its start time is not, also after a reboot. */
 export interface ProcessIdentity {
@@ -18,10 +18,10 @@ interface RunningProcess extends ProcessIdentity {
 /** When a process began and what it runs; undefined when there is none of that pid. A zombie has ended, whoever has not collected it yet. */
 export async function identityOf(pid: number): Promise<RunningProcess | undefined> {
   if (process.platform !== 'linux') return identityByPs(pid)
-  const fields = statFields(pid)
+  const stat = statOf(pid)
   const command = commandOf(pid)
-  if (fields === undefined || command === undefined || fields[0] === 'Z') return undefined
-  return { pid, startTime: `${fields[19]}@${read('/proc/sys/kernel/random/boot_id')?.trim()}`, command }
+  if (stat === undefined || command === undefined || stat.state === 'Z') return undefined
+  return { pid, startTime: `${stat.startTicks}@${procText('sys/kernel/random/boot_id')?.trim()}`, command }
 }
 
 /** Whether the very process that was recorded still runs. */
@@ -31,7 +31,7 @@ export async function isSame({ pid, startTime }: ProcessIdentity): Promise<boole
 
 /** The pids of a process's children. Linux only. */
 export function childrenOf(pid: number): number[] {
-  return allPids().filter(child => Number(statFields(child)?.[1]) === pid)
+  return allPids().filter(child => statOf(child)?.parent === pid)
 }
 
 /** Processes that run exactly this command line in our own network: those of a sandbox beside us are not ours. */
@@ -46,15 +46,15 @@ export async function processesRunning(command: readonly string[]): Promise<Proc
  */
 export async function findProcesses(accepts: (command: readonly string[]) => boolean): Promise<RunningProcess[]> {
   if (process.platform !== 'linux') {
-    const pids = (await ask(['ps', '-axo', 'pid='])).stdout.split(/\s+/).filter(Boolean)
+    const pids = (await $`ps -axo pid=`.text()).split(/\s+/).filter(Boolean)
     const all = await Promise.all(pids.map(pid => identityByPs(Number(pid))))
     return all.filter(identity => identity !== undefined && accepts(identity.command)) as RunningProcess[]
   }
-  const network = networkOf('self')
+  const network = linkOf('self', 'ns/net')
   const accepted = allPids().filter(pid => {
     const command = commandOf(pid)
     // another user's namespace cannot be read; then the command line alone has to do
-    return command !== undefined && accepts(command) && (networkOf(pid) ?? network) === network
+    return command !== undefined && accepts(command) && (linkOf(pid, 'ns/net') ?? network) === network
   })
   const found = await Promise.all(accepted.map(identityOf))
   // a process that ends, or starts another program, between the two looks has another command line by now
@@ -71,60 +71,33 @@ fi
 echo $!`
 
 /** Starts a program that outlives us and returns its pid. Its output is added to `log`. */
-export async function startDetached(command: readonly string[], log: string, { run }: Privilege): Promise<number> {
-  const { stdout } = await run(['sh', '-c', startScript, 'start', log, ...command])
-  return Number(stdout.trim())
+export async function startDetached(command: readonly string[], log: string, privilege: Privilege): Promise<number> {
+  return Number(await privilege.$`sh -c ${startScript} start ${log} ${command}`.text())
 }
 
 /**
  * Ends a process, and with it the children of its group where it leads one (a forwarder and its open connections):
  * SIGTERM, after three seconds SIGKILL. Returns when it is gone; quiet when it was.
  */
-export async function endProcess(identity: ProcessIdentity, { ask: asRoot }: Privilege): Promise<void> {
-  for (const [signal, waitMs] of [['TERM', 3000] as const, ['KILL', 3000] as const]) {
+export async function endProcess(identity: ProcessIdentity, privilege: Privilege): Promise<void> {
+  const { pid } = identity
+  const asRoot = privilege.$
+  for (const signal of ['TERM', 'KILL']) {
     if (!(await isSame(identity))) return
     // `-s`, because the kill of dash does not take `-TERM --`
-    const group = await asRoot(['kill', '-s', signal, '--', `-${identity.pid}`])
-    if (group.exitCode !== 0) await asRoot(['kill', `-${signal}`, String(identity.pid)])
-    for (const deadline = Date.now() + waitMs; Date.now() < deadline; ) {
-      if (!(await isSame(identity))) return
-      await new Promise(resume => setTimeout(resume, 20))
-    }
+    await asRoot({ nothrow: true })`kill -s ${signal} -- -${pid} || kill -s ${signal} ${pid}`
+    if (await isGone(identity)) return
   }
 }
 
-function allPids(): number[] {
-  return readdirSync('/proc').map(Number).filter(Number.isInteger)
-}
-
-/** What /proc/PID/stat says from its third field on: state, parent, …; the name before that may hold spaces and brackets itself. */
-function statFields(pid: number): string[] | undefined {
-  const stat = read(`/proc/${pid}/stat`)
-  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')
-}
-
-function commandOf(pid: number): string[] | undefined {
-  return read(`/proc/${pid}/cmdline`)?.split('\0').slice(0, -1)
-}
-
-function networkOf(pid: number | 'self'): string | undefined {
-  try {
-    return readlinkSync(`/proc/${pid}/ns/net`)
-  } catch {
-    return undefined // another user's
-  }
-}
-
-function read(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return undefined // it ended while we looked
-  }
+async function isGone(identity: ProcessIdentity): Promise<boolean> {
+  const look = async () => ((await isSame(identity)) ? new NotYet('it runs') : true)
+  const onTimeout = () => new PlatformError(`Process ${identity.pid} still runs`)
+  return waitFor(look, { timeoutMs: 3000, pauseMs: 20, onTimeout }).catch(() => false)
 }
 
 async function identityByPs(pid: number): Promise<RunningProcess | undefined> {
-  const { exitCode, stdout } = await ask(['ps', '-o', 'lstart=', '-o', 'command=', '-p', String(pid)])
+  const { exitCode, stdout } = await $({ nothrow: true })`ps -o lstart= -o command= -p ${pid}`
   // lstart is five words: Mon Nov 23 21:00:00 2026
   const words = stdout.trim().split(/\s+/)
   return exitCode === 0 ? { pid, startTime: words.slice(0, 5).join(' '), command: words.slice(5) } : undefined

@@ -1,4 +1,4 @@
-import { ask } from './exec.ts'
+import { $ } from './exec.ts'
 import { exists } from './files.ts'
 import { identityOf } from './processes.ts'
 
@@ -35,8 +35,8 @@ export async function lookAtUnit(unit: string): Promise<RunningUnit> {
 
 /** Looks at several units at once; gives them in the order they were named in. */
 export async function lookAtUnits(units: readonly string[]): Promise<RunningUnit[]> {
-  const wanted = '--property=UnitFileState,ActiveState,NeedDaemonReload,MainPID'
-  const { stdout } = await ask(['systemctl', 'show', wanted, ...units])
+  const wanted = 'UnitFileState,ActiveState,NeedDaemonReload,MainPID'
+  const { stdout } = await $({ nothrow: true })`systemctl show --property=${wanted} ${units}`
   const blocks = stdout.split('\n\n')
   return Promise.all(units.map((_, index) => parseUnit(blocks[index] ?? '')))
 }

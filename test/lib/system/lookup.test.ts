@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { Runner } from '../../../lib/system/exec.ts'
 import { describeLookup, lookUp } from '../../../lib/system/lookup.ts'
+import { shellOf } from '../../helpers/shell.ts'
 
 describe('looking names up', () => {
   it('asks the system resolver, which knows localhost', async () => {
@@ -11,17 +11,14 @@ describe('looking names up', () => {
   })
 
   it('says of every name without an answer that its time is over', async () => {
-    const asker: Runner = async (_, options) => {
-      options?.onLine?.('{"question":"4:a.test","addresses":["127.0.0.4"]}', 'stdout')
-      return { exitCode: 137, stdout: '', stderr: '' }
-    }
+    const shell = shellOf(() => ({ exitCode: 137, stdout: '{"question":"4:a.test","addresses":["127.0.0.4"]}' }))
     const lookups = lookUp(
       [
         { name: 'a.test', family: 4 },
         { name: 'a.test', family: 6 },
       ],
       100,
-      asker,
+      shell,
     )
     assert.equal(describeLookup(await lookups('a.test')), '127.0.0.4')
     assert.equal(describeLookup(await lookups('a.test', 6)), 'the resolver did not answer in time')

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import {
   installCommand,
@@ -7,9 +10,11 @@ import {
   type PackageManagerName,
   packageManagerNames,
   packagesIn,
+  packagesToInstall,
   removableOf,
   removeCommand,
 } from '../../../lib/system/packages.ts'
+import { asRoot } from '../../../lib/system/privilege.ts'
 import { shellOf } from '../../helpers/shell.ts'
 
 const answer = (stdout: string) => shellOf(() => stdout)
@@ -69,6 +74,25 @@ describe('package managers', () => {
     it(`${manager} tells what comes along: ${names.join(', ') || 'nothing new'}`, () =>
       assert.deepEqual(packagesIn(manager, output), names))
   }
+
+  it('pacman does not know a package before the whole machine is upgraded, which is not ours to do', async () => {
+    const path = process.env.PATH
+    const folder = await mkdtemp(join(tmpdir(), 'macula-pacman-'))
+    const log = join(folder, 'log')
+    await writeFile(join(folder, 'pacman'), `#!/bin/sh\necho "$*" >> ${log}\necho known\n`, { mode: 0o755 })
+    process.env.PATH = `${folder}:${path}`
+    try {
+      assert.deepEqual(await packagesToInstall('pacman', ['known'], asRoot), ['known'])
+      await assert.rejects(packagesToInstall('pacman', ['known', 'new'], asRoot), {
+        message: 'pacman does not know new',
+        hint: 'sudo pacman -Syu',
+      })
+      assert.doesNotMatch(await readFile(log, 'utf8'), /-Sy/)
+    } finally {
+      process.env.PATH = path
+      await rm(folder, { recursive: true })
+    }
+  })
 
   describe('removal', () => {
     const depends: Record<string, string[]> = { 'network-manager': ['dnsmasq-base'], 'dnsmasq-base': ['libnftnl11'] }

@@ -12,6 +12,7 @@ import {
   parseProcNet,
   tryBind,
 } from '../../../lib/system/ports.ts'
+import { shellOf } from '../../helpers/shell.ts'
 
 const listener = (changes: Partial<Listener> = {}): Listener => ({
   protocol: 'tcp',
@@ -50,9 +51,7 @@ describe('the table of listeners', () => {
 
   it('works where Docker does not answer', async () => {
     const port = await listening('127.0.0.7')
-    const table = await listeners(async () => {
-      throw new Error('no docker')
-    })
+    const table = await listeners(shellOf(() => ({ exitCode: 1, stderr: 'no docker' })))
     assert.equal(holdersOf({ ip: '127.0.0.7', port }, table).length, 1)
   })
 
