@@ -1,8 +1,8 @@
 // How this process was started, so that hints name commands in the form that the user types. Plain JavaScript, like the launcher that needs it.
-import { existsSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
+import { linkOf, statOf } from '../system/proc.mjs'
 import { root } from './bootstrap.mjs'
-import { statOf } from './children.mjs'
 
 /**
  * @typedef {object} Invocation
@@ -69,7 +69,7 @@ function scriptForm(runner, typed) {
 function runnerForm(process) {
   if (process.env.npm_lifecycle_event !== undefined)
     return { command: name => npm(name, process.env.INIT_CWD), separator: ' --' }
-  const starter = statOf(process.ppid)?.name === 'task' ? directoryOf(process.ppid) : undefined
+  const starter = statOf(process.ppid)?.name === 'task' ? linkOf(process.ppid, 'cwd') : undefined
   return { command: name => (isInside(starter) ? `task ${name}` : `task --dir ${root} ${name}`), separator: ' --' }
 }
 
@@ -80,14 +80,6 @@ function npm(name, from = process.cwd()) {
 /** go-task and npm look for their files in the folders above, too. */
 function isInside(folder) {
   return folder === undefined || folder === root || folder.startsWith(`${root}/`)
-}
-
-function directoryOf(pid) {
-  try {
-    return readlinkSync(`/proc/${pid}/cwd`)
-  } catch {
-    return undefined
-  }
 }
 
 function isScript(path) {

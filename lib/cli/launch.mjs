@@ -7,24 +7,31 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { ensurePackages, requireNode, root } from './bootstrap.mjs'
 import { bundleFolder } from './bundle.mjs'
-import { endChildren, statOf } from './children.mjs'
+import { endChildren } from './children.mjs'
 import { inUsedForm, readInvocation } from './invocation.mjs'
+import { endWithOurStarter, requireFolder, watchProcess } from './process.mjs'
 
-const invocation = readInvocation()
-const { name, args: words } = invocation
 /** What the running task wants done when it is interrupted. */
 const interruptions = []
 /** All that speaks to the user. */
 const outputs = []
-const running = { onlyLooks: false }
+/** Ends what the running task has started. */
+const cancellation = new AbortController()
+const running = { onlyLooks: false, isInterrupted: false }
 
 requireNode()
+requireFolder()
+const invocation = readInvocation()
+const { name, args: words } = invocation
 ensurePackages()
 const load = await loader()
-endWithOurChildren()
+watchProcess({ interrupt, fail })
 endWithOurStarter()
-const alone = name !== '' && existsSync(scriptOf(name)) && !words.includes('--dry')
-process.exitCode = alone ? await runScript(name, words) : await runWorkflow(name, words)
+const alone = existsSync(scriptOf(name)) && !words.includes('--dry')
+const exitCode = await (alone ? runScript(name, words) : runWorkflow(name, words)).catch(fail)
+await flushed()
+// nothing that a task has left running in here may keep the process; an interruption ends it by itself
+if (!running.isInterrupted) process.exit(exitCode)
 
 /** Imports a module of ours, like `lib/cli/task`: as it is where Node runs TypeScript, else out of the bundle, or compiled one by one. */
 async function loader() {
@@ -36,7 +43,8 @@ async function loader() {
 }
 
 function scriptOf(task) {
-  return join(root, 'tasks', `${task}.ts`)
+  // a name with a slash or without a letter is no task's, wherever it would lead
+  return join(root, 'tasks', /^[a-z][a-z-]*$/.test(task) ? `${task}.ts` : 'no-task')
 }
 
 async function runScript(script, words) {
@@ -48,6 +56,8 @@ async function runScript(script, words) {
     showHelp: print,
     createOutput,
     onInterrupt: action => interruptions.push(action),
+    cancellation,
+    endProcesses,
   })
 }
 
@@ -93,30 +103,40 @@ async function createOutput(verbose) {
   return output
 }
 
-// A terminal sends Ctrl-C to the children as well; SIGTERM and SIGHUP reach only us, so we pass them on.
-function endWithOurChildren() {
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-    process.once(signal, async () => {
-      for (const output of outputs) output.interrupted()
-      // what ends in order by itself must not have its parts shot one by one
-      for (const action of interruptions) await action().catch(error => process.stderr.write(`✗ ${error.message}\n`))
-      await endChildren(signal)
-      // looking is ended like that; there is nothing to go on with
-      if (!running.onlyLooks)
-        process.stderr.write('✗ Interrupted\n  → run the same command again: it goes on where this one stopped\n')
-      process.exit(130)
-    })
-  }
+/** Resolves when no process of ours is left. A package manager finishes first. */
+async function endProcesses(signal = 'SIGTERM') {
+  const { endCommands } = await load('lib/system/running')
+  await endCommands()
+  await endChildren(signal)
 }
 
-// A signal that cannot be caught ends npm or go-task alone: then nobody waits for us any more, and we end as if it had reached us.
-function endWithOurStarter() {
-  const shell = process.ppid
-  const viaNpm = process.env.npm_lifecycle_event !== undefined
-  if (!viaNpm && statOf(shell)?.name !== 'task') return
-  // npm starts us through a shell of its own
-  const npm = viaNpm ? statOf(shell)?.parent : undefined
-  setInterval(() => {
-    if (process.ppid !== shell || (viaNpm && statOf(shell)?.parent !== npm)) process.kill(process.pid, 'SIGTERM')
-  }, 1000).unref()
+/** What happens when a signal reaches us, or when whoever read our output is gone. */
+async function interrupt(signal, exitCode, message) {
+  if (running.isInterrupted) return
+  running.isInterrupted = true
+  for (const output of outputs) output.interrupted()
+  // what ends in order by itself must not have its parts shot one by one
+  for (const action of interruptions) await action().catch(error => process.stderr.write(`✗ ${error.message}\n`))
+  cancellation.abort()
+  await endProcesses(signal)
+  // looking is ended like that; there is nothing to go on with
+  if (!running.onlyLooks) process.stderr.write(message)
+  process.exit(exitCode)
+}
+
+/** For what no task has caught: one message, and no process left. */
+async function fail(error) {
+  cancellation.abort()
+  await endProcesses()
+  const { expectedError } = await load('lib/cli/task')
+  const shown = expectedError(error, name || 'The launcher')
+  const output = outputs.at(-1) ?? (await createOutput(false))
+  output.error(shown)
+  return shown.exitCode
+}
+
+/** Waits until the output is written, where the system does that later; not for a reader that does not read. */
+async function flushed() {
+  const written = [process.stdout, process.stderr].map(stream => new Promise(resolve => stream.write('', resolve)))
+  await Promise.race([Promise.all(written), new Promise(resolve => setTimeout(resolve, 500))])
 }

@@ -3,8 +3,10 @@ import { pathToFileURL } from 'node:url'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { $, within } from 'zx/core'
 import { pathsOf, toolsFolder } from '../platform/settings.ts'
+import { cancelledBy } from '../system/cancel.ts'
 import { root } from '../system/checkout.ts'
-import { badInput, ExitCode, messageOf, PlatformError } from '../system/errors.ts'
+import { badInput, ExitCode, messageOf, PlatformError, refusedBySystem } from '../system/errors.ts'
+import { endCommands } from '../system/running.ts'
 import { isStartedDirectly } from './invocation.mjs'
 import type { Output } from './output.ts'
 
@@ -79,6 +81,10 @@ export async function runTask(
     createOutput: (verbose: boolean) => Promise<Output>
     showHelp: (text: string) => void
     onInterrupt?: (action: () => Promise<void>) => void
+    /** Ends what the task runs, when it fails and when the process is interrupted. */
+    cancellation?: AbortController
+    /** Resolves when no process of ours is left. */
+    endProcesses?: () => Promise<void>
   },
 ): Promise<number> {
   const parsed = parse(task, words)
@@ -87,9 +93,9 @@ export async function runTask(
     return ExitCode.done
   }
   const out = await surroundings.createOutput(!(parsed instanceof PlatformError) && parsed.verbose)
-  try {
-    if (parsed instanceof PlatformError) throw parsed
-    const exitCode = await within(async () => {
+  const { cancellation = new AbortController(), endProcesses = endCommands } = surroundings
+  const run = async (parsed: Parsed) =>
+    within(async () => {
       $.verbose = parsed.verbose
       $.env = { ...$.env, PATH: [toolsFolder(pathsOf(surroundings.environment)), $.env.PATH].join(delimiter) }
       return task.run({
@@ -101,19 +107,28 @@ export async function runTask(
         onInterrupt: surroundings.onInterrupt ?? (() => {}),
       })
     })
-    return exitCode ?? ExitCode.done
+  try {
+    if (parsed instanceof PlatformError) throw parsed
+    return (await cancelledBy(cancellation.signal, () => run(parsed))) ?? ExitCode.done
   } catch (error) {
-    if (error instanceof PlatformError) {
-      out.error(error)
-      return error.exitCode
-    }
-    out.error(
-      new PlatformError(`${task.name} failed with an internal error`, {
-        why: (error instanceof Error && error.stack) || messageOf(error),
-      }),
-    )
-    return ExitCode.failed
+    // whoever reads the error may start the next command at once: nothing of what ran beside the failed step is left by then
+    cancellation.abort()
+    await endProcesses()
+    const shown = expectedError(error, task.name)
+    out.error(shown)
+    return shown.exitCode
   }
+}
+
+/** An error as it is shown: what the system refused in its own words; what nobody expected is an internal error and keeps its stack. */
+export function expectedError(error: unknown, what: string): PlatformError {
+  if (error instanceof PlatformError) return error
+  return (
+    refusedBySystem(error) ??
+    new PlatformError(`${what} failed with an internal error`, {
+      why: (error instanceof Error && error.stack) || messageOf(error),
+    })
+  )
 }
 
 /** The text of `--help`. */

@@ -53,9 +53,12 @@ export function checkTaskfile(text: string): Taskfile {
 
 /** The scripts of a task in order, all references resolved. Throws for a name that is not in the Taskfile. */
 export function stepsOf({ tasks }: Taskfile, name: string): WorkflowStep[] {
-  const task = tasks[name]
+  // `constructor` is no task, though every object has one
+  const task = Object.hasOwn(tasks, name) ? tasks[name] : undefined
   if (task === undefined)
-    throw badInput(`There is no task ${name}`, [{ where: 'Taskfile.yml', what: Object.keys(tasks).join(', ') }])
+    throw badInput(name === '' ? 'No task was named' : `There is no task ${name}`, [
+      { where: 'Taskfile.yml', what: Object.keys(tasks).join(', ') },
+    ])
   return task.cmds.flatMap(cmd =>
     typeof cmd === 'string'
       ? [{ task: name, script: command.exec(cmd)?.[1] ?? '' }]

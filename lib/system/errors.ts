@@ -1,5 +1,12 @@
 /** Exit codes every task uses; README.md documents them. */
-export const ExitCode = { done: 0, failed: 1, badInput: 2, interrupted: 130 } as const
+export const ExitCode = {
+  done: 0,
+  failed: 1,
+  badInput: 2,
+  interrupted: 130,
+  /** Whoever read the output has closed it; what a shell reports for SIGPIPE. */
+  outputClosed: 141,
+} as const
 
 /** One thing that is wrong with what the user gave us: where it stands and what to write instead. */
 export interface Problem {
@@ -60,4 +67,30 @@ export function messageOf(error: unknown): string {
 export function codeOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined
   return 'code' in error && typeof error.code === 'string' ? error.code : codeOf(error.cause)
+}
+
+/** How the system refuses a file, with what to do about it. */
+const refusals: Readonly<Record<string, [what: string, hint: (path: string) => string]>> = {
+  EPERM: ['Not permitted', path => `ls -ld ${path}; lsattr -d ${path}`],
+  EACCES: ['Permission denied', path => `ls -ld ${path}`],
+  EROFS: ['Read-only file system', path => `That file system is mounted read-only: findmnt --target ${path}`],
+  ENOSPC: ['No space left', path => `Make room on that file system: df -h ${path}`],
+  EDQUOT: ['The disk quota is used up', path => `Make room on that file system: df -h ${path}`],
+  EMFILE: ['Too many open files', () => 'ulimit -n'],
+  EIO: ['The disk does not work', () => 'sudo dmesg | tail'],
+  ELOOP: ['A symbolic link leads to itself', path => `ls -ld ${path}`],
+  ENOTDIR: ['Not a directory', path => `ls -ld ${path}`],
+  EISDIR: ['Is a directory', path => `ls -ld ${path}`],
+}
+
+/** The error for a file operation that the system refused; undefined for errors of another kind. */
+export function refusedBySystem(error: unknown): PlatformError | undefined {
+  const [what, hint] = refusals[codeOf(error) ?? ''] ?? []
+  if (what === undefined || !(error instanceof Error)) return undefined
+  const path = 'path' in error && typeof error.path === 'string' ? error.path : undefined
+  return new PlatformError(path === undefined ? what : `${what}: ${path}`, {
+    why: error.message,
+    hint: hint?.(path ?? '.'),
+    cause: error,
+  })
 }

@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import type { Readable } from 'node:stream'
+import { processesBelow } from './proc.mjs'
 
 /** How long a command that was told to end has for it, before SIGKILL. */
 const graceMs = 2000
@@ -57,12 +58,19 @@ export async function end(command: RunningCommand): Promise<void> {
 }
 
 function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  // root's, which only its helper reaches; and pid 0 would be our own group
+  if (!child.pid) return void child.kill(signal)
+  if (sent(-child.pid, signal)) return
+  // in our own group, for the terminal's sake: then its children one by one, which a shell does not pass a signal on to
+  for (const { pid } of processesBelow(child.pid)) sent(pid, signal)
+  child.kill(signal)
+}
+
+function sent(pid: number, signal: NodeJS.Signals): boolean {
   try {
-    // pid 0 would be our own group
-    if (child.pid) process.kill(-child.pid, signal)
-    else child.kill(signal)
+    return process.kill(pid, signal)
   } catch {
-    child.kill(signal) // in our own group, or gone
+    return false
   }
 }
 
