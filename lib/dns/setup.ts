@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { type Foreign, foreignFiles } from '../journal/foreign.ts'
 import { type Journal, type Outcome, openJournal, type PlannedChange, type Undone } from '../journal/journal.ts'
 import { type Owner, ownerOf } from '../platform/owner.ts'
@@ -14,7 +16,7 @@ import { query } from './query.ts'
 import { chooseListen, chooseResolver, resolvers } from './resolver.ts'
 import type { ResolverAdapter } from './resolvers/adapter.ts'
 import { type ResolverFacts, resolverFacts } from './resolvers/facts.ts'
-import { renderUpstream, upstreamPath } from './resolvers/resolv-conf-file.ts'
+import { parseResolvConf, renderUpstream, resolvConfPath, upstreamPath } from './resolvers/resolv-conf-file.ts'
 import { checkThroughResolver, namesToCheck } from './verify.ts'
 
 /** What is to be done on this machine so that it resolves the names of the platform. */
@@ -65,11 +67,25 @@ export async function foreignDns({ domain }: Pick<Platform, 'domain'>, owner: Ow
 
 /** Removes what this checkout wrote and the journal does not have, so that it is made anew and can be undone. */
 export async function removeLostDns(found: readonly Foreign[], { $ }: Journal): Promise<void> {
-  // what was in resolv.conf before us is not known any more; it is written again from the servers we kept
-  const files = found.map(({ what }) => what).filter(path => path !== '/etc/resolv.conf')
+  const paths = found.map(({ what }) => what)
+  if (paths.includes(resolvConfPath)) {
+    const text = await formerResolvConf()
+    await $`sh -c ${'printf %s "$1" >"$2"'} restore ${text} ${resolvConfPath}`
+  }
+  const files = paths.filter(path => path !== resolvConfPath)
   if (files.includes(unitPath)) await $`systemctl disable --now ${unitName}`
   if (files.length > 0) await $`rm -f ${files}`
+  if (files.includes(configPath)) await $`sh -c ${'rmdir "$1" 2>/dev/null || true'} rmdir ${dirname(configPath)}`
 }
+
+/** What /etc/resolv.conf said before us, as far as what we wrote still tells: its servers, its search domains and options. */
+async function formerResolvConf(): Promise<string> {
+  const [own, kept] = await Promise.all([readResolvConf(resolvConfPath), readResolvConf(upstreamPath)])
+  const servers = kept?.nameservers ?? own?.nameservers.slice(1) ?? []
+  return [...(own?.rest ?? []), ...servers.map(server => `nameserver ${server}`), ''].join('\n')
+}
+
+const readResolvConf = (path: string) => readFile(path, 'utf8').then(parseResolvConf, () => undefined)
 
 /** Throws, before anything is changed, where a file system is read-only or a file immutable. */
 export async function requireChangeable({ adapter }: DnsPlan, privilege: Privilege): Promise<void> {

@@ -1,5 +1,8 @@
 import { type Owner, signature } from '../../platform/owner.ts'
 
+/** The file that the C library reads its name servers from. */
+export const resolvConfPath = '/etc/resolv.conf'
+
 /** The name servers that were in /etc/resolv.conf before us, one `nameserver` line each. */
 export const upstreamPath = '/etc/macula/upstream-resolv.conf'
 

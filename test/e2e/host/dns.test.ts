@@ -55,6 +55,29 @@ function machineTests() {
     assert.deepEqual(await readFile(join(machine.stateDir, 'journal.jsonl')), journal)
   })
 
+  it('are taken over by --adopt where the state folder was lost, and undone then', async () => {
+    await succeeds('setup-dnsmasq')
+    await rm(machine.stateDir, { recursive: true })
+    const refused = await machine.task('setup-dnsmasq', '--yes')
+    assert.equal(refused.exitCode, 1, refused.stderr)
+    assert.match(refused.stderr, /This checkout set up 3 files or processes before it had its present id/)
+    assert.match(refused.stderr, /task setup-dnsmasq -- --adopt|setup-dnsmasq -- --adopt/)
+    const silent = await machine.task('setup-dnsmasq', '--adopt')
+    assert.match(silent.stderr, /there is no terminal to prompt on/)
+    assert.equal(await getent('grafana.macula.local'), '127.0.0.4', 'nothing was removed yet')
+    await succeeds('setup-dnsmasq', '--adopt', '--yes')
+    assert.deepEqual(await problems(), [])
+    assert.match(await succeeds('setup-dnsmasq'), /Nothing to do/)
+    await succeeds('teardown', '--yes')
+    assert.deepEqual(await ourListeners(), [])
+    assert.deepEqual(await machine.changes(), ['resolv.conf'])
+    assert.equal(
+      await readFile('/etc/resolv.conf', 'utf8'),
+      'search example.test\noptions timeout:1\nnameserver 127.0.0.99\n',
+      'its order, its mode and an option that we had left out are lost with the journal',
+    )
+  })
+
   it('follow the settings: a new domain restarts dnsmasq and touches no other file', async () => {
     await succeeds('setup-dnsmasq')
     const [before] = await ourListeners()
