@@ -1,16 +1,21 @@
+import { findCluster, foreignError } from '../cluster/ownership.ts'
 import { requireCgroupFor, requireKindProgram, requireKubectl } from '../cluster/versions.ts'
 import type { Platform } from '../platform/platform.ts'
 import { releases, type ToolName } from '../supply/releases.ts'
 import { type Check, type Finding, findingOf } from './finding.ts'
 
-/** The programs of the cluster. They are missed at the cluster's own steps only: without them everything else still works. */
-export function clusterCheck({ settings }: Platform): Check {
+/**
+ * The programs of the cluster, and whether somebody else has a cluster of its name. Warnings only: without a cluster everything else still works, and
+ * its own steps refuse.
+ */
+export function clusterCheck(platform: Platform): Check {
+  const { settings } = platform
   const image = settings.KIND_NODE_IMAGE
   const programs: [ToolName, () => Promise<string>][] = [
     ...(settings.CLUSTER === 'kind'
       ? [['kind', () => requireKindProgram(image)] as [ToolName, () => Promise<string>]]
       : []),
-    ['kubectl', requireKubectl],
+    ['kubectl', () => requireKubectl()],
   ]
   const missed = (name: ToolName, error: unknown) =>
     settings.CLUSTER_TOOLS === 'install'
@@ -32,7 +37,10 @@ export function clusterCheck({ settings }: Platform): Check {
         () => [],
         error => [later('cgroups', error)],
       )
-      return [...found, ...control]
+      // an engine that does not answer is reported by its own check
+      const { foreign } = await findCluster(platform).catch(() => ({ foreign: undefined }))
+      const others = foreign === undefined ? [] : [later('KinD cluster', foreignError(foreign, platform.paths))]
+      return [...found, ...control, ...others]
     },
   }
 }

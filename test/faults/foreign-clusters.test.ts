@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
-import { after, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { exists } from '../../lib/system/files.ts'
+import { countFaults } from '../helpers/fault-table.ts'
 import { nodeNamed, type TasksBesideCluster, tasksBesideCluster } from '../helpers/foreign-cluster.ts'
 
 /** Every task that would change a cluster of ours, with what makes it go on without a prompt. */
 const commands = [
+  ['doctor'],
   ['setup-cluster'],
   ['setup-cluster', '--yes'],
   ['setup-cluster', '--yes', '--recreate'],
@@ -28,10 +30,6 @@ const situations = {
 }
 
 describe('a KinD cluster of our name that is not ours', () => {
-  let cases = 0
-  let touched = 0
-  after(() => console.log(`# foreign clusters touched: ${touched} of ${cases} cases`))
-
   for (const [whose, options] of Object.entries(situations))
     it(`${whose}: no task changes it, or writes a kubeconfig for it`, async () => {
       const tasks: TasksBesideCluster = await tasksBesideCluster('macula', options)
@@ -39,11 +37,15 @@ describe('a KinD cluster of our name that is not ours', () => {
         for (const [name = '', ...args] of commands) {
           const { status, stdout, stderr } = tasks.task(name, ...args)
           const changes = await tasks.changes()
-          cases += 1
-          if (changes.length > 0 || (await exists(join(tasks.stateDir, 'kubeconfig')))) touched += 1
+          const hasKubeconfig = await exists(join(tasks.stateDir, 'kubeconfig'))
+          countFaults('foreign clusters touched', 1, changes.length > 0 || hasKubeconfig ? 1 : 0)
           assert.deepEqual(changes, [], `${name} ${args.join(' ')}`)
-          assert.equal(await exists(join(tasks.stateDir, 'kubeconfig')), false)
+          assert.equal(hasKubeconfig, false)
           assert.doesNotMatch(stderr, /^\s+at /m)
+          if (name === 'doctor') {
+            assert.match(stdout, /KinD cluster.*The KinD cluster macula was not created by this installation/)
+            continue
+          }
           if (name === 'teardown') {
             assert.equal(status, 0, stderr)
             continue

@@ -9,13 +9,17 @@ import { root } from '../../lib/system/checkout.ts'
 import { exists } from '../../lib/system/files.ts'
 import { asRoot } from '../../lib/system/privilege.ts'
 import { countFaults } from '../helpers/fault-table.ts'
+import { nodeNamed } from '../helpers/foreign-cluster.ts'
 import { listedContainer, listedNetwork, listedVolume, ownId } from '../helpers/things.ts'
 
 /** Stands for an engine with everything that teardown removes; refuses what $FAIL says. */
 const docker = `#!/bin/sh
 case "$*" in
   version*) echo 29.0.0; exit ;;
-  *io.x-k8s.kind.cluster=macula*) echo macula-control-plane; exit ;;
+  'inspect --type container f00d') cat <<'END'
+${JSON.stringify([nodeNamed('macula')])}
+END
+  exit ;;
   "ps --all"*) cat <<'END'
 ${['macula-nginx', 'macula-grafana'].map(name => listedContainer({ id: name, name, installation: ownId })).join('')}END
   exit ;;
@@ -55,7 +59,7 @@ describe('a teardown', { skip: userInfo().uid !== 0 && 'needs root' }, () => {
     await mkdir(path('bin'))
     await mkdir(path('state'))
     await writeFile(path('bin', 'docker'), docker, { mode: 0o755 })
-    await writeFile(path('state', 'installation.json'), JSON.stringify({ id: ownId, owned: {} }))
+    await writeFile(path('state', 'installation.json'), JSON.stringify({ id: ownId, owned: { node: ['f00d'] } }))
     for (const name of ['unit', 'resolv', 'one', 'two']) await writeFile(path(name), `${name} before\n`)
     for (const name of ['one', 'two']) await writeFile(path(name), kubeconfig('work'))
     await writeFile(path('state', 'kubeconfig'), 'current-context: kind-macula\n')

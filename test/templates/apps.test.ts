@@ -232,6 +232,15 @@ describe('the ingress controllers', { skip }, () => {
     })
   }
 
+  it('give the ports of the node back as soon as the last request is answered', async () => {
+    const objects = await ingressObjects(await platformWith({ INGRESS_CONTROLLER: 'nginx' }))
+    const args = ofKind(objects, 'Deployment').flatMap(
+      ({ spec }) =>
+        (spec as { template: { spec: { containers: { args: string[] }[] } } }).template.spec.containers[0]?.args,
+    )
+    assert.ok(args.includes('--post-shutdown-grace-period=0'))
+  })
+
   it('take an image of the user in the place of the pinned one', async () => {
     const images = async (settings: Partial<Settings>) => {
       const platform = await platformWith(settings)

@@ -63,7 +63,7 @@ function page() {
 <h1>${name}</h1>
 <p>Version ${version}, answered by ${hostname()}.</p>
 <p>This is the placeholder application. Name the source folder of the real one in <code>.env</code>
-(<code>${name.toUpperCase()}_SOURCE</code>), then run <code>task build-and-push</code> and <code>task deploy-apps</code>.</p>
+(<code>${name.toUpperCase().replaceAll('-', '_')}_SOURCE</code>), then run <code>task build-and-push</code> and <code>task deploy-apps</code>.</p>
 </html>
 `
 }
