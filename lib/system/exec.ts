@@ -166,7 +166,7 @@ function start(options: CommandOptions, pieces: TemplateStringsArray, values: un
     cwd: options.cwd ?? '',
     halt: signal?.aborted === true,
     ...(options.input === undefined ? {} : { input: options.input }),
-    ...(options.spawn === undefined ? {} : { spawn: options.spawn }),
+    ...(options.spawn === undefined ? {} : { spawn: elsewhere(options.spawn, options.finishes === true) }),
   })(pieces, ...values)
   const outcome = signal?.aborted ? undefined : follow(command, options, signal)
   let nothrow = options.nothrow === true
@@ -196,6 +196,12 @@ function start(options: CommandOptions, pieces: TemplateStringsArray, values: un
     }
   }
   return command
+}
+
+/** The helper that runs a command has to know, too, that it must finish: it may outlive us. */
+function elsewhere(spawn: Options['spawn'], finishes: boolean): Options['spawn'] {
+  return ((command: string, args: string[], options: object) =>
+    (spawn as (...given: unknown[]) => unknown)(command, args, { ...options, finishes })) as Options['spawn']
 }
 
 /** What a started command says and how it ends; rejects where one of its limits ended it. */

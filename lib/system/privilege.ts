@@ -1,9 +1,10 @@
-import { type SpawnOptions, spawn } from 'node:child_process'
 import { userInfo } from 'node:os'
 import { PlatformError } from './errors.ts'
 import { $, ask, type CommandOptions, hasTool, type Runner, run, type Shell, shellWith } from './exec.ts'
+import { startRootHelper } from './root-shell.ts'
+import { onEnd } from './running.ts'
 
-/** The way commands run as root on this machine; environment variables of a call do not pass through sudo. */
+/** The way commands run as root on this machine. */
 export interface Privilege {
   /** Runs commands as root. Their environment is root's, with what the call's `env` adds. */
   $: Shell
@@ -30,26 +31,36 @@ export function isRoot(): boolean {
   return userInfo().uid === 0
 }
 
+/** Root as it was acquired before in this process. */
+let acquired: Privilege | undefined
+
 /**
- * Root through what the machine offers: this process itself, sudo, or doas. Asks for a password once, at a terminal only.
- * Throws with the list of commands where root cannot be had, instead of waiting for a password nobody types.
+ * Root through what the machine offers: this process itself, sudo, or doas. Prompts for a password at most once in the life of this process, at a
+ * terminal only; what is refused is not tried again by another program. Throws with the list of commands where root cannot be had, instead of
+ * waiting for a password nobody types.
  */
 export async function acquireRoot(need: PrivilegeNeed): Promise<Privilege> {
   if (isRoot()) return asRoot
-  for (const tool of ['sudo', 'doas']) {
-    if (!(await hasTool(tool))) continue
-    const silent = [tool, '-n', ...(tool === 'sudo' ? ['--'] : [])]
-    if ((await ask([...silent, 'true'])).exitCode === 0) return through(silent)
-    if (!need.interactive) continue
+  if (acquired !== undefined) return acquired
+  const tools: string[] = []
+  for (const tool of ['sudo', 'doas']) if (await hasTool(tool)) tools.push(tool)
+  let why = tools.length === 0 ? 'Neither sudo nor doas is installed' : ''
+  for (const tool of tools) {
+    const started = await startRootHelper(tool, silently(tool), false)
+    if (typeof started === 'function') return keep(started)
+    why ||= started.refused
+  }
+  const [tool] = tools
+  if (need.interactive && tool !== undefined) {
     need.say(`${tool} is needed to ${need.reason}`)
-    // one password for the whole run: sudo remembers it for this terminal
-    const { exitCode } = await ask(tool === 'sudo' ? ['sudo', '-v'] : ['doas', 'true'], { inherit: true })
-    if (exitCode === 0 && (await ask([...silent, 'true'])).exitCode === 0) return through(silent)
+    const started = await startRootHelper(tool, openly(tool), true)
+    if (typeof started === 'function') return keep(started)
+    why = `${tool} did not let this user become root`
+  } else if (tool !== undefined) {
+    why = `There is no terminal to prompt for a password, and ${tool} wants one${why === '' ? '' : `: ${why}`}`
   }
   throw new PlatformError(`Root is needed to ${need.reason}`, {
-    why: need.interactive
-      ? 'Neither sudo nor doas let this user become root'
-      : 'There is no terminal to ask for a password, and sudo wants one',
+    why,
     hint:
       need.commands.length === 0
         ? 'Run this again as root, with sudo in front'
@@ -58,17 +69,25 @@ export async function acquireRoot(need: PrivilegeNeed): Promise<Privilege> {
   })
 }
 
-function through(prefix: readonly string[]): Privilege {
-  return {
-    $: shellWith({ spawn: spawnWith(prefix) }),
-    run: (command, options) => run([...prefix, ...command], options),
-    ask: (command, options) => ask([...prefix, ...command], options),
-  }
+function silently(tool: string): string[] {
+  return tool === 'sudo' ? ['-n', '--'] : ['-n']
 }
 
-/** Starts a shell command as root: what the `spawn` option of `$` is for. */
-function spawnWith([program = 'sudo', ...args]: readonly string[]): NonNullable<CommandOptions['spawn']> {
-  const start = (command: string, _: readonly string[], { shell, ...options }: SpawnOptions) =>
-    spawn(program, [...args, String(shell), '-c', command], { ...options, env: { ...process.env, ...options.env } })
-  return start as NonNullable<CommandOptions['spawn']>
+function openly(tool: string): string[] {
+  return tool === 'sudo' ? ['--'] : []
+}
+
+function keep(spawn: NonNullable<CommandOptions['spawn']>): Privilege {
+  const shell = shellWith({ spawn })
+  // the helper ends with the commands of a task, and is not there for the next
+  onEnd(async () => {
+    acquired = undefined
+  })
+  acquired = {
+    $: shell,
+    run: async (command, { timeoutMs, ...options } = {}) => shell({ ...options, timeout: timeoutMs ?? 0 })`${command}`,
+    ask: async (command, { timeoutMs, ...options } = {}) =>
+      shell({ ...options, timeout: timeoutMs ?? 0, nothrow: true })`${command}`,
+  }
+  return acquired
 }

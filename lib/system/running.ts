@@ -17,6 +17,7 @@ export interface RunningCommand {
 }
 
 const running = new Set<RunningCommand>()
+const endings: (() => Promise<void>)[] = []
 
 /** Keeps a command in the list of those that run, until it has ended. */
 export function track(command: RunningCommand): void {
@@ -27,18 +28,16 @@ export function track(command: RunningCommand): void {
 
 /**
  * Ends every command that still runs, with its process group; for a task that failed or was interrupted. Resolves when they are gone, within 3 s.
- * A package manager is left to finish, see `finishingCommands`.
+ * A package manager is left to finish.
  */
 export async function endCommands(): Promise<void> {
   await Promise.all([...running].filter(({ finishes }) => !finishes).map(end))
+  await Promise.all(endings.splice(0).map(action => action()))
 }
 
-/** Resolves when every command that must not be interrupted has ended; calls `report` where there is one. */
-export async function finishingCommands(report: () => void): Promise<void> {
-  const left = [...running].filter(({ finishes }) => finishes)
-  if (left.length === 0) return
-  report()
-  await Promise.allSettled(left.map(({ ended }) => ended))
+/** Has something done when all commands are ended: the process that ran root's goes then. */
+export function onEnd(action: () => Promise<void>): void {
+  endings.push(action)
 }
 
 /** SIGTERM to the group, SIGKILL after the grace; then its pipes are closed, which a process that left the group may still hold. */
