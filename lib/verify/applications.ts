@@ -10,7 +10,7 @@ import { messageOf, PlatformError } from '../system/errors.ts'
 import type { Check } from './check.ts'
 import { metricsChecks } from './metrics.ts'
 
-/** Checks of the cluster and the applications in it; none where nobody has made one. */
+/** Checks of the cluster and the applications in it; none where there is no cluster. */
 export async function applications(platform: Platform): Promise<Check[]> {
   const rows = await clusterStatus(platform)
   if (rows.length === 0 || platform.settings.CLUSTER !== 'kind') return []

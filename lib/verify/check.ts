@@ -1,23 +1,23 @@
 import type { Platform } from '../platform/platform.ts'
 import { type Container, describeContainer, isHealthy } from '../stack/docker.ts'
-import { messageOf, PlatformError } from '../system/errors.ts'
+import { codeOf, messageOf, PlatformError } from '../system/errors.ts'
 import { type HttpRequest, type HttpResponse, http } from '../system/http.ts'
 import type { Lookups } from '../system/lookup.ts'
-import { deadline } from '../system/wait.ts'
+import { deadline, NotYet, waitFor } from '../system/wait.ts'
 
 /** Something that can be seen from outside to be right or wrong. */
 export interface Check {
   /** Shown and referred to; no two checks have the same. */
   name: string
-  /** The service whose trouble a failure is. */
+  /** The service that a failure is attributed to. */
   service: string
-  /** Checks without which this one means nothing: where one of them fails, that one is the trouble and not this. */
+  /** Checks that this one depends on: where one of them fails, this one is not verified. */
   needs?: readonly string[]
   /** Only the real program can pass it, so a placeholder is not even asked. */
   realOnly?: boolean
-  /** A command that looks closer; the service's logs where nothing is said. */
+  /** The command that shows more; the service's logs where it is absent. */
   hint?: string
-  /** Returns what was seen in words; throws where that is not right. Ends soon after the signal. */
+  /** Returns a description of what was seen; throws where that is wrong. Ends soon after the signal. */
   run(tools: Tools): Promise<string>
 }
 
@@ -29,97 +29,100 @@ export interface Tools {
   addressOf(name: string): Promise<string>
   /** Sends a request to the address that the system resolver has for the URL's host. */
   http(url: string, request?: HttpRequest): Promise<HttpResponse>
-  /** Sends a request while the check's time is over already: for taking away what the check made. */
+  /** Looks again and again until `look` finds something; throws `what` and what the last look threw when the check's time is over. */
+  until<T>(what: string, look: () => Promise<T | undefined>): Promise<T>
+  /** Sends a request that has time of its own, for removing what the check made when its time is over. */
   cleanUp(url: string, request: HttpRequest): Promise<HttpResponse>
 }
 
-/** What all checks of a run are made from. */
-export interface Situation {
+/** What the checks of a run are made from. */
+export interface CheckContext {
   platform: Platform
   containers: ReadonlyMap<string, Container>
   lookups: Lookups
-  /** What the name server says to AAAA of a name, as a c-ares code; undefined where it is not asked for this domain. */
+  /** The name server's answer to AAAA of a name, as a c-ares code; undefined where the system does not use it for this domain. */
   ipv6Answer(name: string, signal: AbortSignal): Promise<string | undefined>
   /** Part of everything that this run sends, and of nothing else. */
   unique: string
 }
 
-/** Checks of one kind. */
-export type Family = (situation: Situation) => Check[]
+/** Makes the checks of one kind; none where the platform has nothing for them. */
+export type CheckGroup = (context: CheckContext) => Check[]
 
 export interface CheckResult {
   name: string
   service: string
-  /** null = not verified: a placeholder stands there, or what the check needs is not right itself. */
+  /** null = not verified: a placeholder runs there, or a check that this one depends on failed. */
   ok: boolean | null
   detail: string
-  /** The command that looks closer, for what is not ok. */
+  /** The command that shows more, for a check that failed. */
   hint?: string
   seconds: number
 }
 
-/** Thrown by a check that found nothing wrong and still cannot say that it is right. */
-export class NotVerified extends Error {}
+/** Thrown by a check that found nothing wrong and cannot confirm the rest. */
+export class NotVerified extends PlatformError {}
 
 /** How long checks may take, in milliseconds. */
 export interface Limits {
   checkMs: number
-  /** For a service that does not run by the engine's word: its forwarder needs seconds to find that out, and we know already. */
+  /** For a service whose container does not run: its forwarder needs seconds to find that out, and we know already. */
   downMs: number
-  /** For taking away what a check made, on top of its own time. */
+  /** For removing what a check made, on top of its own time. */
   cleanUpMs: number
 }
 
 /** With the start of the program they stay below five seconds. */
 export const defaultLimits: Limits = { checkMs: 3000, downMs: 800, cleanUpMs: 800 }
 
-/** Runs all checks at once, and says of each failure whose it is. */
+/** Runs all checks at once. A failure that follows from another check's is reported as not verified. */
 export async function runChecks(
   checks: readonly Check[],
-  situation: Situation,
+  context: CheckContext,
   limits: Limits = defaultLimits,
 ): Promise<CheckResult[]> {
-  const results = await Promise.all(checks.map(check => runCheck(check, situation, limits)))
-  return attribute(checks, results, situation)
+  const results = await Promise.all(checks.map(check => runCheck(check, context, limits)))
+  return attribute(checks, results, context)
 }
 
-async function runCheck(check: Check, situation: Situation, limits: Limits): Promise<CheckResult> {
+async function runCheck(check: Check, context: CheckContext, limits: Limits): Promise<CheckResult> {
   const { name, service } = check
   const started = performance.now()
-  const container = situation.containers.get(service)
+  const container = context.containers.get(service)
   const placeholder = container?.standIn === 'placeholder'
-  const { container: containerName, group } = situation.platform.services.find(({ name }) => name === service) ?? {}
-  const end = (ok: boolean | null, detail: string): CheckResult => {
+  const { container: containerName, group } = context.platform.services.find(({ name }) => name === service) ?? {}
+  const end = (ok: boolean | null, detail: string, error?: unknown): CheckResult => {
     const seconds = Math.round(performance.now() - started) / 1000
-    const hint = check.hint ?? hintFor(group, container, detail)
+    const hint = check.hint ?? hintFor(group, container, error)
     return { name, service, ok, detail, ...(ok === false ? { hint } : {}), seconds }
   }
-  if (placeholder && check.realOnly) return end(null, 'a placeholder stands here')
+  if (placeholder && check.realOnly) return end(null, 'a placeholder runs here')
 
   const isDown = containerName !== undefined && container?.state !== 'running'
-  const { signal, done } = deadline(isDown ? limits.downMs : limits.checkMs)
+  const limitMs = isDown ? limits.downMs : limits.checkMs
+  const { signal, done } = deadline(limitMs)
   try {
-    const seen = await check.run(toolsOf(situation, signal, limits))
-    return placeholder ? end(null, `a placeholder stands here; ${seen}`) : end(true, seen)
+    const seen = await check.run(toolsOf(context, signal, { ...limits, checkMs: limitMs }))
+    return placeholder ? end(null, `a placeholder runs here; ${seen}`) : end(true, seen)
   } catch (error) {
     if (error instanceof NotVerified) return end(null, error.message)
     const engine =
       containerName === undefined || isHealthy(container) ? '' : `; ${containerName} is ${describeContainer(container)}`
-    return end(false, messageOf(error) + engine)
+    return end(false, messageOf(error) + engine, error)
   } finally {
     done()
   }
 }
 
-function hintFor(group: string | undefined, container: Container | undefined, detail: string): string {
+function hintFor(group: string | undefined, container: Container | undefined, error: unknown): string {
   if (container === undefined) return 'task start-infrastructure'
-  // the container is content, so what is missing is the way to it
-  if (isHealthy(container) && detail.startsWith('nobody listens') && group !== 'infrastructure')
+  // the container is healthy, so the route to it is missing
+  if (isHealthy(container) && codeOf(error) === 'ECONNREFUSED' && group !== 'infrastructure')
     return group === 'observability' ? 'task setup-observability-routing' : 'task setup-data-routing'
   return `task logs -- ${container.service}`
 }
 
-function toolsOf({ lookups }: Situation, signal: AbortSignal, limits: Limits): Tools {
+function toolsOf({ lookups }: CheckContext, signal: AbortSignal, limits: Limits): Tools {
   const addressOf = async (name: string) => {
     const [address] = (await lookups(name)).addresses
     if (address === undefined) throw new PlatformError(`${name} does not resolve`)
@@ -128,26 +131,39 @@ function toolsOf({ lookups }: Situation, signal: AbortSignal, limits: Limits): T
   return {
     signal,
     addressOf,
+    until: untilWithin(limits.checkMs, signal),
     http: async (url, request) => http(url, { ...request, ip: await addressOf(new URL(url).hostname), signal }),
     cleanUp: async (url, request) =>
       http(url, { ...request, ip: await addressOf(new URL(url).hostname), timeoutMs: limits.cleanUpMs }),
   }
 }
 
-/** Turns failures that follow from another one into 'not verified', so that what is red is what is broken. */
-function attribute(checks: readonly Check[], results: CheckResult[], situation: Situation): CheckResult[] {
+/** The `until` of a check that has this much time from now on. It ends a little earlier, so that the last look is known. */
+export function untilWithin(limitMs: number, signal: AbortSignal): Tools['until'] {
+  const endsAt = performance.now() + limitMs - 50
+  return (what, look) =>
+    waitFor(async () => (await look()) ?? new NotYet('not within the time'), {
+      timeoutMs: Math.max(1, endsAt - performance.now()),
+      pauseMs: 150,
+      signal,
+      onTimeout: last => new PlatformError(`${what}: ${last}`),
+    })
+}
+
+/** Turns failures that follow from another one into 'not verified', so that only causes are reported as wrong. */
+function attribute(checks: readonly Check[], results: CheckResult[], context: CheckContext): CheckResult[] {
   const failed = new Map(results.filter(({ ok }) => ok === false).map(result => [result.name, result]))
   const byName = new Map(checks.map(check => [check.name, check]))
-  // a service that does not run is its own trouble, whatever else is wrong
-  const known = new Set(situation.platform.services.map(({ name }) => name))
-  const isDown = (service: string) => known.has(service) && situation.containers.get(service)?.state !== 'running'
+  // a service that does not run is the cause itself, whatever else is wrong
+  const known = new Set(context.platform.services.map(({ name }) => name))
+  const isDown = (service: string) => known.has(service) && context.containers.get(service)?.state !== 'running'
   const culprit = (check: Check, seen: readonly string[] = []): string | undefined => {
     for (const need of isDown(check.service) ? [] : (check.needs ?? [])) {
       const needed = byName.get(need)
       if (needed === undefined || needed.service === check.service || seen.includes(need) || !failed.has(need)) continue
       return culprit(needed, [...seen, need]) ?? need
     }
-    const unwell = unwellDependency(check.service, situation)
+    const unwell = unwellDependency(check.service, context)
     return unwell !== undefined && [...failed.values()].some(({ service }) => service === unwell) ? unwell : undefined
   }
   return results.map(result => {
@@ -159,17 +175,17 @@ function attribute(checks: readonly Check[], results: CheckResult[], situation: 
   })
 }
 
-/** A service that this one depends on by its `depends_on`, and that the engine says is not well. */
+/** A service that this one depends on by its `depends_on`, and that the engine reports as not healthy. */
 function unwellDependency(
   service: string,
-  situation: Pick<Situation, 'platform' | 'containers'>,
+  context: Pick<CheckContext, 'platform' | 'containers'>,
   seen = [service],
 ): string | undefined {
-  const { platform, containers } = situation
+  const { platform, containers } = context
   const direct = platform.composeFiles.flatMap(({ content }) => namesIn(content.services?.[service]?.depends_on))
   for (const name of direct) {
     if (seen.includes(name)) continue
-    const deeper = unwellDependency(name, situation, [...seen, name])
+    const deeper = unwellDependency(name, context, [...seen, name])
     if (deeper !== undefined) return deeper
     if (!isHealthy(containers.get(name))) return name
   }
@@ -181,29 +197,14 @@ function namesIn(dependsOn: unknown): string[] {
   return dependsOn !== null && typeof dependsOn === 'object' ? Object.keys(dependsOn) : []
 }
 
-/** Repeats an action until it returns something or the signal fires; throws what the signal says, with the last thing seen. */
-export async function until<T>(
-  signal: AbortSignal,
-  what: string,
-  action: () => Promise<T | undefined>,
-  pauseMs = 150,
-): Promise<T> {
-  for (;;) {
-    const result = await action()
-    if (result !== undefined) return result
-    if (signal.aborted) throw new PlatformError(`${what}: not within the time`)
-    await new Promise(resolve => setTimeout(resolve, pauseMs))
-  }
-}
-
-/** Takes away what an action made, whether it succeeded or not; its own failure is told unless there is an earlier one. */
+/** Removes what an action made, whether it succeeded or not. Throws the action's error, or that of the removal where there is none. */
 export async function thenCleanUp<T>(action: () => Promise<T>, cleanUp: () => Promise<unknown>): Promise<T> {
   let result: T
   try {
     result = await action()
   } catch (error) {
     await cleanUp().catch(() => {
-      // the first trouble is the one to tell; what could not be removed lies where that trouble is
+      // the action's error explains this one
     })
     throw error
   }
@@ -211,13 +212,13 @@ export async function thenCleanUp<T>(action: () => Promise<T>, cleanUp: () => Pr
   return result
 }
 
-/** Throws unless the status is one of the expected; says what was answered, shortened to a line. */
+/** Throws unless the status is one of the expected; the error has the answer, shortened to a line. */
 export function expectStatus(answer: HttpResponse, expected: readonly number[], what: string): HttpResponse {
   if (expected.includes(answer.status)) return answer
-  const words = answer.body
+  const text = answer.body
     .replace(/<[^>]*>/g, ' ')
     .replace(/\s+/g, ' ')
     .trim()
     .slice(0, 160)
-  throw new PlatformError(`${what} answered ${answer.status}${words === '' ? '' : `: ${words}`}`)
+  throw new PlatformError(`${what} answered ${answer.status}${text === '' ? '' : `: ${text}`}`)
 }

@@ -1,22 +1,22 @@
 import { PlatformError } from '../system/errors.ts'
-import { type Check, expectStatus, type Family } from './check.ts'
+import { type Check, type CheckGroup, expectStatus } from './check.ts'
 import { needsOf } from './urls.ts'
 
-/** Grafana lets in who knows the password and nobody else, and reaches all of its data sources. */
-export const dashboards: Family = ({ platform, unique }) => {
+/** Grafana accepts its password and no other, and reaches all of its data sources. */
+export const dashboards: CheckGroup = ({ platform, unique }) => {
   const service = platform.services.find(({ name }) => name === 'grafana')
   const name = service?.names[0]
   if (service === undefined || name === undefined) return []
   const base = `http://${name}`
   const own = { service: service.name, needs: needsOf(platform, name), realOnly: true }
   const admin = { authorization: basic('admin', platform.settings.GRAFANA_PASSWORD) }
-  // not as admin: after five wrong passwords Grafana keeps a user out for minutes, with the right one too
+  // not as admin: after five wrong passwords Grafana locks a user out for minutes
   const stranger = { authorization: basic(unique, unique) }
 
   const checks: Check[] = [
     {
       ...own,
-      name: 'Grafana lets in with GRAFANA_PASSWORD only',
+      name: 'Grafana accepts GRAFANA_PASSWORD and no other password',
       async run({ http }) {
         const [right, wrong] = await Promise.all([
           http(`${base}/api/user`, { headers: admin }),
@@ -34,7 +34,7 @@ export const dashboards: Family = ({ platform, unique }) => {
       async run({ http }) {
         const listed = expectStatus(await http(`${base}/api/datasources`, { headers: admin }), [200], 'Data sources')
         const sources = JSON.parse(listed.body) as { uid: string; name: string }[]
-        if (sources.length === 0) throw new PlatformError('There is none')
+        if (sources.length === 0) throw new PlatformError('Grafana has no data source')
         await Promise.all(
           sources.map(async source => {
             const health = await http(`${base}/api/datasources/uid/${source.uid}/health`, { headers: admin })

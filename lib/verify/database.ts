@@ -1,10 +1,10 @@
 import pg from 'pg'
 import type { Settings } from '../platform/settings.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
-import { type Family, type Tools, thenCleanUp } from './check.ts'
+import { type CheckGroup, type Tools, thenCleanUp } from './check.ts'
 
 /** A row goes into a hypertable of TimescaleDB and comes back. */
-export const database: Family = ({ platform, unique }) => {
+export const database: CheckGroup = ({ platform, unique }) => {
   const service = platform.services.find(({ name }) => name === 'timescaledb')
   const name = service?.names[0]
   const port = service?.ports[0]?.listen

@@ -1,11 +1,11 @@
-import { type Check, expectStatus, type Family, type Tools, thenCleanUp, until } from './check.ts'
+import { type Check, type CheckGroup, expectStatus, type Tools, thenCleanUp } from './check.ts'
 import { needsOf } from './urls.ts'
 
 /** The stream that checks write to; apart from it, nothing in Loki is touched. */
 const selector = '{job="macula-verify"}'
 
 /** A log line is pushed to Loki and read back. */
-export const logs: Family = ({ platform, unique }) => {
+export const logs: CheckGroup = ({ platform, unique }) => {
   const service = platform.services.find(({ name }) => name === 'loki')
   const name = service?.names[0]
   if (service === undefined || name === undefined) return []
@@ -19,7 +19,7 @@ export const logs: Family = ({ platform, unique }) => {
   return [check]
 }
 
-async function roundTrip(base: string, unique: string, { http, cleanUp, signal }: Tools): Promise<string> {
+async function roundTrip(base: string, unique: string, { http, cleanUp, until }: Tools): Promise<string> {
   // Loki deletes what lies in the past, in whole seconds
   const end = Math.floor(Date.now() / 1000)
   const written = end - 2
@@ -37,11 +37,11 @@ async function roundTrip(base: string, unique: string, { http, cleanUp, signal }
   const search = new URLSearchParams({ query, start: String(end - 60), end: String(end) })
   return thenCleanUp(
     () =>
-      until(signal, 'The line that was pushed is not found', async () => {
+      until('The line that was pushed is not found', async () => {
         const answer = expectStatus(await http(`${base}/loki/api/v1/query_range?${search}`), [200], 'The query')
         return linesOf(answer.body).includes(line) ? 'pushed and read back' : undefined
       }),
-    // Loki takes it away when the time for changing one's mind is over (delete_request_cancel_period: a day)
+    // Loki removes it when the request can no longer be cancelled (delete_request_cancel_period: a day)
     async () => {
       const deleted = await cleanUp(`${base}/loki/api/v1/delete?${search}`, { method: 'POST' })
       expectStatus(deleted, [204], 'Deleting the line')

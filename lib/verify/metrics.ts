@@ -1,6 +1,7 @@
 import type { Platform } from '../platform/platform.ts'
 import { PlatformError } from '../system/errors.ts'
-import { type Check, expectStatus, type Family, NotVerified, type Tools } from './check.ts'
+import { NotYet, waitFor } from '../system/wait.ts'
+import { type Check, type CheckGroup, expectStatus, NotVerified, type Tools } from './check.ts'
 import { needsOf, pageUrl } from './urls.ts'
 
 interface Target {
@@ -23,8 +24,8 @@ const waitMs = 2000
 /** How long a program may take from the start of its container until it listens: PowerDNS, the slowest that is scraped, waits for its database first. */
 const startupMs = 15_000
 
-/** Prometheus scrapes every service that has metrics: its `up` is 1. A target that is down is its own service's trouble. */
-export const metrics: Family = ({ platform, containers }) => {
+/** Prometheus scrapes every service that has metrics: its `up` is 1. A target that is down is attributed to its own service. */
+export const metrics: CheckGroup = ({ platform, containers }) => {
   const programs = platform.services
     .filter(({ metrics }) => metrics !== undefined)
     .map(({ name }) => {
@@ -65,25 +66,32 @@ export function metricsChecks(platform: Platform, programs: readonly Scraped[]):
 
 async function waitUntilUp(program: Scraped, look: () => Promise<Snapshot>): Promise<string> {
   const { name: job } = program
-  const end = performance.now() + waitMs
   // its last scrape may have been a good one
   if (!program.running) throw new PlatformError('nothing to scrape')
-  if (program.other !== undefined) throw new NotVerified(`${program.other} stands here, without these metrics`)
-  for (;;) {
-    const { up, targets } = await look()
-    if (up.get(job) === '1') return 'up'
-    const target = targets.find(({ labels }) => labels.job === job)
-    if (target !== undefined && isFinal(target, program))
-      throw new PlatformError(`up is 0: ${target.lastError || 'not scraped'}`)
-    if (performance.now() > end) {
-      if (target === undefined) throw new PlatformError('Prometheus does not scrape it')
-      throw new NotVerified('Prometheus has not looked since it was ready; in some seconds it will have')
-    }
-    await new Promise(resolve => setTimeout(resolve, freshMs))
-  }
+  if (program.other !== undefined) throw new NotVerified(`${program.other} runs here, without these metrics`)
+  const result = await waitFor(
+    async () => {
+      const { up, targets } = await look()
+      if (up.get(job) === '1') return 'up'
+      const target = targets.find(({ labels }) => labels.job === job)
+      if (target !== undefined && isFinal(target, program))
+        return new PlatformError(`up is 0: ${target.lastError || 'not scraped'}`)
+      return new NotYet(target === undefined ? notScraped : notScrapedYet)
+    },
+    {
+      timeoutMs: waitMs,
+      pauseMs: freshMs,
+      onTimeout: last => (last === notScrapedYet ? new NotVerified(last) : new PlatformError(last)),
+    },
+  )
+  if (result instanceof PlatformError) throw result
+  return result
 }
 
-/** Whether a target that is down will stay so: one that was looked at before its program can have been there may come up with the next scrape. */
+const notScraped = 'Prometheus does not scrape it'
+const notScrapedYet = 'Prometheus has not scraped it since it was ready; it will within seconds'
+
+/** Whether a target that is down will stay down: one that was scraped before its program can have listened may be up at the next scrape. */
 function isFinal(target: Target, { startedAt }: Scraped): boolean {
   if (target.health !== 'down') return false
   return startedAt === undefined || new Date(target.lastScrape).getTime() > startedAt.getTime() + startupMs

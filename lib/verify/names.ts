@@ -2,14 +2,14 @@ import { Resolver } from 'node:dns/promises'
 import type { Platform } from '../platform/platform.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
 import { describeLookup, type Question } from '../system/lookup.ts'
-import type { Check, Family, Tools } from './check.ts'
+import type { Check, CheckGroup, Tools } from './check.ts'
 
-/** Who answers for the names; not a service of the catalogue, because it runs on the machine itself. */
+/** What answers for the names; not a service of the catalogue, because it runs on the machine itself. */
 const nameServer = 'dnsmasq'
 const hint = 'task setup-dnsmasq'
 
 /** Every name has its address for the programs on this machine, every other name of the domain that of the applications, and none has an IPv6 address. */
-export const names: Family = ({ platform, lookups, unique, ipv6Answer }) => [
+export const names: CheckGroup = ({ platform, lookups, unique, ipv6Answer }) => [
   ...platform.names.map(({ name, ip }) => addressCheck(name, ip, async () => lookups(name))),
   addressCheck(`*.${platform.domain}`, platform.wildcard, async () => lookups(unknownName(platform, unique))),
   {
@@ -25,7 +25,7 @@ export const names: Family = ({ platform, lookups, unique, ipv6Answer }) => [
       if (wrong) throw new PlatformError(`${wrong.name} has the IPv6 address ${describeLookup(wrong.answer)}`)
       const unanswered = all.find(({ answer }) => answer.error === 'timeout' || answer.error === 'EAI_AGAIN')
       if (unanswered) throw new PlatformError(`${unanswered.name}: ${describeLookup(unanswered.answer)}`)
-      // 'no such name' or a refusal breaks programs that link musl, though glibc forgives it
+      // NXDOMAIN or REFUSED breaks programs that link musl; glibc accepts them
       const [first] = platform.names
       const code = first && (await ipv6Answer(first.name, signal))
       if (code !== undefined && code !== 'ENODATA')
@@ -69,7 +69,7 @@ function addressCheck(
 }
 
 /**
- * What the name server says to AAAA of a name: `ENODATA` for an empty answer, another code, or 'an address'. The system resolver does not tell
+ * The name server's answer to AAAA of a name: `ENODATA` for an empty answer, another code, or 'an address'. The system resolver does not tell
  * empty from 'no such name', so this asks the server itself; undefined where resolv.conf names one that is not the one the system asks
  * for this domain (nss-resolve, /etc/resolver), because it has nothing to say about it.
  */

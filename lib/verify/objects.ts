@@ -1,10 +1,10 @@
 import { AwsClient } from 'aws4fetch'
 import { PlatformError } from '../system/errors.ts'
-import { expectStatus, type Family, type Tools, thenCleanUp } from './check.ts'
+import { type CheckGroup, expectStatus, type Tools, thenCleanUp } from './check.ts'
 import { needsOf } from './urls.ts'
 
-/** An object is put into the object store, got, and deleted, in a bucket of its own, signed with the settings' keys. */
-export const objects: Family = ({ platform, unique }) => {
+/** An object is put into the object store, read back and deleted, in a bucket of its own, with requests signed by the settings' keys. */
+export const objects: CheckGroup = ({ platform, unique }) => {
   const service = platform.services.find(({ name }) => name === 'minio')
   const name = service?.names[0]
   if (service === undefined || name === undefined) return []
@@ -17,7 +17,7 @@ export const objects: Family = ({ platform, unique }) => {
   })
   return [
     {
-      name: 'an object, put and got',
+      name: 'an object, put and read back',
       service: service.name,
       needs: needsOf(platform, name),
       realOnly: true,
@@ -38,7 +38,7 @@ async function roundTrip(client: AwsClient, bucket: string, unique: string, tool
     [200],
     'Making a bucket with MINIO_ROOT_USER and MINIO_ROOT_PASSWORD',
   )
-  const cleanUp: Tools['http'] = (url, question = {}) => tools.cleanUp(url, question)
+  const cleanUp: Tools['http'] = (url, request = {}) => tools.cleanUp(url, request)
   await thenCleanUp(
     async () => {
       expectStatus(await send(tools.http, 'PUT', object, unique), [200], 'Putting an object')
@@ -50,5 +50,5 @@ async function roundTrip(client: AwsClient, bucket: string, unique: string, tool
       expectStatus(await send(cleanUp, 'DELETE', bucket), [204, 404], 'Deleting the bucket')
     },
   )
-  return 'put, got and deleted'
+  return 'put, read back and deleted'
 }

@@ -3,14 +3,14 @@ import { gzipSync } from 'node:zlib'
 import { PlatformError } from '../system/errors.ts'
 import { type HttpRequest, type HttpResponse, http } from '../system/http.ts'
 import { deadline } from '../system/wait.ts'
-import { defaultLimits, expectStatus, type Family, thenCleanUp } from './check.ts'
+import { type CheckGroup, defaultLimits, expectStatus, thenCleanUp } from './check.ts'
 
-/** One repository for all runs: a registry goes on listing a repository whose last image is gone. */
+/** One repository for all runs: a registry still lists a repository whose last image is deleted. */
 const repository = 'macula/verify'
 const manifestType = 'application/vnd.oci.image.manifest.v1+json'
 
 /** A tiny image is pushed to the registry's documented port, the way `docker push` does it, pulled back, and deleted. */
-export const images: Family = ({ platform, unique }) => {
+export const images: CheckGroup = ({ platform, unique }) => {
   const service = platform.services.find(({ name }) => name === 'registry')
   const [port] = service?.ports ?? []
   if (service === undefined || port === undefined) return []
@@ -42,7 +42,7 @@ export const images: Family = ({ platform, unique }) => {
 type Send = (url: string, request?: HttpRequest) => Promise<HttpResponse>
 
 async function roundTrip(base: string, tag: string, send: Send, cleanUp: Send): Promise<string> {
-  // an empty tar archive is 1024 zero bytes; what stands behind its end is nobody's, and makes this one unique
+  // an empty tar archive is 1024 zero bytes; what follows its end is ignored, and makes this one unique
   const layer = gzipSync(Buffer.concat([Buffer.alloc(1024), Buffer.from(tag)]))
   const config = Buffer.from(
     JSON.stringify({

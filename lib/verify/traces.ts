@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
-import { expectStatus, type Family, type Tools, until } from './check.ts'
+import { type CheckGroup, expectStatus, type Tools } from './check.ts'
 import { needsOf } from './urls.ts'
 
 /** OTLP over HTTP, as every OpenTelemetry library knows it. */
 const otlpPort = 4318
 
 /** A trace is sent over OTLP and looked up. By its id, because searching finds it only half a minute later. */
-export const traces: Family = ({ platform, unique }) => {
+export const traces: CheckGroup = ({ platform, unique }) => {
   const service = platform.services.find(({ name }) => name === 'tempo')
   const name = service?.names[0]
   if (service === undefined || name === undefined) return []
@@ -21,7 +21,7 @@ export const traces: Family = ({ platform, unique }) => {
   ]
 }
 
-async function roundTrip(name: string, unique: string, { http, signal }: Tools): Promise<string> {
+async function roundTrip(name: string, unique: string, { http, until }: Tools): Promise<string> {
   const hash = createHash('sha256').update(unique).digest('hex')
   const traceId = hash.slice(0, 32)
   const now = BigInt(Date.now()) * 1_000_000n
@@ -41,7 +41,7 @@ async function roundTrip(name: string, unique: string, { http, signal }: Tools):
     body,
   })
   expectStatus(sent, [200], 'Sending the trace')
-  return until(signal, 'The trace that was sent is not found', async () => {
+  return until('The trace that was sent is not found', async () => {
     const answer = expectStatus(await http(`http://${name}/api/v2/traces/${traceId}`), [200, 404], 'Looking it up')
     return answer.status === 200 && answer.body.includes(unique) ? 'sent and looked up by its id' : undefined
   })

@@ -4,7 +4,7 @@ import { projectContainers } from '../stack/docker.ts'
 import { $, type Shell } from '../system/exec.ts'
 import { lookUp } from '../system/lookup.ts'
 import { applications } from './applications.ts'
-import { type CheckResult, defaultLimits, type Family, type Limits, runChecks } from './check.ts'
+import { type CheckGroup, type CheckResult, defaultLimits, type Limits, runChecks } from './check.ts'
 import { dashboards } from './dashboards.ts'
 import { database } from './database.ts'
 import { logs } from './logs.ts'
@@ -16,10 +16,10 @@ import { traces } from './traces.ts'
 import { urls } from './urls.ts'
 import { zones } from './zones.ts'
 
-const families: readonly Family[] = [names, urls, images, zones, metrics, dashboards, logs, traces, database, objects]
+const groups: readonly CheckGroup[] = [names, urls, images, zones, metrics, dashboards, logs, traces, database, objects]
 
 /**
- * Uses the whole platform from outside, under its documented names, all at once. Whatever is sent is unique and taken away afterwards.
+ * Uses the whole platform from outside, under its documented names, all at once. Whatever is sent is unique and removed afterwards.
  * Throws where the engine cannot be asked, because without it placeholders cannot be told from the real thing.
  */
 export async function verifyPlatform(
@@ -29,13 +29,13 @@ export async function verifyPlatform(
   const cluster = applications(platform)
   const containers = await projectContainers(platform, shell)
   const unique = randomUUID()
-  const situation = {
+  const context = {
     platform,
     unique,
     ipv6Answer,
     containers: new Map(containers.map(container => [container.service, container])),
     lookups: lookUp(questionsOf(platform, unique), limits.checkMs),
   }
-  const checks = [...families.flatMap(family => family(situation)), ...(await cluster)]
-  return runChecks(checks, situation, limits)
+  const checks = [...groups.flatMap(group => group(context)), ...(await cluster)]
+  return runChecks(checks, context, limits)
 }

@@ -1,10 +1,10 @@
 import { Resolver } from 'node:dns/promises'
-import { messageOf, PlatformError } from '../system/errors.ts'
-import { expectStatus, type Family, type Tools, thenCleanUp, until } from './check.ts'
+import { PlatformError } from '../system/errors.ts'
+import { type CheckGroup, expectStatus, type Tools, thenCleanUp } from './check.ts'
 import { needsOf } from './urls.ts'
 
-/** A zone is made through PowerDNS's API, answered by its DNS server, and deleted. */
-export const zones: Family = ({ platform, unique }) => {
+/** A zone is created through PowerDNS's API, answered by its DNS server, and deleted. */
+export const zones: CheckGroup = ({ platform, unique }) => {
   const service = platform.services.find(({ name }) => name === 'powerdns')
   const name = service?.names[0]
   const open = service?.published.find(({ containerPort }) => containerPort === 53)
@@ -22,7 +22,7 @@ export const zones: Family = ({ platform, unique }) => {
 }
 
 async function roundTrip(base: string, server: string, key: string, unique: string, tools: Tools): Promise<string> {
-  // .test is reserved for this: nobody's real zone can be hit
+  // .test is reserved for tests (RFC 6761), so it cannot be a real zone
   const zone = `verify-${unique}.test.`
   const api = `${base}/api/v1/servers/localhost/zones`
   const headers = { 'x-api-key': key, 'content-type': 'application/json' }
@@ -35,28 +35,21 @@ async function roundTrip(base: string, server: string, key: string, unique: stri
   })
   expectStatus(await tools.http(api, { method: 'POST', headers, body }), [201], 'Making a zone with PDNS_API_KEY')
   await thenCleanUp(
-    () => requireAnswer(server, zone, unique, tools.signal),
+    () => requireAnswer(server, zone, unique, tools),
     async () =>
       expectStatus(await tools.cleanUp(`${api}/${zone}`, { method: 'DELETE', headers }), [204], 'Deleting the zone'),
   )
   return 'made, answered and deleted'
 }
 
-/** Throws unless the name server answers for the zone with its record, before the signal. */
-async function requireAnswer(server: string, zone: string, expected: string, signal: AbortSignal): Promise<void> {
+/** Throws unless the name server answers for the zone with its record within the check's time. */
+async function requireAnswer(server: string, zone: string, expected: string, { until, signal }: Tools): Promise<void> {
   const resolver = new Resolver({ timeout: 1000, tries: 1 })
   resolver.setServers([server])
   signal.addEventListener('abort', () => resolver.cancel(), { once: true })
-  let seen = ''
-  const answered = await until(signal, `${server} does not answer for ${zone}`, async () => {
-    const texts = await resolver.resolveTxt(zone).catch(error => {
-      seen = messageOf(error)
-      return undefined
-    })
-    return texts?.flat().join('')
-  }).catch(error => {
-    throw new PlatformError(`${messageOf(error)}: ${seen}`)
-  })
+  const answered = await until(`${server} does not answer for ${zone}`, async () =>
+    (await resolver.resolveTxt(zone)).flat().join(''),
+  )
   if (answered !== expected)
     throw new PlatformError(`${server} answers ${JSON.stringify(answered)} in place of the record`)
 }

@@ -1,5 +1,5 @@
-# The healthcheck of the container. It tries the TCP ports of services that do not speak HTTP on the way, which nginx itself cannot, and
-# leaves a file for each that accepts connections; the portal reads these. A connection without a word is nothing that PostgreSQL would log.
+# The healthcheck of the container. It also tries the TCP ports of services that do not speak HTTP, which nginx itself cannot, and writes
+# a file for each that accepts connections; the portal reads these. PostgreSQL does not log a connection that sends nothing.
 mkdir -p /tmp/health
 probe() {
   if command -v nc >/dev/null; then

@@ -25,7 +25,7 @@ export async function gatewayFiles(platform: Platform, portalPage: string): Prom
   ]
 }
 
-/** Where the portal finds the state of a service; undefined for one whose health nobody can see. */
+/** Where the portal finds the state of a service; undefined for one without a health check. */
 export function servicePath({ name, health }: Service): string | undefined {
   return health === undefined ? undefined : `/health/${name}`
 }

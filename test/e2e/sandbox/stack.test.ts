@@ -83,7 +83,7 @@ describe('the stack in a sandbox', { skip: reason }, () => {
     assert.doesNotMatch(states, / (?!200)\d+$/m)
   })
 
-  it('lets in with new passwords only, once they are changed in the settings', async () => {
+  it('accepts new passwords only, once they are changed in the settings', async () => {
     const before = await text('cat "$MACULA_ENV_FILE"')
     const containers = await text("docker ps --format '{{.Names}} {{.ID}}' | sort")
     await sandbox.exec(

@@ -74,7 +74,7 @@ describe('looking at the platform from outside', { skip }, () => {
       'http://prometheus.macula.local:9090',
       'a log line, pushed and queried',
       'a row in a hypertable, written and read',
-      'an object, put and got',
+      'an object, put and read back',
       'an image, pushed to localhost:5001 and pulled',
       'a zone, made at dns.macula.local and asked for at 127.0.0.1:5300',
       'metrics of minio',
@@ -142,7 +142,7 @@ describe('looking at the platform from outside', { skip }, () => {
       'nginx',
     ]) {
       it(`turns the rows of ${service} red, and no others`, async test => {
-        if ((await namesOf('placeholder')).has(service)) return test.skip('a placeholder stands here')
+        if ((await namesOf('placeholder')).has(service)) return test.skip('a placeholder runs here')
         await sandbox.ask(['docker', 'stop', '--time', '2', `macula-${service}`])
         try {
           const { checks, exitCode } = await verify()
@@ -164,7 +164,7 @@ describe('looking at the platform from outside', { skip }, () => {
   describe('a wrong password', () => {
     const cases = {
       POSTGRES_PASSWORD: 'a row in a hypertable, written and read',
-      MINIO_ROOT_PASSWORD: 'an object, put and got',
+      MINIO_ROOT_PASSWORD: 'an object, put and read back',
       PDNS_API_KEY: 'a zone, made at dns.macula.local and asked for at 127.0.0.1:5300',
     }
     for (const [setting, check] of Object.entries(cases)) {

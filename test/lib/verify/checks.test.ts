@@ -6,28 +6,28 @@ import { type Check, NotVerified, runChecks } from '../../../lib/verify/check.ts
 import { metrics } from '../../../lib/verify/metrics.ts'
 import { names, questionsOf } from '../../../lib/verify/names.ts'
 import { urls, webServerCheck } from '../../../lib/verify/urls.ts'
+import { contextOf } from '../../helpers/check-context.ts'
 import { goodPlatform } from '../../helpers/platform.ts'
-import { situationOf } from '../../helpers/situation.ts'
 
 let platform: Platform
 before(async () => {
   platform = await goodPlatform()
 })
-const situation = (changes: Parameters<typeof situationOf>[1] = {}) => situationOf(platform, changes)
+const context = (changes: Parameters<typeof contextOf>[1] = {}) => contextOf(platform, changes)
 
 const limits = { checkMs: 200, downMs: 50, cleanUpMs: 100 }
-const okOf = async (checks: Check[], run = situation()) =>
+const okOf = async (checks: Check[], run = context()) =>
   Object.fromEntries((await runChecks(checks, run, limits)).map(({ name, ok }) => [name, ok]))
 
 describe('checks of names', () => {
   const run = async (lookups: Record<string, LookupAnswer>, ipv6 = 'ENODATA') => {
-    const given = situation({ lookups, ipv6 })
+    const given = context({ lookups, ipv6 })
     const results = await runChecks(names(given), given, limits)
     return results.filter(({ ok }) => ok === false).map(({ name, detail }) => `${name}: ${detail}`)
   }
 
   it('cover every name, one that is not in the catalogue, and both kinds of address', async () => {
-    const checks = names(situation()).map(({ name }) => name)
+    const checks = names(context()).map(({ name }) => name)
     for (const { name } of platform.names) assert.ok(checks.includes(name), name)
     assert.ok(platform.names.length >= 15)
     assert.ok(checks.includes('*.macula.local'))
@@ -73,7 +73,7 @@ describe('checks of names', () => {
 
 describe('checks of URLs', () => {
   it('ask for every documented URL, with the port and without, and every other port', () => {
-    const checks = urls(situation()).map(({ name }) => name)
+    const checks = urls(context()).map(({ name }) => name)
     for (const url of [
       'http://registry.macula.local',
       'http://registry.macula.local/v2/',
@@ -87,7 +87,7 @@ describe('checks of URLs', () => {
       'http://loki.macula.local:3100',
       'http://tempo.macula.local:3200',
       'tempo.macula.local:4317',
-      'tempo.macula.local:4318',
+      'http://tempo.macula.local:4318',
       'postgres.macula.local:5432',
       'http://s3.macula.local',
       'http://s3.macula.local:9000',
@@ -99,9 +99,9 @@ describe('checks of URLs', () => {
   })
 
   it("take the engine's word for a service that nothing outside leads to", async () => {
-    const [check] = urls(situation()).filter(({ service }) => service === 'powerdns-db')
+    const [check] = urls(context()).filter(({ service }) => service === 'powerdns-db')
     assert.equal(check?.name, 'macula-powerdns-db')
-    const down = situation({ containers: { 'powerdns-db': { health: 'unhealthy' } } })
+    const down = context({ containers: { 'powerdns-db': { health: 'unhealthy' } } })
     assert.deepEqual(
       await okOf(
         urls(down).filter(({ service }) => service === 'powerdns-db'),
@@ -111,12 +111,14 @@ describe('checks of URLs', () => {
     )
   })
 
-  it('need the web server where they go through it, and not where they go to a port', () => {
-    const byName = new Map(urls(situation()).map(check => [check.name, check]))
+  it('need the web server where they go through it, as all HTTP does, and not where they go straight to a container', () => {
+    const byName = new Map(urls(context()).map(check => [check.name, check]))
     const server = webServerCheck(platform)
     assert.equal(server, 'http://home.macula.local')
     assert.ok(byName.get('http://grafana.macula.local')?.needs?.includes(server))
-    assert.ok(!byName.get('http://grafana.macula.local:3000')?.needs?.includes(server))
+    assert.ok(byName.get('http://grafana.macula.local:3000')?.needs?.includes(server))
+    assert.ok(byName.get('http://tempo.macula.local:4318')?.needs?.includes(server))
+    assert.ok(!byName.get('postgres.macula.local:5432')?.needs?.includes(server))
   })
 })
 
@@ -129,11 +131,12 @@ describe('checks of metrics', () => {
     ...changes,
   })
   /** What the check of one service comes to where Prometheus knows these targets and values of `up`. */
-  const run = async (service: string, targets: object[], up: Record<string, string>, given = situation()) => {
+  const run = async (service: string, targets: object[], up: Record<string, string>, given = context()) => {
     const [check] = metrics(given).filter(each => each.service === service)
     assert.ok(check)
     return check.run({
       signal: new AbortController().signal,
+      until: async () => assert.fail('nothing to wait for'),
       addressOf: async () => '127.0.0.3',
       cleanUp: async () => assert.fail('nothing was made'),
       http: async url => {
@@ -146,7 +149,7 @@ describe('checks of metrics', () => {
   }
 
   it('are there for every service that has metrics, and are that service’s own trouble', () => {
-    const found = metrics(situation())
+    const found = metrics(context())
     const expected = platform.services.filter(({ metrics }) => metrics !== undefined).map(({ name }) => name)
     assert.deepEqual(
       found.map(({ service }) => service),
@@ -160,7 +163,7 @@ describe('checks of metrics', () => {
   })
 
   it('do not believe a scrape from before the service ended', async () => {
-    const down = situation({ containers: { loki: { state: 'exited' } } })
+    const down = context({ containers: { loki: { state: 'exited' } } })
     await assert.rejects(run('loki', [target('loki')], { loki: '1' }, down), /nothing to scrape/)
   })
 

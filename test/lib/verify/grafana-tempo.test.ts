@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { before, describe, it } from 'node:test'
 import type { Platform } from '../../../lib/platform/platform.ts'
 import type { HttpRequest } from '../../../lib/system/http.ts'
-import type { Family, Tools } from '../../../lib/verify/check.ts'
+import { type CheckGroup, type Tools, untilWithin } from '../../../lib/verify/check.ts'
 import { dashboards } from '../../../lib/verify/dashboards.ts'
 import { traces } from '../../../lib/verify/traces.ts'
 import { goodPlatform } from '../../helpers/platform.ts'
@@ -14,9 +14,9 @@ before(async () => {
 
 type Answers = (url: URL, question: HttpRequest) => { status: number; body?: string }
 
-/** Runs the check of a family whose name matches, with a server that answers as it is told. */
-async function run(family: Family, name: RegExp, answers: Answers, limitMs = 1000): Promise<string> {
-  const checks = family({
+/** Runs the check of a group whose name matches, with a server that answers as it is told. */
+async function run(group: CheckGroup, name: RegExp, answers: Answers, limitMs = 1000): Promise<string> {
+  const checks = group({
     platform,
     unique: 'unique',
     containers: new Map(),
@@ -31,7 +31,13 @@ async function run(family: Family, name: RegExp, answers: Answers, limitMs = 100
     ...answers(new URL(url), question),
   })
   const signal = AbortSignal.timeout(limitMs)
-  return check.run({ signal, http, cleanUp: http, addressOf: async () => '127.0.0.1' })
+  return check.run({
+    signal,
+    until: untilWithin(limitMs, signal),
+    http,
+    cleanUp: http,
+    addressOf: async () => '127.0.0.1',
+  })
 }
 
 const userOf = ({ headers }: HttpRequest) =>
@@ -92,7 +98,7 @@ describe('Grafana', () => {
   })
 
   it('is wrong without a data source', async () => {
-    await assert.rejects(run(dashboards, /data sources/, sources({})), /There is none/)
+    await assert.rejects(run(dashboards, /data sources/, sources({})), /Grafana has no data source/)
   })
 })
 

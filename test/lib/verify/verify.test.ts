@@ -2,14 +2,14 @@ import assert from 'node:assert/strict'
 import { before, describe, it } from 'node:test'
 import type { Platform } from '../../../lib/platform/platform.ts'
 import { type Check, NotVerified, runChecks, thenCleanUp } from '../../../lib/verify/check.ts'
+import { contextOf } from '../../helpers/check-context.ts'
 import { goodPlatform } from '../../helpers/platform.ts'
-import { situationOf } from '../../helpers/situation.ts'
 
 let platform: Platform
 before(async () => {
   platform = await goodPlatform()
 })
-const situation = (changes: Parameters<typeof situationOf>[1] = {}) => situationOf(platform, changes)
+const context = (changes: Parameters<typeof contextOf>[1] = {}) => contextOf(platform, changes)
 
 const limits = { checkMs: 200, downMs: 50, cleanUpMs: 100 }
 const right = (name: string, service: string, more: Partial<Check> = {}): Check => ({
@@ -24,14 +24,14 @@ const wrong = (name: string, service: string, more: Partial<Check> = {}): Check 
     throw new Error('seen something else')
   },
 })
-const okOf = async (checks: Check[], run = situation()) =>
+const okOf = async (checks: Check[], run = context()) =>
   Object.fromEntries((await runChecks(checks, run, limits)).map(({ name, ok }) => [name, ok]))
 
 describe('the result of a check', () => {
   it('is red with what was seen, what the engine says, and the command that looks closer', async () => {
     const [result] = await runChecks(
       [wrong('a', 'loki')],
-      situation({ containers: { loki: { state: 'exited', exitCode: 137 } } }),
+      context({ containers: { loki: { state: 'exited', exitCode: 137 } } }),
       limits,
     )
     assert.equal(result?.ok, false)
@@ -40,7 +40,7 @@ describe('the result of a check', () => {
   })
 
   it('names the start as the next step where there is no container', async () => {
-    const run = situation()
+    const run = context()
     const without = { ...run, containers: new Map([...run.containers].filter(([name]) => name !== 'loki')) }
     const [result] = await runChecks([wrong('a', 'loki')], without, limits)
     assert.equal(result?.detail, 'seen something else; macula-loki is not created')
@@ -51,10 +51,10 @@ describe('the result of a check', () => {
     const unrouted = (service: string) =>
       right(service, service, {
         run: async () => {
-          throw new Error('nobody listens on 127.0.0.5:3100')
+          throw Object.assign(new Error('nobody listens on 127.0.0.5:3100'), { code: 'ECONNREFUSED' })
         },
       })
-    const results = await runChecks([unrouted('loki'), unrouted('minio'), unrouted('registry')], situation(), limits)
+    const results = await runChecks([unrouted('loki'), unrouted('minio'), unrouted('registry')], context(), limits)
     assert.deepEqual(
       results.map(({ hint }) => hint),
       ['task setup-observability-routing', 'task setup-data-routing', 'task logs -- registry'],
@@ -71,13 +71,13 @@ describe('the result of a check', () => {
       },
     })
     const checks = [right('answers', 'tempo'), wrong('is silent', 'tempo'), real]
-    const results = await okOf(checks, situation({ containers: { tempo: { standIn: 'placeholder' } } }))
+    const results = await okOf(checks, context({ containers: { tempo: { standIn: 'placeholder' } } }))
     assert.deepEqual(results, { answers: null, 'is silent': false, real: null })
     assert.equal(asked, false)
   })
 
   it('is green for a stand-in that runs the real program', async () => {
-    assert.deepEqual(await okOf([right('a', 'loki')], situation({ containers: { loki: { standIn: 'real' } } })), {
+    assert.deepEqual(await okOf([right('a', 'loki')], context({ containers: { loki: { standIn: 'real' } } })), {
       a: true,
     })
   })
@@ -96,7 +96,7 @@ describe('the result of a check', () => {
       run: ({ signal }) =>
         new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
     })
-    const [result] = await runChecks([slow], situation(), limits)
+    const [result] = await runChecks([slow], context(), limits)
     assert.equal(result?.ok, false)
     assert.equal(result?.detail, 'no answer within 0.2 s')
   })
@@ -106,7 +106,7 @@ describe('the result of a check', () => {
       run: ({ signal }) =>
         new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
     })
-    const [result] = await runChecks([slow], situation({ containers: { loki: { state: 'exited' } } }), limits)
+    const [result] = await runChecks([slow], context({ containers: { loki: { state: 'exited' } } }), limits)
     assert.equal(result?.detail, 'no answer within 0.05 s; macula-loki is exited (0)')
   })
 })
@@ -119,7 +119,7 @@ describe('whose trouble a failure is', () => {
       wrong('log line', 'loki', { needs: ['page'] }),
       wrong('row', 'timescaledb'),
     ]
-    const results = await runChecks(checks, situation(), limits)
+    const results = await runChecks(checks, context(), limits)
     assert.deepEqual(
       results.map(({ name, ok }) => [name, ok]),
       [
@@ -147,7 +147,7 @@ describe('whose trouble a failure is', () => {
   })
 
   it('goes to the database that a service depends on, as long as that one is red itself', async () => {
-    const down = situation({ containers: { 'powerdns-db': { state: 'exited', exitCode: 1 } } })
+    const down = context({ containers: { 'powerdns-db': { state: 'exited', exitCode: 1 } } })
     assert.deepEqual(await okOf([wrong('db', 'powerdns-db'), wrong('zone', 'powerdns')], down), {
       db: false,
       zone: null,
@@ -159,7 +159,7 @@ describe('whose trouble a failure is', () => {
   })
 
   it('stays with a service that does not run, whatever it needs', async () => {
-    const down = situation({ containers: { loki: { state: 'exited', exitCode: 1 } } })
+    const down = context({ containers: { loki: { state: 'exited', exitCode: 1 } } })
     assert.deepEqual(await okOf([wrong('page', 'nginx'), wrong('log line', 'loki', { needs: ['page'] })], down), {
       page: false,
       'log line': false,

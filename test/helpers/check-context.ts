@@ -1,7 +1,7 @@
 import type { Platform } from '../../lib/platform/platform.ts'
 import type { Container } from '../../lib/stack/docker.ts'
 import type { LookupAnswer } from '../../lib/system/lookup.ts'
-import type { Situation } from '../../lib/verify/check.ts'
+import type { CheckContext } from '../../lib/verify/check.ts'
 
 const container = (service: string, changes: Partial<Container> = {}): Container => ({
   id: service,
@@ -21,7 +21,7 @@ const container = (service: string, changes: Partial<Container> = {}): Container
 })
 
 /** A run in which all containers are well, apart from what `changes` say, and every name has the address it should have. */
-export function situationOf(
+export function contextOf(
   platform: Platform,
   {
     containers = {},
@@ -32,17 +32,15 @@ export function situationOf(
     lookups?: Record<string, LookupAnswer>
     ipv6?: string
   } = {},
-): Situation {
+): CheckContext {
   const answers = new Map(platform.names.map(({ name, ip }) => [name, { addresses: [ip] }]))
   return {
     platform,
     unique: 'unique',
     ipv6Answer: async () => ipv6,
     containers: new Map(platform.services.map(({ name }) => [name, container(name, containers[name])])),
-    lookups: async (name, family = 4) =>
-      lookups[`${family}:${name}`] ??
-      (family === 6
-        ? { addresses: [], error: 'ENOTFOUND' }
-        : (answers.get(name) ?? { addresses: [platform.wildcard] })),
+    lookups: async (name, group = 4) =>
+      lookups[`${group}:${name}`] ??
+      (group === 6 ? { addresses: [], error: 'ENOTFOUND' } : (answers.get(name) ?? { addresses: [platform.wildcard] })),
   }
 }
