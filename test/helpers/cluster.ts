@@ -142,6 +142,80 @@ export async function underLoad(sandbox: TestSandbox, url: string, action: () =>
   return JSON.parse((await asking).stdout) as Load
 }
 
+/** Sends requests to an address over and over, some of them slow, until a file appears; prints what came of them as JSON. Runs inside. */
+const countingScript = `
+import http from 'node:http'
+import { existsSync } from 'node:fs'
+const [ip, host, stopFile] = process.argv.slice(2)
+const count = { answered: 0, slow: 0, refused: 0, failed: [] }
+let refusedSince, gapMs = 0
+const one = (path, kind) => new Promise(done => {
+  const failed = error => {
+    if (error.code === 'ECONNREFUSED') {
+      count.refused += 1
+      refusedSince ??= performance.now()
+      gapMs = Math.max(gapMs, performance.now() - refusedSince)
+    } else count.failed.push(path + ' ' + (error.code ?? error.message))
+    done()
+  }
+  const request = http.get({ host: ip, path, headers: { host }, agent: false, timeout: 20000 }, response => {
+    let body = ''
+    response.on('data', data => { body += data })
+    response.on('error', failed)
+    response.on('end', () => {
+      refusedSince = undefined
+      if (response.statusCode === 200 && body.endsWith('end')) count[kind] += 1
+      else count.failed.push(path + ' ' + response.statusCode)
+      done()
+    })
+  })
+  request.on('timeout', () => request.destroy(new Error('silent')))
+  request.on('error', failed)
+})
+const loop = async (path, kind) => {
+  while (!existsSync(stopFile)) {
+    await one(path, kind)
+    await new Promise(resume => setTimeout(resume, 20))
+  }
+}
+await Promise.all([loop('/', 'answered'), loop('/', 'answered'), ...Array.from({ length: 6 }, () => loop('/slow', 'slow'))])
+console.log(JSON.stringify({ ...count, gapMs: Math.round(gapMs) }))`
+
+/** What became of requests that were sent without a pause. */
+export interface Counted {
+  answered: number
+  /** Answered, and under way for some seconds. */
+  slow: number
+  /** Not accepted: nothing listened. */
+  refused: number
+  /** Accepted, and not answered. */
+  failed: string[]
+  /** The longest time in which nothing listened. */
+  gapMs: number
+}
+
+/** Counts what becomes of requests to `host` at an address while `action` runs, and five seconds longer. */
+export async function countedDuring(
+  sandbox: TestSandbox,
+  ip: string,
+  host: string,
+  action: () => Promise<unknown>,
+): Promise<Counted> {
+  const stop = '/run/macula/stop-counting'
+  const asking = sandbox.exec(
+    `rm -f ${stop}; cat >/run/macula/counting.mjs; exec node /run/macula/counting.mjs ${ip} ${host} ${stop}`,
+    { input: countingScript },
+  )
+  await sandbox.exec('sleep 3')
+  try {
+    await action()
+    await sandbox.exec('sleep 5')
+  } finally {
+    await sandbox.exec(`touch ${stop}`)
+  }
+  return JSON.parse((await asking).stdout) as Counted
+}
+
 /** Ends the engine with SIGTERM and starts it again with the same words, as an update of Docker does. */
 export const restartEngine = `
   pid=$(pgrep --exact dockerd | head -1)

@@ -20,7 +20,7 @@ describe('a cluster of two nodes, from its making to teardown', { skip: await no
   })
   after(() => sandbox?.end())
 
-  it('a setup that is broken off in the middle is finished by the next, with one node more', async () => {
+  it('a setup that is interrupted in the middle is finished by the next, with one node more', async () => {
     await sandbox.exec(
       'timeout --signal KILL 6 node lib/cli/launch.mjs setup-cluster; sleep 1; kill -9 $(pgrep --exact kind)',
     )
@@ -45,15 +45,15 @@ describe('a cluster of two nodes, from its making to teardown', { skip: await no
     await text(`${kubectl} -n macula delete pod ${pods.map(({ pod }) => pod).join(' ')} --now`)
   })
 
-  it('the local CA is believed in by the whole machine where somebody says so, until teardown', async () => {
+  it('the local CA is trusted by the whole machine where somebody says so, until teardown', async () => {
     await text('rm -r $MACULA_STATE_DIR/tls')
-    const offered = await atTerminal('deploy-ingress', 'Let this machine believe in the CA', 'n', workers)
-    assert.match(offered, /Believe in it: task deploy-ingress -- --trust/)
+    const offered = await atTerminal('deploy-ingress', 'Have this machine trust the CA', 'n', workers)
+    assert.match(offered, /To trust it: task deploy-ingress -- --trust/)
     await succeeds('deploy-apps --yes', workers)
     assert.notEqual((await sandbox.exec('curl -sS https://console.macula.local')).exitCode, 0)
-    assert.match(await succeeds('deploy-ingress --trust', workers), /✓ Believe in .*tls\/ca\.crt {2}created/)
+    assert.match(await succeeds('deploy-ingress --trust', workers), /✓ Trust .*tls\/ca\.crt {2}created/)
     await text('curl -fsS https://console.macula.local')
-    assert.match(await succeeds('deploy-ingress --trust', workers), /Believe in .* {2}unchanged/)
+    assert.match(await succeeds('deploy-ingress --trust', workers), /Trust .* {2}unchanged/)
   })
 
   it("the user's own kubeconfig is byte for byte what it was, and only lent a context where they ask for it", async () => {
