@@ -1,28 +1,37 @@
 #!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
+import type { Output } from '../lib/cli/output.ts'
 import { defineTask } from '../lib/cli/task.ts'
 import { applicationsNamespace, clusterOf } from '../lib/cluster/cluster.ts'
 import { waitForEndpoints } from '../lib/cluster/endpoints.ts'
 import { requireContext } from '../lib/cluster/existing.ts'
-import { desiredConfig, phaseOf } from '../lib/cluster/kind.ts'
+import { desiredConfig, type KindConfig, phaseOf } from '../lib/cluster/kind.ts'
 import { kubectlHint } from '../lib/cluster/kubectl.ts'
 import {
   creationError,
   finishCreation,
+  misfitError,
   misfits,
   prepareCreation,
   removeCluster,
-  requireRecreate,
   waitForApi,
   waitForNodes,
 } from '../lib/cluster/lifecycle.ts'
 import { mergeIntoUsers } from '../lib/cluster/merge-kubeconfig.ts'
 import { ensurePodNames, nodeAddress } from '../lib/cluster/names.ts'
 import { ensureRegistryWiring } from '../lib/cluster/node-registry.ts'
-import { ensureOnNetwork, requireNetwork } from '../lib/cluster/nodes.ts'
-import { adopt, describeForeign, findCluster, isAdoptable, ownNodes, requireNodes } from '../lib/cluster/ownership.ts'
+import { type ClusterNode, ensureOnNetwork, requireNetwork } from '../lib/cluster/nodes.ts'
+import {
+  adopt,
+  describeForeign,
+  findCluster,
+  isAdoptable,
+  ownNodes,
+  requireNodes,
+  unfinishedCreation,
+} from '../lib/cluster/ownership.ts'
 import { ensureTools } from '../lib/cluster/tools.ts'
 import { networkName } from '../lib/platform/addresses.ts'
-import { loadPlatform } from '../lib/platform/platform.ts'
+import { loadPlatform, type Platform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
 import { chooseEngine, inspectMachine } from '../lib/routes/choose.ts'
 import { makeWayForPublishing } from '../lib/routes/setup.ts'
@@ -68,56 +77,29 @@ export default defineTask({
       )
     }
 
-    // everything that could end this half way is looked at before anything is created
+    // whatever could end this half way is found before anything is created
+    await requireNetwork(networkName(platform.settings))
     const machine = await inspectMachine()
     const publishes = chooseEngine(platform.settings.ROUTING, machine) === 'publish'
     const wanted = await desiredConfig(platform, publishes)
-    await requireNetwork(networkName(platform.settings))
-    const { foreign } = await findCluster(platform)
-    if (foreign !== undefined && options.adopt && isAdoptable(foreign, platform.paths)) {
-      const what = `Take over the cluster ${foreign.name}, ${describeForeign(foreign)}?`
-      if (!yes && !out.interactive)
-        throw badInput('Taking over a cluster needs a confirmation', [
-          { where: '--adopt', what: 'there is no terminal for the prompt; --yes confirms it' },
-        ])
-      if (!yes && !(await out.confirm(what))) return
-      await adopt(foreign, platform.paths)
-    }
-    let nodes = await ownNodes(platform)
-
-    const stopped = nodes.filter(({ running }) => !running).map(({ id }) => id)
-    if (stopped.length > 0)
-      await out.step('Start the nodes', async () => {
-        await $`docker start ${stopped}`
-        return 'updated'
-      })
-    const reasons = nodes.length > 0 ? await misfits(platform, wanted) : []
-    if (reasons.length > 0) {
-      const isFinished = !reasons.includes('its creation was not finished')
-      if (isFinished && !options.recreate) requireRecreate(platform, reasons)
-      const what = `Delete the cluster ${cluster.name} with all that runs in it (${reasons.join('; ')})?`
-      if (isFinished && !yes && out.interactive && !(await out.confirm(what))) return
-      await out.step('Remove the cluster that does not fit', () => removeCluster(platform, nodes))
-      nodes = []
-    }
+    if (options.adopt && !(await adoptForeign(platform, { yes, out }))) return
+    const existing = await startFitting(platform, wanted, { recreate: options.recreate ?? false, yes, out })
+    if (existing === undefined) return
 
     await out.step(`Create the nodes from ${platform.settings.KIND_NODE_IMAGE.split('@')[0]}`, async ({ update }) => {
-      if (nodes.length > 0) return 'unchanged'
+      if (existing.length > 0) return 'unchanged'
       if (publishes) await makeWayForPublishing(platform, machine, 'cluster', out)
       const config = await prepareCreation(platform, wanted)
-      const onLine = (line: string) => update(phaseOf(line) ?? '')
-      try {
-        await $({
-          timeout: createTimeout,
-          onLine,
-        })`kind create cluster --name ${cluster.name} --config ${config} --kubeconfig ${cluster.kubeconfig}`
-      } catch (error) {
-        throw await creationError(platform, error)
-      }
+      const kind = $({ timeout: createTimeout, onLine: line => update(phaseOf(line) ?? '') })
+      await kind`kind create cluster --name ${cluster.name} --config ${config} --kubeconfig ${cluster.kubeconfig}`.catch(
+        async error => {
+          throw await creationError(platform, error)
+        },
+      )
       await finishCreation(platform, wanted)
       return 'created'
     })
-    nodes = await requireNodes(platform)
+    const nodes = await requireNodes(platform)
     await out.step('Connect the nodes to the services', () =>
       ensureOnNetwork(
         nodes,
@@ -142,3 +124,44 @@ export default defineTask({
 
 /** kind pulls a node image of one gigabyte without printing how far it is, then gives the nodes four minutes to start. */
 const createTimeout = '20m'
+
+/** Takes over a cluster that was created from this folder, where a person agrees; false where they do not. */
+async function adoptForeign(platform: Platform, { yes, out }: { yes: boolean; out: Output }): Promise<boolean> {
+  const { foreign } = await findCluster(platform)
+  if (foreign === undefined || !isAdoptable(foreign, platform.paths)) return true
+  if (!yes && !out.interactive)
+    throw badInput('Taking over a cluster needs a confirmation', [
+      { where: '--adopt', what: 'there is no terminal for the prompt; --yes confirms it' },
+    ])
+  if (!yes && !(await out.confirm(`Take over the cluster ${foreign.name}, ${describeForeign(foreign)}?`))) return false
+  await adopt(foreign, platform.paths)
+  return true
+}
+
+/**
+ * The running nodes of our cluster, where they fit the settings. Those that do not are removed, where their creation was not finished or somebody
+ * said so: then there are none. undefined where a person did not agree.
+ */
+async function startFitting(
+  platform: Platform,
+  wanted: KindConfig,
+  { recreate, yes, out }: { recreate: boolean; yes: boolean; out: Output },
+): Promise<ClusterNode[] | undefined> {
+  const nodes = await ownNodes(platform)
+  if (nodes.length === 0) return []
+  if ((await unfinishedCreation(platform.paths)) === undefined) {
+    const stopped = nodes.filter(({ running }) => !running).map(({ id }) => id)
+    if (stopped.length > 0)
+      await out.step('Start the nodes', async () => {
+        await $`docker start ${stopped}`
+        return 'updated'
+      })
+    const reasons = await misfits(platform, wanted)
+    if (reasons.length === 0) return nodes
+    if (!recreate) throw misfitError(platform, reasons)
+    const what = `Delete the cluster with all that runs in it (${reasons.join('; ')})?`
+    if (!yes && out.interactive && !(await out.confirm(what))) return undefined
+  }
+  await out.step('Remove the nodes that do not fit', () => removeCluster(platform, nodes))
+  return []
+}

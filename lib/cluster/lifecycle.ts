@@ -12,15 +12,7 @@ import { configText, differences, type KindConfig } from './kind.ts'
 import { applyManifests, getObject, kubectlHint, kubectlOn, manifestText } from './kubectl.ts'
 import { rememberNetwork, rememberNetworkId } from './network.ts'
 import { type ClusterNode, ensureRestart, nodesNamed, removeNodes } from './nodes.ts'
-import {
-  beginCreation,
-  endCreation,
-  findCluster,
-  foreignError,
-  forgetNodes,
-  recordNodes,
-  unfinishedCreation,
-} from './ownership.ts'
+import { beginCreation, endCreation, findCluster, foreignError, forgetNodes, recordNodes } from './ownership.ts'
 import { forgetScraped } from './scrape.ts'
 import { requireCgroupFor } from './versions.ts'
 
@@ -29,10 +21,8 @@ const answerTimeoutMs = 180_000
 /** Holds the config that a cluster was created with, in the cluster itself: it goes when the cluster goes. */
 const configRecord = 'kind-config'
 
-/** Why nodes cannot stay as they are: what is left of an attempt that was not finished, or nodes of other settings. */
+/** What differs between our running cluster and the config it should have been created with. */
 export async function misfits(platform: Platform, wanted: KindConfig): Promise<string[]> {
-  const attempt = await unfinishedCreation(platform.paths)
-  if (attempt !== undefined) return ['its creation was not finished']
   await ensureKubeconfig(platform)
   await waitForApi(platform)
   const found = await getObject(clusterOf(platform), platformNamespace, 'configmap', configRecord)
@@ -42,9 +32,9 @@ export async function misfits(platform: Platform, wanted: KindConfig): Promise<s
     : differences(parse(text), wanted)
 }
 
-/** Throws where a running cluster would have to be deleted and created again, and nobody has said so. */
-export function requireRecreate({ settings }: Platform, reasons: readonly string[]): never {
-  throw new PlatformError(`The cluster ${settings.CLUSTER_NAME} was created with another configuration`, {
+/** The error for a cluster that would have to be deleted and created again, where nobody has said so. */
+export function misfitError({ settings }: Platform, reasons: readonly string[]): PlatformError {
+  return new PlatformError(`The cluster ${settings.CLUSTER_NAME} was created with another configuration`, {
     why: reasons.join('\n'),
     hint: 'task setup-cluster -- --recreate   # deletes the cluster with all that runs in it, and creates it again\nor undo the change of the settings',
   })
