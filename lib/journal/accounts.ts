@@ -46,9 +46,12 @@ if [ ! -d "$after" ]; then
     old=$folder/$file
     [ -e "$old" ] || old=/dev/null
     awk -F: -v packages="$*" '
+      function begins(long, short) {
+        return index(long, short) == 1 && substr(long, length(short) + 1, 1) !~ /[a-z0-9]/
+      }
       function own(name, i, names, count) {
         count = split(packages, names, " ")
-        for (i = 1; i <= count; i++) if (index(names[i], name) == 1 && substr(names[i], length(name) + 1, 1) !~ /[a-z0-9]/) return 1
+        for (i = 1; i <= count; i++) if (begins(names[i], name) || begins(name, names[i])) return 1
         return 0
       }
       which == "before" { print; next }

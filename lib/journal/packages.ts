@@ -67,7 +67,9 @@ async function previewPackages(manager: PackageManagerName, names: readonly stri
   return names.map(what => {
     const by = needed.get(what)
     if (missing.includes(what)) return { what, outcome: 'unchanged' }
-    return by === undefined ? { what, outcome: 'removed' } : { what, outcome: 'kept', why: `${by.join(', ')} needs it` }
+    return by === undefined
+      ? { what, outcome: 'removed' }
+      : { what, outcome: 'kept', why: `needed by ${[...by].sort().join(', ')}` }
   })
 }
 
@@ -80,6 +82,23 @@ function packageNamed(undone: Undone): Undone {
   return { ...undone, what: `package ${undone.what}` }
 }
 
+/** What undoAccounts would do when the packages that can be removed are gone; whether somebody else has changed accounts, only root could tell. */
+export async function previewAccounts(
+  { packages }: { packages: readonly string[] },
+  manager: PackageManagerName | undefined,
+): Promise<UndoOutcome> {
+  const undone = manager === undefined ? [] : await previewPackages(manager, packages)
+  return (
+    stillInstalled(undone.filter(({ outcome }) => outcome === 'kept').map(({ what }) => what)) ?? {
+      outcome: 'restored',
+    }
+  )
+}
+
+function stillInstalled(names: readonly string[]): UndoOutcome | undefined {
+  return names.length > 0 ? { outcome: 'kept', why: `still installed: ${names.join(', ')}` } : undefined
+}
+
 /** Removes the users and groups that came with packages, when those are gone. */
 export async function undoAccounts(
   { folder, packages }: { folder: string; packages: readonly string[] },
@@ -88,7 +107,8 @@ export async function undoAccounts(
 ): Promise<UndoOutcome> {
   const missing = manager === undefined ? packages : await missingPackages(manager, packages)
   const installed = packages.filter(name => !missing.includes(name))
-  if (installed.length > 0) return { outcome: 'kept', why: `${installed.join(', ')} is still installed` }
+  const kept = stillInstalled(installed)
+  if (kept !== undefined) return kept
   const outcome = await restoreAccounts(folder, packages, privilege)
   return { outcome: outcome === 'part' ? 'our part removed' : outcome }
 }

@@ -4,7 +4,7 @@ import type { PathState } from '../system/files.ts'
 import type { Privilege } from '../system/privilege.ts'
 import { type DaemonChange, previewDaemon, undoDaemon } from './daemons.ts'
 import type { JournalFile } from './journal-file.ts'
-import { previewPackageRemoval, undoAccounts, undoPackages } from './packages.ts'
+import { previewAccounts, previewPackageRemoval, undoAccounts, undoPackages } from './packages.ts'
 import { firstChange, joined, type PathChange, previewFolder, previewPath, undoFolder, undoPath } from './paths.ts'
 import type { Undone, UndoOutcome } from './recorder.ts'
 import type { JournalRecord } from './records.ts'
@@ -45,7 +45,7 @@ export async function previewUndo(records: readonly JournalRecord[]): Promise<Un
   const restored = new Map<string, PathState>()
   const undone: Undone[] = []
   for (const change of grouped(records).reverse())
-    undone.push(...(await preview(change, restored).catch(error => [failed(change, error)])))
+    undone.push(...(await preview(change, records, restored).catch(error => [failed(change, error)])))
   return undone
 }
 
@@ -81,7 +81,11 @@ async function undoOne(change: Grouped, records: readonly JournalRecord[], privi
   }
 }
 
-async function preview(change: Grouped, restored: Map<string, PathState>): Promise<Undone[]> {
+async function preview(
+  change: Grouped,
+  records: readonly JournalRecord[],
+  restored: Map<string, PathState>,
+): Promise<Undone[]> {
   const named = (outcome: UndoOutcome): Undone[] => [{ what: nameOf(change), ...outcome }]
   switch (change.kind) {
     case 'paths':
@@ -89,8 +93,7 @@ async function preview(change: Grouped, restored: Map<string, PathState>): Promi
     case 'directory':
       return named(await previewFolder(change.path))
     case 'accounts':
-      // only root can read them
-      return named({ outcome: 'restored' })
+      return named(await previewAccounts(change, managerOf(change.packages, records)))
     case 'packages':
       return previewPackageRemoval(change.manager, change.names)
     case 'unit':
