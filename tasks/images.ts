@@ -3,19 +3,21 @@ import { resolve } from 'node:path'
 import { defineTask } from '../lib/cli/task.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
-import { loadImages, missingImages, pullImages, saveImages } from '../lib/stack/image-store.ts'
+import { loadImages, saveImages } from '../lib/stack/image-files.ts'
+import { missingImages, pullImages } from '../lib/stack/image-store.ts'
+import { readImageArchives } from '../lib/supply/image-archive.ts'
 import { badInput } from '../lib/system/errors.ts'
 import { counted, table } from '../lib/system/text.ts'
 
 export default defineTask({
   name: 'images',
   summary: 'List the images, or save and load them for a machine without a network',
-  leaves: ['images in the Docker engine (load); FILE, an archive of all images (save)'],
-  undo: 'task teardown; delete FILE',
+  leaves: ['images in the Docker engine (load); archives and a list of what is in them (save)'],
+  undo: 'task teardown; delete the archives',
   options: {
     json: { type: 'boolean', help: 'print the list as JSON' },
   },
-  positionals: '[save FILE | load FILE]',
+  positionals: '[save FILE | save FOLDER/ | load PATH…]',
   async run({ options, positionals, out, environment }) {
     const platform = await loadPlatform(pathsOf(environment), environment)
     const images = [...new Set(platform.services.map(({ image }) => image))]
@@ -39,18 +41,26 @@ export default defineTask({
         await pullImages(missing, platform.settings.IMAGE_MIRROR, () => {})
         return counted(missing.length, 'image')
       })
-      await out.step(`Save ${counted(images.length, 'image')} to ${resolve(file)}`, async () => {
-        await saveImages(images, resolve(file))
+      await out.step(`Save ${counted(images.length, 'image')} to ${resolve(file)}`, async progress => {
+        const saved = await saveImages(images, file.endsWith('/') ? `${resolve(file)}/` : resolve(file))
+        for (const { image, id, digest } of saved) progress.line(`${image}  ${digest ?? id}`)
         return 'created'
       })
       out.summary(`On the other machine: task images -- load ${file}`)
-    } else if (action === 'load' && file !== undefined && rest.length === 0) {
-      await out.step(`Load ${resolve(file)}`, async () => counted((await loadImages(resolve(file))).length, 'image'))
+    } else if (action === 'load' && file !== undefined) {
+      await out.step(`Load images from ${[file, ...rest].join(', ')}`, async progress => {
+        const archives = await readImageArchives([file, ...rest].map(path => resolve(path)))
+        const loaded = await loadImages(archives)
+        for (const { name, outcome } of loaded)
+          progress.line(`${name}  ${images.includes(name) ? outcome : `${outcome}; no service uses it`}`)
+        const changed = loaded.filter(({ outcome }) => outcome !== 'unchanged')
+        return changed.length === 0 ? 'unchanged' : `${changed.length} of ${counted(loaded.length, 'image')} new`
+      })
       out.summary('To start with them: task start-infrastructure')
     } else {
       throw badInput(
         'images does not take these arguments',
-        [{ where: positionals.join(' '), what: 'should be `save FILE`, `load FILE`, or nothing' }],
+        [{ where: positionals.join(' '), what: 'should be `save FILE`, `save FOLDER/`, `load PATH…`, or nothing' }],
         'task images -- --help',
       )
     }

@@ -1,4 +1,5 @@
 #!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
+import { join, resolve } from 'node:path'
 import { defineTask } from '../lib/cli/task.ts'
 import { requireGroups } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
@@ -18,7 +19,10 @@ import {
   supplySandbox,
 } from '../lib/sandbox/start.ts'
 import { livingSandbox, storeOf } from '../lib/sandbox/store.ts'
+import { type ImageArchive, lookAtImageArchives, readImageArchives } from '../lib/supply/image-archive.ts'
 import { sizeOf } from '../lib/supply/sizes.ts'
+import { badInput } from '../lib/system/errors.ts'
+import { exists } from '../lib/system/files.ts'
 import { bytes as size } from '../lib/system/text.ts'
 
 export default defineTask({
@@ -36,6 +40,11 @@ export default defineTask({
     },
     only: { type: 'string', value: 'GROUP,…', help: 'only these groups of services, and infrastructure' },
     'no-cluster': { type: 'boolean', help: 'leave the cluster out' },
+    images: {
+      type: 'string',
+      value: 'PATH…',
+      help: 'use the images in these files or folders before any is pulled or built; those in ~/.cache/macula/images are used anyway',
+    },
     keep: { type: 'boolean', help: 'leave it up, and say how to enter and end it' },
     enter: { type: 'boolean', help: 'open a shell in one that is up, or run --exec CMD in it' },
     end: { type: 'boolean', help: 'end one that is up' },
@@ -43,8 +52,13 @@ export default defineTask({
     name: { type: 'string', value: 'NAME', help: `one beside the sandbox '${defaultName}', with an engine of its own` },
     json: { type: 'boolean', help: 'print what is up as one JSON document' },
   },
-  async run({ options, out, environment, onInterrupt }): Promise<number> {
+  positionals: '',
+  async run({ options, positionals, out, environment, onInterrupt }): Promise<number> {
     const { exec, only, name = defaultName } = options
+    if (positionals.length > 0 && options.images === undefined)
+      throw badInput('sandbox does not take these arguments', [
+        { where: positionals.join(' '), what: 'only --images takes more than one word' },
+      ])
     const paths = pathsOf(environment)
     const { cacheDir } = paths
     const store = storeOf(cacheDir, name)
@@ -73,9 +87,10 @@ export default defineTask({
     await requireSandboxMachine(cacheDir, name)
     if (only !== undefined) await requireGroups(paths, only.split(','), '--only')
     if (await livingSandbox(store)) throw await inUse(store)
+    const archives = await imageArchives([options.images ?? [], positionals].flat(), cacheDir, out.warn)
     out.title(`Sandbox ${name}: a private copy of this machine, gone when it ends`)
     const cluster = !options['no-cluster']
-    const sandbox = newSandbox({ store, cacheDir, environment, only, cluster, warn: out.warn })
+    const sandbox = newSandbox({ store, cacheDir, environment, only, cluster, archives, warn: out.warn })
     onInterrupt(() => stopSandbox(sandbox))
     try {
       await out.step('Start the sandbox', progress => startSandbox(sandbox, progress))
@@ -113,6 +128,18 @@ export default defineTask({
     }
   },
 })
+
+/** What is in the files that were named, where everything has to be right, and in the user's folder for images, of which what is wrong is said. */
+async function imageArchives(
+  named: readonly string[],
+  cacheDir: string,
+  warn: (text: string) => void,
+): Promise<ImageArchive[]> {
+  const own = join(cacheDir, 'images')
+  const found = (await exists(own)) ? await lookAtImageArchives([own]) : { archives: [], problems: [] }
+  for (const { where, what } of found.problems) warn(`${where} ${what}; it is not used`)
+  return [...(await readImageArchives(named.map(path => resolve(path)))), ...found.archives]
+}
 
 function commandFor(name: string, option: string): string {
   return `task sandbox --${name === defaultName ? '' : ` --name ${name}`} ${option}`

@@ -51,6 +51,13 @@ export async function ingressImage({ settings }: Platform): Promise<string> {
   return /[:@][^/]*$/.test(wanted) ? wanted : pinned.replace(image, wanted)
 }
 
+/** The images that our manifests name, of every controller that can be chosen. */
+export async function pinnedIngressImages(): Promise<string[]> {
+  const names = Object.keys(controllers) as (keyof typeof controllers)[]
+  const texts = await Promise.all(names.map(name => readTemplate(`ingress/${name}/controller.yaml`)))
+  return texts.flatMap(text => imagesIn(parseAllDocuments(text).map(document => document.toJS() as KubeObject)))
+}
+
 /** The controller of these settings: its image as its template names it, and the name that is wanted instead. */
 function controllerOf(settings: Settings) {
   const controller = settings.INGRESS_CONTROLLER as keyof typeof controllers

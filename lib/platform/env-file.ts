@@ -103,13 +103,11 @@ interface Target {
 }
 
 async function settingsTarget({ envFile }: Paths): Promise<Target | undefined> {
-  const isThere = await lstat(envFile).then(
-    () => true,
-    () => false,
-  )
-  if (!isThere) return undefined
+  const found = await lstat(envFile).catch(() => undefined)
+  if (found === undefined) return undefined
   try {
-    const path = await realpath(envFile)
+    // only where it is one: a sandbox's file, seen from outside below /proc/PID/root, has no path that leads to it as a whole
+    const path = found.isSymbolicLink() ? await realpath(envFile) : envFile
     const { mode, uid, gid } = await stat(path)
     return { path, mode: mode & 0o7777, owner: { uid, gid } }
   } catch (error) {

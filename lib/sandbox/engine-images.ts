@@ -1,9 +1,11 @@
 import { copyFile, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { within, $ as zx } from 'zx/core'
+import { loadImages, sortedBy, verifiedBy } from '../stack/image-files.ts'
 import { mirrored, missingImages, pullImages } from '../stack/image-store.ts'
 import type { SupplyOptions } from '../supply/cache.ts'
+import { dockerName, type ImageArchive } from '../supply/image-archive.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
 import { $ } from '../system/exec.ts'
 import type { StepProgress } from '../system/progress.ts'
@@ -22,6 +24,8 @@ export interface ImageSupply {
   images: readonly string[]
   /** Pulled too, where that is possible; nothing is built in their place. */
   onlyPulled?: readonly string[]
+  /** Files that images may be loaded from, before anything is pulled or built. */
+  archives?: readonly ImageArchive[]
   /** IMAGE_MIRROR, or nothing. */
   mirror: string
   path: string
@@ -36,6 +40,8 @@ export interface ImageSupply {
 /** Where images came from, counted. */
 export interface Supplied {
   present: number
+  /** Loaded from files now. */
+  fromFiles: number
   pulled: number
   standIns: number
   /** Those of `onlyPulled` that could not be had. */
@@ -74,14 +80,15 @@ async function supplyAs(
   env: Record<'DOCKER_HOST' | 'DOCKER_CONFIG', string>,
   namespace: Namespace,
   engine: EngineOptions,
-  { images, onlyPulled = [], mirror, path, supply, progress, warn }: ImageSupply,
+  { images, onlyPulled = [], archives = [], mirror, path, supply, progress, warn }: ImageSupply,
 ): Promise<Supplied> {
   const wanted = [...new Set([...images, ...onlyPulled])]
+  const fromFiles = await withEnvironment(env, () => loadFrom(archives, wanted, progress))
   const lacking = () => withEnvironment(env, async () => unreal(wanted, await missingImages(wanted)))
   const needed = await lacking()
-  const present = wanted.length - needed.length
+  const present = wanted.length - needed.length - fromFiles
   const [first] = needed
-  if (first === undefined) return { present, pulled: 0, standIns: 0, lacking: [], later: laterImages([]) }
+  if (first === undefined) return { present, fromFiles, pulled: 0, standIns: 0, lacking: [], later: laterImages([]) }
 
   const refusal = await registryRefusal(mirrored(first, mirror), env)
   if (refusal === undefined) {
@@ -99,11 +106,31 @@ async function supplyAs(
   }
   return {
     present,
+    fromFiles,
     pulled: needed.length - unpulled.length,
     standIns: replaceable.length - later.names().length,
     lacking: lackingImages,
     later,
   }
+}
+
+/** Loads the archives with images that are wanted, says how each was verified and what else was in them, and counts those that were new. */
+async function loadFrom(
+  archives: readonly ImageArchive[],
+  wanted: readonly string[],
+  progress: StepProgress,
+): Promise<number> {
+  const useful = archives.filter(({ images }) => sortedBy(wanted, images)[0].length > 0)
+  for (const { path } of archives.filter(archive => !useful.includes(archive)))
+    progress.line(`${basename(path)}: no service uses what is in it`)
+  const [used, others] = sortedBy(wanted, await loadImages(useful))
+  for (const image of used) {
+    const name = wanted.find(name => dockerName(name.replace(/@.*$/, '')) === image.name) ?? image.name
+    if (image.outcome !== 'unchanged')
+      progress.line(`${image.name}: from ${basename(image.path)}, verified by ${verifiedBy(name, image)}`)
+  }
+  for (const { name, path } of others) progress.line(`${name}: from ${basename(path)}, kept; no service uses it`)
+  return used.filter(({ outcome }) => outcome !== 'unchanged').length
 }
 
 /** Keeps account of images that are being made, by name. */

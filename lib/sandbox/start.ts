@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { loadPlatform, type Platform, type Service } from '../platform/platform.ts'
 import type { SupplyOptions } from '../supply/cache.ts'
 import { pruneGoCaches } from '../supply/go.ts'
+import type { ImageArchive } from '../supply/image-archive.ts'
 import { root } from '../system/checkout.ts'
 import { PlatformError } from '../system/errors.ts'
 import type { StepProgress } from '../system/progress.ts'
@@ -36,6 +37,8 @@ export interface SandboxOptions {
   only: string | undefined
   /** Whether it gets the images of a cluster, too. */
   cluster?: boolean
+  /** Files that images are loaded from, before anything is pulled or built. */
+  archives?: readonly ImageArchive[]
   /** More variables for everything that runs inside. */
   variables?: Record<string, string>
   warn: (text: string) => void
@@ -192,6 +195,7 @@ async function supplyImagesOf(sandbox: Sandbox, platform: Platform, progress: St
   return supplyImages(namespace, engine, {
     images: [...images, ...(options.cluster ? [applicationBase] : [])],
     onlyPulled: options.cluster ? await clusterImages(platform) : [],
+    archives: options.archives ?? [],
     mirror: platform.settings.IMAGE_MIRROR,
     path: pathOf(options),
     login: join(options.environment.DOCKER_CONFIG || join(homedir(), '.docker'), 'config.json'),
@@ -228,8 +232,9 @@ function standInOptions(sandbox: Sandbox): StandInOptions {
   return { ...sandbox.supply, docker, path: pathOf(sandbox.options) }
 }
 
-function told({ pulled, standIns, present }: Supplied, later: readonly string[]): string {
+function told({ fromFiles, pulled, standIns, present }: Supplied, later: readonly string[]): string {
   const parts = [
+    fromFiles > 0 ? `${counted(fromFiles, 'image')} from files` : '',
     pulled > 0 ? `${counted(pulled, 'image')} pulled` : '',
     standIns > 0 ? counted(standIns, 'stand-in') : '',
     present > 0 ? `${present} there` : '',

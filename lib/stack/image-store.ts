@@ -144,14 +144,3 @@ function parseEvent(line: string): ComposeEvent | undefined {
     return undefined
   }
 }
-
-/** Writes images into one archive for a machine without a network. */
-export async function saveImages(images: readonly string[], file: string): Promise<void> {
-  await $({ timeout: '30m' })`docker save --output ${file} ${images}`
-}
-
-/** Loads an archive that `saveImages` wrote and returns the names in it. */
-export async function loadImages(file: string): Promise<string[]> {
-  const { stdout } = await $({ timeout: '30m' })`docker load --input ${file}`
-  return [...stdout.matchAll(/^Loaded image: (\S+)/gm)].flatMap(([, name]) => (name === undefined ? [] : [name]))
-}

@@ -18,6 +18,7 @@ import { supplyImages } from '../../../lib/sandbox/engine-images.ts'
 import { type Namespace, shellInside, startNamespace } from '../../../lib/sandbox/namespace.ts'
 import { ensureProgram } from '../../../lib/sandbox/programs.ts'
 import { storeOf } from '../../../lib/sandbox/store.ts'
+import { type ImageArchive, readImageArchives } from '../../../lib/supply/image-archive.ts'
 import { $, type Shell } from '../../../lib/system/exec.ts'
 import { noSandbox } from '../../helpers/sandbox.ts'
 
@@ -74,8 +75,8 @@ describe('images of a sandbox where a registry answers', { skip: await noSandbox
     const before = await machine()
     const supplied = async (images: string[]) => (({ later: _, ...counts }) => counts)(await supply(images))
     const first = await supplied(['published:1'])
-    assert.deepEqual(first, { present: 0, pulled: 1, standIns: 0, lacking: [] })
-    assert.deepEqual(await supplied(['published:1']), { present: 1, pulled: 0, standIns: 0, lacking: [] })
+    assert.deepEqual(first, { present: 0, fromFiles: 0, pulled: 1, standIns: 0, lacking: [] })
+    assert.deepEqual(await supplied(['published:1']), { present: 1, fromFiles: 0, pulled: 0, standIns: 0, lacking: [] })
     assert.deepEqual(await machine(), before)
   })
 
@@ -119,6 +120,75 @@ describe('images of a sandbox where a registry answers', { skip: await noSandbox
       warn: text => process.stderr.write(`${text}\n`),
     })
   }
+})
+
+describe('images of a sandbox from files', { skip: await noSandbox() }, () => {
+  const [nginx, tempo] = ['nginx:1.30.4-alpine', 'grafana/tempo:3.0.3'] as const
+  let folder: string
+  let namespace: Namespace
+  let engine: EngineOptions
+  let inside: Shell
+  let archives: ImageArchive[]
+  const lines: string[] = []
+
+  before(async () => {
+    // the store's own folder is the machine's inside, too
+    folder = join(store.folder, 'archives')
+    await rm(folder, { recursive: true, force: true })
+    await mkdir(folder, { recursive: true })
+    const programs = await enginePrograms({ cacheDir })
+    namespace = await startNamespace(store, [store.folder])
+    engine = { store, programs, environment: engineEnvironment(programs, process.env.PATH ?? '') }
+    await startEngine(namespace, engine)
+    inside = shellInside(namespace.init, engine)
+    // one as a compressed archive with an image that no service has, one as an OCI layout
+    for (const image of [nginx, tempo, 'somebody/else:1'])
+      await inside`tar -C / -c etc/hostname | docker import --message ${image} - ${image}`
+    await inside`docker save ${nginx} somebody/else:1 | gzip >${folder}/nginx.tar.gz`
+    await inside`mkdir ${folder}/tempo`
+    await inside`docker save ${tempo} | tar -x -C ${folder}/tempo`
+    await inside`rm ${folder}/tempo/manifest.json`
+    await inside`docker image rm ${nginx} ${tempo} somebody/else:1`
+    archives = await readImageArchives([join(folder, 'nginx.tar.gz'), join(folder, 'tempo')])
+  })
+  after(async () => {
+    await inside({ nothrow: true })`docker image rm ${nginx} ${tempo} somebody/else:1`
+    await namespace.end()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  const supply = async () => {
+    const { later: _, ...counts } = await supplyImages(namespace, engine, {
+      images: [nginx, tempo],
+      archives,
+      // nobody answers there
+      mirror: '127.0.0.1:9',
+      path: process.env.PATH ?? '',
+      login: '/nowhere',
+      supply: { cacheDir },
+      progress: { update: () => {}, line: text => void lines.push(text) },
+      warn: text => process.stderr.write(`${text}\n`),
+    })
+    return counts
+  }
+
+  it('are used before anything is pulled or built, count as real, and are loaded once', async () => {
+    assert.deepEqual(await supply(), { present: 0, fromFiles: 2, pulled: 0, standIns: 0, lacking: [] })
+    const format = '{{json .Config.Labels}}'
+    const labels = await inside`docker image inspect --format ${format} ${nginx} ${tempo}`.lines()
+    assert.deepEqual(labels, ['null', 'null'])
+    assert.deepEqual(await supply(), { present: 2, fromFiles: 0, pulled: 0, standIns: 0, lacking: [] })
+  })
+
+  it('are said, with what verified them, and what else was in the file is kept', async () => {
+    assert.match(
+      lines[0] ?? '',
+      /^nginx:1\.30\.4-alpine: from nginx\.tar\.gz, verified by image id sha256:[0-9a-f]{12}$/,
+    )
+    assert.match(lines[1] ?? '', /^grafana\/tempo:3\.0\.3: from tempo, verified by image id sha256:[0-9a-f]{12}$/)
+    assert.equal(lines[2], 'somebody/else:1: from nginx.tar.gz, kept; no service uses it')
+    await inside`docker image inspect somebody/else:1`
+  })
 })
 
 async function freePort(): Promise<number> {
