@@ -47,15 +47,17 @@ export async function ingressOverlay(platform: Platform): Promise<Overlay> {
 /** The controller's image as it is applied, known without kustomize: the pinned one, through the mirror that is set, or one of the user's own. */
 export async function ingressImage({ settings }: Platform): Promise<string> {
   const { controller, image, wanted } = controllerOf(settings)
-  const [, pinned = ''] = /^ +image: (\S+)$/m.exec(await readTemplate(`ingress/${controller}/controller.yaml`)) ?? []
-  return /[:@][^/]*$/.test(wanted) ? wanted : pinned.replace(image, wanted)
+  return /[:@][^/]*$/.test(wanted) ? wanted : (await pinnedImage(controller)).replace(image, wanted)
 }
 
 /** The images that our manifests name, of every controller that can be chosen. */
-export async function pinnedIngressImages(): Promise<string[]> {
-  const names = Object.keys(controllers) as (keyof typeof controllers)[]
-  const texts = await Promise.all(names.map(name => readTemplate(`ingress/${name}/controller.yaml`)))
-  return texts.flatMap(text => imagesIn(parseAllDocuments(text).map(document => document.toJS() as KubeObject)))
+export function pinnedIngressImages(): Promise<string[]> {
+  return Promise.all(Object.keys(controllers).map(pinnedImage))
+}
+
+async function pinnedImage(controller: string): Promise<string> {
+  const [, pinned = ''] = /^ +image: (\S+)$/m.exec(await readTemplate(`ingress/${controller}/controller.yaml`)) ?? []
+  return pinned
 }
 
 /** The controller of these settings: its image as its template names it, and the name that is wanted instead. */
