@@ -39,7 +39,9 @@ export function staleEndpoints(objects: readonly KubeObject[]): string[] {
  * before; until the new controllers have taken over, a Service may forward to a pod of another application, whose answer would look like a good one.
  */
 export async function waitForEndpoints(cluster: Cluster, [node]: readonly ClusterNode[]): Promise<void> {
-  const started = Date.parse(await $`docker inspect --format '{{.State.StartedAt}}' ${node?.name ?? ''}`.text())
+  const startedAt = await $`docker inspect --format '{{.State.StartedAt}}' ${node?.name ?? ''}`.text()
+  // a line's end makes it no date
+  const started = Date.parse(startedAt.trim())
   await waitFor(
     async () => {
       const lease = await getObject(cluster, 'kube-system', 'lease', 'kube-controller-manager')
