@@ -7,9 +7,9 @@ import { pathsOf } from '../lib/platform/settings.ts'
 import { chooseEngine, inspectMachine } from '../lib/routes/choose.ts'
 import { publishedPorts } from '../lib/routes/publish.ts'
 import { makeWayForPublishing } from '../lib/routes/setup.ts'
-import { compose } from '../lib/stack/compose.ts'
+import { compose, requireAccepted } from '../lib/stack/compose.ts'
 import { type Container, projectContainers } from '../lib/stack/docker.ts'
-import { renderStackFiles, writeStackFiles } from '../lib/stack/files.ts'
+import { areWritten, renderStackFiles, writeStackFiles } from '../lib/stack/files.ts'
 import { ensureGrafanaPassword } from '../lib/stack/grafana.ts'
 import { missingImages, pullImages } from '../lib/stack/image-store.ts'
 import {
@@ -67,7 +67,7 @@ export default defineTask({
     const machine = await inspectMachine()
     const now = startableNow(platform)
     const engine = chooseEngine(platform.settings.ROUTING, machine)
-    const images = now.services.map(({ image }) => image)
+    const images = now.services.filter(({ isBuilt }) => !isBuilt).map(({ image }) => image)
     const lacking = early(options.pull ? Promise.resolve(images) : missingImages(images))
 
     let seen: Container[] = []
@@ -92,7 +92,10 @@ export default defineTask({
     await out.step('Write configurations', async () => {
       const installation = await settleInstallation(paths)
       const ports = engine === 'publish' ? publishedPorts(platform) : {}
-      const changed = await writeStackFiles(paths, await renderStackFiles(platform, installation, ports))
+      const files = await renderStackFiles(platform, installation, ports)
+      if (platform.compose.hasLocalFile || !(await areWritten(paths, files)))
+        for (const warning of await requireAccepted(platform, files)) out.warn(warning)
+      const changed = await writeStackFiles(paths, files)
       return changed.length === 0 ? 'unchanged' : counted(changed.length, 'file')
     })
 

@@ -1,47 +1,6 @@
-import { type Document, isMap, isScalar, LineCounter, parseDocument, visit } from 'yaml'
 import { z } from 'zod'
 import type { Problem } from '../system/errors.ts'
-
-/** A compose file as text, with the name it is called by in messages. */
-export interface ComposeSource {
-  file: string
-  text: string
-}
-
-/** A service as the compose files describe it, in the few fields that the platform looks at; all else is Compose's own. */
-export interface ComposeService {
-  image?: string
-  container_name?: string
-  networks?: Record<string, { ipv4_address?: string } | null> | string[]
-  ports?: (string | PublishedPort)[]
-  labels?: Record<string, string> | string[]
-  volumes?: (string | { source?: string })[]
-  depends_on?: string[] | Record<string, unknown>
-  secrets?: (string | { source: string })[]
-  [key: string]: unknown
-}
-
-interface PublishedPort {
-  host_ip?: string
-  published?: string | number
-  target: number
-  protocol?: string
-}
-
-export interface ComposeFile {
-  name?: string
-  services?: Record<string, ComposeService>
-  secrets?: Record<string, { file?: string }>
-  [key: string]: unknown
-}
-
-/** One compose file, read: its content with settings filled in, and the line that each of its keys stands on. */
-export interface ReadCompose {
-  file: string
-  content: ComposeFile
-  /** `file:line` of the deepest place on this path that exists. */
-  locate(path: readonly PropertyKey[]): string
-}
+import type { ReadCompose } from './compose-file.ts'
 
 const port = z.int().min(1, 'should be a port, 1 to 65535').max(65535, 'should be a port, 1 to 65535')
 const label = z
@@ -95,38 +54,8 @@ export type ServiceBlock = z.infer<typeof serviceBlock>
 /** The top-level `x-macula` block. */
 export type ApplicationsBlock = z.infer<typeof applicationsBlock>
 
-/**
- * Reads a compose file: YAML errors and wrong `x-macula` blocks come back as problems, all at once.
- * `${NAME}` is replaced where `variables` knows the name and left to Compose otherwise.
- */
-export function readCompose(
-  source: ComposeSource,
-  variables: Readonly<Record<string, string>>,
-): { compose: ReadCompose; problems: Problem[] } {
-  const lines = new LineCounter()
-  const document = parseDocument(source.text, { lineCounter: lines, merge: true })
-  const at = (offset: number) => `${source.file}:${lines.linePos(offset).line}`
-  const locate = (path: readonly PropertyKey[]) => at(offsetOf(document, path))
-  if (document.errors.length > 0) {
-    const problems = document.errors.map(error => ({
-      where: at(error.pos[0]),
-      what: error.message.split(/ at line|\n/)[0] ?? error.code,
-    }))
-    return { compose: { file: source.file, content: {}, locate }, problems }
-  }
-  fillIn(document, variables)
-  const content = (document.toJS() ?? {}) as ComposeFile
-  const compose = { file: source.file, content, locate }
-  if (typeof content !== 'object' || Array.isArray(content)) {
-    return {
-      compose: { ...compose, content: {} },
-      problems: [{ where: at(0), what: 'should be a compose file, with `services:`' }],
-    }
-  }
-  return { compose, problems: blockProblems(compose) }
-}
-
-function blockProblems({ content, locate }: ReadCompose): Problem[] {
+/** What is wrong with the `x-macula` blocks of a file. */
+export function blockProblems({ content, locate }: ReadCompose): Problem[] {
   const problems = issuesOf(applicationsBlock.safeParse(content['x-macula'] ?? {}), ['x-macula'], locate)
   for (const [name, service] of Object.entries(content.services ?? {})) {
     if (service?.['x-macula'] === undefined) continue
@@ -166,28 +95,4 @@ function knownKeys(path: readonly PropertyKey[]): string {
 
 function dotted(path: readonly PropertyKey[]): string {
   return path.map(String).join('.')
-}
-
-/** Offset of the key on a path, or of the nearest parent that exists. */
-function offsetOf(document: Document, path: readonly PropertyKey[]): number {
-  for (let depth = path.length; depth > 0; depth -= 1) {
-    const key = path[depth - 1]
-    const parent = depth === 1 ? document.contents : document.getIn(path.slice(0, depth - 1), true)
-    if (isMap(parent)) {
-      const pair = parent.items.find(item => isScalar(item.key) && item.key.value === key)
-      if (isScalar(pair?.key) && pair.key.range) return pair.key.range[0]
-    }
-    const node = document.getIn(path.slice(0, depth), true) as { range?: [number, number, number] } | undefined
-    if (node?.range) return node.range[0]
-  }
-  return 0
-}
-
-function fillIn(document: Document, variables: Readonly<Record<string, string>>): void {
-  visit(document, {
-    Scalar(_, node) {
-      if (typeof node.value !== 'string') return
-      node.value = node.value.replace(/(?<!\$)\$\{([A-Z_]+)\}/g, (text, name) => variables[name] ?? text)
-    },
-  })
 }

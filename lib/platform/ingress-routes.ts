@@ -1,3 +1,4 @@
+import { ingressListeners } from './addresses.ts'
 import type { Platform, Route } from './platform.ts'
 
 /** Group of the routes to the cluster's ingress. */
@@ -5,14 +6,11 @@ export const clusterGroup = 'applications'
 
 /** 127.0.0.2:80 and :443 lead to the ports that the KinD node has on the first loopback address; 4433/udp is mapped by KinD itself. None for a cluster elsewhere. */
 export function clusterRoutes({ settings, applications, loopback }: Platform): Route[] {
-  if (settings.CLUSTER === 'existing') return []
-  const route = (listen: number, target: string): Route => ({
-    group: clusterGroup,
-    service: 'ingress',
-    listen: { ip: applications.loopback, port: listen },
-    target: { ip: loopback, port: Number(target) },
-  })
-  return [route(80, settings.INGRESS_HTTP_PORT), route(443, settings.INGRESS_HTTPS_PORT)]
+  return ingressListeners(settings, applications.loopback).flatMap(({ ip, port, target }) =>
+    target === undefined
+      ? []
+      : [{ group: clusterGroup, service: 'ingress', listen: { ip, port }, target: { ip: loopback, port: target } }],
+  )
 }
 
 /** The containers of our cluster that can publish its ways in. */

@@ -1,14 +1,17 @@
-import { readFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
 import type { Address } from '../system/address.ts'
-import { root } from '../system/checkout.ts'
 import { badInput, type Problem } from '../system/errors.ts'
-import { addressShift, settleAddresses } from './addresses.ts'
-import { type ApplicationsBlock, type ComposeSource, type ReadCompose, readCompose } from './catalogue.ts'
+import { type Addition, additionsFor, addressShift, withAddresses } from './addresses.ts'
+import { type ApplicationsBlock, blockProblems } from './catalogue.ts'
+import { type ComposeFile, type ComposeSource, type ReadCompose, readComposeFile } from './compose-file.ts'
+import { conflicts } from './conflicts.ts'
+import type { Lookup } from './interpolate.ts'
+import { type MergedService, mergedServices } from './merge.ts'
 import { describeService, type Service, withGatewayPorts } from './services.ts'
-import { defaultSettings, loadSettings, type Paths, type Settings, secretNames } from './settings.ts'
+import { defaultSettings, isSecret, loadSettings, type Paths, type Settings } from './settings.ts'
+import { composeSources } from './sources.ts'
 
-export type { Published, RoutedPort, Service, VirtualHost } from './services.ts'
+export type { Published } from './published.ts'
+export type { RoutedPort, Service, VirtualHost } from './services.ts'
 
 /** A DNS name of the platform and the loopback address it answers with. */
 export interface Name {
@@ -38,7 +41,18 @@ export interface Platform {
   wildcard: string
   routes: Route[]
   groups: string[]
-  /** The compose files, first ours, then the user's own if there is one; settings and addresses filled in. */
+  /** What Compose is given: our own file, complete, and what we add to the services of all files. */
+  compose: {
+    ours: ComposeFile
+    additions: ReadonlyMap<string, Addition>
+    /** Whether there is a file of the user's own between the two. */
+    hasLocalFile: boolean
+    /** Variables that the user's files take from the environment, with the values they had for us. */
+    variables: Readonly<Record<string, string>>
+  }
+  /** Every service of the files, those behind profiles and of other groups included. */
+  described: ReadonlyMap<string, MergedService>
+  /** The compose files, first ours, then those of the user, with the services of `groups` only. */
   composeFiles: ReadCompose[]
 }
 
@@ -46,14 +60,14 @@ export interface Platform {
 export const webServer = 'nginx'
 
 /** Loads settings and compose files. Throws one error (exit code 2) with all problems of either. */
-export async function loadPlatform(paths: Paths, environment?: NodeJS.ProcessEnv): Promise<Platform> {
+export async function loadPlatform(paths: Paths, environment: NodeJS.ProcessEnv = process.env): Promise<Platform> {
   const settings = await loadSettings(paths, environment)
-  const sources = await composeSources(paths)
-  const { platform, problems } = buildPlatform(sources, settings, await defaultSettings(), paths)
-  if (problems.length > 0)
+  const { sources, problems: unreadable } = await composeSources(paths, variablesFrom(settings, environment))
+  const { platform, problems } = buildPlatform(sources, settings, await defaultSettings(), paths, environment)
+  if (unreadable.length + problems.length > 0)
     throw badInput(
       'The description of the services is not usable',
-      problems,
+      [...unreadable, ...problems],
       'Correct these lines; nothing has been changed',
     )
   return platform
@@ -61,75 +75,134 @@ export async function loadPlatform(paths: Paths, environment?: NodeJS.ProcessEnv
 
 /** Throws (exit code 2) where a group of `groups` is none of the compose files; `where` is how the user named them. Needs no settings. */
 export async function requireGroups(paths: Paths, groups: readonly string[], where: string): Promise<void> {
-  const files = (await composeSources(paths)).map(source => readCompose(source, {}).compose)
-  const problems = unknownGroups(groups, groupsByService(files), where)
+  const { sources } = await composeSources(paths, () => undefined)
+  const files = sources.flatMap(source => readComposeFile(source, () => undefined).files)
+  const problems = unknownGroups(groups, groupsOf(mergedServices(files)), where)
   if (problems.length > 0)
     throw badInput('There is no such group of services', problems, 'Correct it; nothing has been changed')
 }
 
-/** Ours, then the user's own if there is one. */
-async function composeSources(paths: Paths): Promise<ComposeSource[]> {
-  const ours = await readFile(join(root, 'templates', 'docker-compose.yml'), 'utf8')
-  const sources = [{ file: 'templates/docker-compose.yml', text: ours }]
-  const local = await readFile(paths.localComposeFile, 'utf8').catch(error => {
-    if (error.code === 'ENOENT') return undefined
-    throw badInput(`${paths.localComposeFile} cannot be read`, [{ where: paths.localComposeFile, what: error.message }])
-  })
-  if (local !== undefined) sources.push({ file: basename(paths.localComposeFile), text: local })
-  return sources
+/** Variables of compose files as Compose sees them: the environment over the settings, of which it is given all but the secrets. */
+function variablesFrom(settings: Settings, environment: NodeJS.ProcessEnv): Lookup {
+  return name => (isSecret(name) ? undefined : (environment[name] ?? (settings as Record<string, string>)[name]))
 }
 
-/** The pure half of loadPlatform: what the sources describe, and everything that is wrong with them. */
+/** The pure half of loadPlatform: what the sources describe, ours first, and everything that is wrong with them. */
 export function buildPlatform(
-  sources: readonly { file: string; text: string }[],
+  sources: readonly ComposeSource[],
   settings: Settings,
   defaults: Settings,
   paths: Paths,
+  environment: NodeJS.ProcessEnv = {},
 ): { platform: Platform; problems: Problem[] } {
-  const variables: Record<string, string> = { ...settings }
-  for (const name of secretNames) delete variables[name]
-  const read = sources.map(source => readCompose(source, variables))
-  const problems = read.flatMap(({ problems }) => problems)
-  const composeFiles = read.map(({ compose }) => compose)
-  if (paths.onlyGroups) problems.push(...keepGroups(composeFiles, paths.onlyGroups))
+  const problems: Problem[] = []
   const shift = addressShift(settings, defaults)
-  for (const compose of composeFiles) settleAddresses(compose, shift, settings, composeFiles)
+  const [first, ...others] = readFiles(sources, settings, environment, problems)
+  const ours = first && { ...first, content: withAddresses(first.content, shift) }
+  const files = ours === undefined ? [] : [ours, ...others]
+  const own = others.filter(({ role }) => role === 'own')
+  const described = mergedServices(files)
+  const additions = additionsFor(described, shift, settings, problems)
 
-  const described = serviceNames(composeFiles).map(name =>
-    describeService(name, composeFiles, settings, problems, shift),
-  )
-  const services = withGatewayPorts(described, settings.MACULA_LOOPBACK, webServer)
-  const block = (composeFiles[0]?.content['x-macula'] ?? {}) as ApplicationsBlock
-  const own = composeFiles
-    .slice(1)
-    .map(({ content }) => ((content['x-macula'] ?? {}) as ApplicationsBlock).applications)
-  const hosts = [block.applications, ...own].flatMap(applications => applications?.hosts ?? [])
-  const wildcard = shift.loopback(block.applications?.loopback ?? '127.0.0.2')
-  const applications = {
-    loopback: wildcard,
-    names: [...new Set(hosts)].map(host => `${host}.${settings.MACULA_DOMAIN}`),
-  }
+  const groups = groupsOf(described)
+  const chosen = paths.onlyGroups
+  if (chosen) problems.push(...unknownGroups(chosen, groups, 'MACULA_ONLY'))
+  const isChosen = (name: string) =>
+    chosen === undefined || ['infrastructure', ...chosen].includes(groups.get(name) ?? 'other')
+  const services = [...described].flatMap(([name, merged]) => {
+    const service = describeService(name, merged, additions.get(name) ?? {}, settings, problems, shift)
+    // services behind a Compose profile are not started with the others, so they are no part of the platform
+    return isChosen(name) && merged.profiles.length === 0 ? [service] : []
+  })
+  const withPorts = withGatewayPorts(services, settings.MACULA_LOOPBACK, webServer)
+  const applications = applicationsOf(files, settings, shift.loopback)
+  problems.push(...conflicts(withPorts, described, applications, settings, webServer))
+  const used = new Set(own.flatMap(({ variables }) => variables.map(({ name }) => name)))
   const platform: Platform = {
     settings,
     paths,
     domain: settings.MACULA_DOMAIN,
     loopback: settings.MACULA_LOOPBACK,
-    services,
+    services: withPorts,
     applications,
-    names: [
-      ...new Map(
-        [
-          ...services.flatMap(service => service.names.map(name => ({ name, ip: service.loopback }))),
-          ...applications.names.map(name => ({ name, ip: wildcard })),
-        ].map(name => [name.name, name]),
-      ).values(),
-    ],
-    wildcard,
-    routes: routesOf(services, settings.MACULA_LOOPBACK),
-    groups: [...new Set(services.map(({ group }) => group))],
-    composeFiles,
+    names: namesOf(withPorts, applications),
+    wildcard: applications.loopback,
+    routes: routesOf(withPorts, settings.MACULA_LOOPBACK),
+    groups: [...new Set(withPorts.map(({ group }) => group))],
+    compose: {
+      ours: ours?.content ?? {},
+      additions,
+      hasLocalFile: own.length > 0,
+      variables: Object.fromEntries(
+        Object.entries(environment).filter(
+          (entry): entry is [string, string] => used.has(entry[0]) && entry[1] !== undefined,
+        ),
+      ),
+    },
+    described,
+    composeFiles: files.filter(({ role }) => role === 'own').map(file => onlyServices(file, isChosen)),
   }
-  return { platform, problems: [...problems, ...conflicts(platform)] }
+  return { platform, problems }
+}
+
+/** Reads all sources; ours takes its variables from the settings alone, and a secret is a variable of none. */
+function readFiles(
+  sources: readonly ComposeSource[],
+  settings: Settings,
+  environment: NodeJS.ProcessEnv,
+  problems: Problem[],
+): ReadCompose[] {
+  return sources.flatMap((source, index) => {
+    const { files, problems: found } = readComposeFile(source, variablesFrom(settings, index === 0 ? {} : environment))
+    problems.push(...found, ...files.flatMap(file => [...blockProblems(file), ...secretProblems(file)]))
+    return files
+  })
+}
+
+/** What stands in `docker inspect` for everyone of the docker group is no place for a secret. */
+function secretProblems({ variables }: ReadCompose): Problem[] {
+  return variables
+    .filter(({ name }) => isSecret(name))
+    .map(({ name, where }) => ({
+      where,
+      what: `\${${name}} is a secret, and not handed to services as a variable; mount it as a file: secrets: [${secretFile(name)}], read from /run/secrets/${secretFile(name)}`,
+    }))
+}
+
+/** What the Compose secret of a setting is called. */
+function secretFile(name: string): string {
+  return name.toLowerCase().replace(/^pdns_/, 'powerdns_')
+}
+
+function onlyServices(file: ReadCompose, isChosen: (name: string) => boolean): ReadCompose {
+  const { services } = file.content
+  if (services === undefined) return file
+  const kept = Object.entries(services).filter(([name]) => isChosen(name))
+  return {
+    ...file,
+    content: { ...file.content, services: Object.assign(Object.create(null), Object.fromEntries(kept)) },
+  }
+}
+
+function applicationsOf(
+  files: readonly ReadCompose[],
+  settings: Settings,
+  moved: (address: string) => string,
+): Platform['applications'] {
+  const blocks = files.map(({ content }) => ((content['x-macula'] ?? {}) as ApplicationsBlock).applications)
+  const hosts = new Set(blocks.flatMap(block => block?.hosts ?? []))
+  return {
+    loopback: moved(blocks[0]?.loopback ?? '127.0.0.2'),
+    names: [...hosts].map(host => `${host}.${settings.MACULA_DOMAIN}`),
+  }
+}
+
+function namesOf(services: readonly Service[], { loopback, names }: Platform['applications']): Name[] {
+  const all = [
+    ...services.flatMap(service => service.names.map(name => ({ name, ip: service.loopback }))),
+    ...names.map(name => ({ name, ip: loopback })),
+  ]
+  return [...new Map(all.map(name => [name.name, name])).values()]
 }
 
 /** Where a person finds a service: its page, or its address where it has none. */
@@ -152,25 +225,11 @@ export function serviceNamed(platform: Platform, name: string): Service {
   return service
 }
 
-/** Takes away the services of all other groups; infrastructure stays, because the others are reached through it. */
-function keepGroups(files: readonly ReadCompose[], groups: readonly string[]): Problem[] {
-  const groupOf = groupsByService(files)
-  for (const { content } of files) {
-    const kept = Object.entries(content.services ?? {}).filter(([name]) =>
-      ['infrastructure', ...groups].includes(groupOf.get(name) ?? 'other'),
-    )
-    content.services = Object.fromEntries(kept)
-  }
-  return unknownGroups(groups, groupOf, 'MACULA_ONLY')
-}
-
-function groupsByService(files: readonly ReadCompose[]): Map<string, string> {
-  const described = files.flatMap(({ content }) => Object.entries(content.services ?? {}))
+function groupsOf(services: ReadonlyMap<string, MergedService>): Map<string, string> {
   return new Map(
-    described.flatMap(([name, service]) => {
-      const { group } = (service['x-macula'] ?? {}) as { group?: string }
-      return group === undefined ? [] : [[name, group] as const]
-    }),
+    [...services].flatMap(([name, { block }]) =>
+      typeof block.group === 'string' ? [[name, block.group] as const] : [],
+    ),
   )
 }
 
@@ -179,13 +238,6 @@ function unknownGroups(groups: readonly string[], groupOf: ReadonlyMap<string, s
   return groups
     .filter(group => !known.includes(group))
     .map(group => ({ where, what: `there is no group ${group}; known: ${known.join(', ')}` }))
-}
-
-/** Services behind a Compose profile are not started with the others, so they are no part of the platform. */
-function serviceNames(files: readonly ReadCompose[]): string[] {
-  const described = files.flatMap(({ content }) => Object.entries(content.services ?? {}))
-  const optional = new Set(described.filter(([, service]) => service.profiles !== undefined).map(([name]) => name))
-  return [...new Set(described.map(([name]) => name))].filter(name => !optional.has(name))
 }
 
 function routesOf(services: readonly Service[], firstLoopback: string): Route[] {
@@ -207,48 +259,4 @@ function routesOf(services: readonly Service[], firstLoopback: string): Route[] 
       routes.set(`${ip}:80`, { group, service: name, listen: { ip, port: 80 }, target: { ip: web.address, port: 80 } })
   }
   return [...routes.values()]
-}
-
-/** What no single block shows: two services that want the same name, address or port. */
-function conflicts(platform: Platform): Problem[] {
-  const paths = platform.services.map(({ name }) => {
-    const file = platform.composeFiles.findLast(({ content }) => content.services?.[name] !== undefined)
-    return [
-      name,
-      (key: string) => file?.locate(['services', name, ...(key === '' ? [] : ['x-macula', key])]) ?? name,
-    ] as const
-  })
-  const locate = new Map(paths)
-  const claims = platform.services.flatMap(service => [
-    ...service.hosts.map(host => ({ what: `http://${host.name}${host.path}`, key: 'host', service: service.name })),
-    ...service.names
-      .filter(name => platform.applications.names.includes(name))
-      .map(name => ({ what: name, key: 'host', service: service.name })),
-    ...(service.address ? [{ what: `address ${service.address}`, key: '', service: service.name }] : []),
-    ...service.published.map(({ ip, hostPort, protocol }) => ({
-      what: `${ip}:${hostPort}/${protocol}`,
-      key: '',
-      service: service.name,
-    })),
-    ...(service.loopback === platform.loopback
-      ? []
-      : service.ports.map(({ listen }) => ({
-          what: `${service.loopback}:${listen}/tcp`,
-          key: 'ports',
-          service: service.name,
-        }))),
-  ])
-  const owners = new Map<string, string>(platform.applications.names.map(name => [name, 'an application']))
-  return claims.flatMap(({ what, key, service }) => {
-    const owner = owners.get(what)
-    owners.set(what, owner ?? service)
-    return owner === undefined
-      ? []
-      : [
-          {
-            where: locate.get(service)?.(key) ?? service,
-            what: `services.${service} claims ${what}, which ${owner} has already`,
-          },
-        ]
-  })
 }

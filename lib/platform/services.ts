@@ -1,6 +1,9 @@
+import ipaddr from 'ipaddr.js'
 import type { Problem } from '../system/errors.ts'
-import { type AddressShift, containerName, ownAddress } from './addresses.ts'
-import type { ComposeService, ReadCompose, ServiceBlock } from './catalogue.ts'
+import { type Addition, type AddressShift, containerName, networkKey } from './addresses.ts'
+import type { ServiceBlock } from './catalogue.ts'
+import type { MergedService } from './merge.ts'
+import { type Published, publishedPorts } from './published.ts'
 import type { Settings } from './settings.ts'
 
 /** A web page under a name of the domain. */
@@ -14,13 +17,6 @@ export interface VirtualHost {
   port: number
 }
 
-export interface Published {
-  ip: string
-  hostPort: number
-  containerPort: number
-  protocol: 'tcp' | 'udp'
-}
-
 /** A port of a service that is routed to it from its loopback address. */
 export interface RoutedPort {
   listen: number
@@ -32,7 +28,10 @@ export interface RoutedPort {
 export interface Service {
   name: string
   container: string
+  /** The image that it runs; for one that is built, the name that Compose gives it. */
   image: string
+  /** Whether Compose builds the image, so that there is nothing to pull. */
+  isBuilt: boolean
   /** Address on the containers' network. */
   address: string
   group: string
@@ -52,32 +51,32 @@ export interface Service {
   description: string
 }
 
-/** One service out of all files that say something of it; what is wrong goes to `problems`. */
+/** A service as the platform uses it, out of all that the files say of it; what is wrong goes to `problems`. */
 export function describeService(
   name: string,
-  files: readonly ReadCompose[],
+  merged: MergedService,
+  { container_name, networks }: Addition,
   settings: Settings,
   problems: Problem[],
   shift: AddressShift,
 ): Service {
-  const parts = files.flatMap(file =>
-    file.content.services?.[name] ? [{ file, service: file.content.services[name] }] : [],
-  )
-  const merged: ComposeService = Object.assign({}, ...parts.map(({ service }) => service))
-  const block: Partial<ServiceBlock> = Object.assign({}, ...parts.map(({ service }) => service['x-macula']))
-  const where = parts[0]?.file.locate(['services', name, 'x-macula']) ?? name
+  const { locate } = merged
+  const block: Partial<ServiceBlock> = merged.block
   if (Object.keys(block).length > 0 && block.group === undefined)
     problems.push({
-      where,
+      where: locate('x-macula'),
       what: `services.${name}.x-macula.group is missing; known: infrastructure, observability, data, or one of your own`,
+    })
+  const loopback = block.loopback === undefined ? settings.MACULA_LOOPBACK : shift.loopback(block.loopback)
+  if (!ipaddr.IPv4.isValidFourPartDecimal(loopback))
+    problems.push({
+      where: locate('x-macula', 'loopback'),
+      what: `services.${name}.x-macula.loopback ${block.loopback} is ${loopback} from MACULA_LOOPBACK=${settings.MACULA_LOOPBACK} on, which does not exist; write a lower one`,
     })
   const ports = (block.ports ?? []).map(port => {
     const [listen, target = listen] = String(port).split(':').map(Number)
     return { listen: listen ?? 0, target: target ?? 0 }
   })
-  const published = parts.flatMap(({ file, service }) =>
-    (service.ports ?? []).flatMap(port => publishedPort(port, `${file.locate(['services', name, 'ports'])}`, problems)),
-  )
   const web = Array.isArray(block.web) ? block.web[0] : (block.web ?? ports[0]?.target)
   const fullName = (host: string) => `${host}.${settings.MACULA_DOMAIN}`
   const pages =
@@ -91,15 +90,22 @@ export function describeService(
   )
   const health = healthOf(block.health, hosts[0]?.port ?? ports[0]?.target)
   const metrics = portAndPath(block.metrics)
+  const address = (networks ?? merged.networks)[networkKey]?.ipv4_address ?? ''
+  if (address === '' && (hosts.length > 0 || ports.length > 0 || health !== undefined || metrics !== undefined))
+    problems.push({
+      where: locate('x-macula'),
+      what: `services.${name}.x-macula needs one container with an address on ${networkKey}; leave out ${merged.networkMode === undefined ? 'scale and replicas' : 'network_mode'}`,
+    })
   return {
     name,
-    container: merged.container_name ?? containerName(settings, name),
-    image: merged.image ?? '',
-    address: parts.map(({ service }) => ownAddress(service)).findLast(address => address !== undefined) ?? '',
+    container: merged.containerName ?? container_name ?? containerName(settings, name),
+    image: merged.image ?? (merged.isBuilt ? `${settings.MACULA_PROJECT}-${name}` : ''),
+    isBuilt: merged.isBuilt,
+    address,
     group: block.group ?? 'other',
     hosts,
     names: pages.map(([host]) => fullName(host)),
-    loopback: block.loopback === undefined ? settings.MACULA_LOOPBACK : shift.loopback(block.loopback),
+    loopback,
     ports,
     httpPorts: [
       ...new Set([
@@ -109,7 +115,7 @@ export function describeService(
         ...(metrics === undefined ? [] : [metrics.port]),
       ]),
     ],
-    published,
+    published: publishedPorts(merged, problems),
     health,
     metrics,
     title: block.title ?? name,
@@ -129,41 +135,16 @@ function portAndPath(text: string | undefined): { port: number; path: string } |
   return { port: Number(text.slice(0, slash)), path: text.slice(slash) }
 }
 
-function publishedPort(
-  port: NonNullable<ComposeService['ports']>[number],
-  where: string,
-  problems: Problem[],
-): Published[] {
-  const [, ip, hostPort, containerPort, protocol = 'tcp'] =
-    typeof port === 'string'
-      ? (/^(?:([\d.]+):)?(?:(\d+):)?(\d+)(?:\/(tcp|udp))?$/.exec(port) ?? [])
-      : [undefined, port.host_ip, port.published, port.target, port.protocol]
-  if (!ip?.startsWith('127.')) {
-    problems.push({
-      where,
-      what: `${JSON.stringify(port)} would listen outside this machine; write it with a loopback address, like "127.0.0.9:8080:80"`,
-    })
-    return []
-  }
-  return [
-    {
-      ip,
-      hostPort: Number(hostPort),
-      containerPort: Number(containerPort),
-      protocol: protocol === 'udp' ? 'udp' : 'tcp',
-    },
-  ]
-}
-
 /**
  * The services with a port of the web server for each routed port that speaks HTTP: the same number where it is free there, else one from 10000 on.
  * Those on the first loopback address keep their number, because the compose file publishes it.
  */
 export function withGatewayPorts(services: readonly Service[], firstLoopback: string, webServer: string): Service[] {
   const taken = new Set([80])
+  let next = 10_000
   const free = (wanted: number) => {
     let port = wanted
-    for (let next = 10_000; taken.has(port); next += 1) port = next
+    for (; taken.has(port); next += 1) port = next
     taken.add(port)
     return port
   }

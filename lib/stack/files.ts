@@ -6,7 +6,7 @@ import { type RenderedFile, writeIfChanged } from '../platform/render.ts'
 import type { Paths } from '../platform/settings.ts'
 import { ensureStateFolder } from '../platform/state-folder.ts'
 import { ensureFolder } from '../system/files.ts'
-import { renderComposeFiles } from './compose.ts'
+import { renderComposeFiles } from './compose-render.ts'
 import { renderConfigs } from './config/configs.ts'
 
 /** Every file that the stack is run from: configurations, secrets, compose files; paths relative to the state folder. Writes nothing. */
@@ -41,6 +41,16 @@ export async function writeStackFiles(
   for (const path of left) if (await removeFile(join(stateDir, path))) changed.push(path)
   await writeManifest(stateDir, wanted)
   return changed
+}
+
+/** Whether all of these files are in the state folder as they are. */
+export async function areWritten(
+  { stateDir }: Pick<Paths, 'stateDir'>,
+  files: readonly RenderedFile[],
+): Promise<boolean> {
+  const read = ({ path }: RenderedFile) => readFile(join(stateDir, path), 'utf8').catch(() => undefined)
+  const present = await Promise.all(files.map(read))
+  return files.every(({ content }, index) => content === present[index])
 }
 
 const manifest = 'rendered.json'

@@ -179,17 +179,19 @@ async function divided(
 }
 
 /** The names that Compose gives to what our files describe. */
-function namesOf({ composeFiles, settings }: Platform): Record<Thing['kind'], Set<string>> {
+function namesOf({ composeFiles, compose, described, settings }: Platform): Record<Thing['kind'], Set<string>> {
   const names = (key: 'networks' | 'volumes') =>
     composeFiles.flatMap(({ content }) =>
       Object.entries((content[key] ?? {}) as Record<string, { name?: string; external?: unknown } | null>).flatMap(
         ([name, described]) => (described?.external ? [] : [described?.name ?? `${settings.MACULA_PROJECT}_${name}`]),
       ),
     )
-  const services = composeFiles.flatMap(({ content }) => Object.entries(content.services ?? {}))
   return {
     container: new Set(
-      services.map(([name, service]) => service.container_name ?? `${settings.MACULA_PROJECT}-${name}-1`),
+      [...described].map(
+        ([name, { containerName }]) =>
+          containerName ?? compose.additions.get(name)?.container_name ?? `${settings.MACULA_PROJECT}-${name}-1`,
+      ),
     ),
     network: new Set(names('networks')),
     volume: new Set(names('volumes')),

@@ -26,15 +26,17 @@ export async function examplePlatform({
   local,
   settings = {},
   paths = examplePaths(),
+  environment = {},
 }: {
   local?: string
   settings?: Partial<Settings>
   paths?: Paths
+  environment?: NodeJS.ProcessEnv
 } = {}): Promise<ReturnType<typeof buildPlatform>> {
   const file = 'templates/docker-compose.yml'
   const sources = [{ file, text: await readFile(join(root, file), 'utf8') }]
   if (local !== undefined) sources.push({ file: 'docker-compose.local.yml', text: local })
-  return buildPlatform(sources, await exampleSettings(settings), await defaultSettings(), paths)
+  return buildPlatform(sources, await exampleSettings(settings), await defaultSettings(), paths, environment)
 }
 
 /** The same, for tests that are not about mistakes in it. */

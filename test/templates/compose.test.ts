@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { parse } from 'yaml'
-import type { ComposeFile, ComposeService } from '../../lib/platform/catalogue.ts'
+import type { ComposeFile, ComposeService } from '../../lib/platform/compose-file.ts'
 import { run } from '../../lib/system/exec.ts'
-import { contentOf, describeExample, renderExample, writtenTo } from '../helpers/example.ts'
+import { contentOf, describeExample, examplePlatform, renderExample, writtenTo } from '../helpers/example.ts'
 import { builtValidator } from '../helpers/validators.ts'
 
 const files = await renderExample()
-const compose = parse(contentOf(files, 'docker-compose.yml')) as ComposeFile & Record<string, Record<string, unknown>>
+const { stateDir } = (await examplePlatform()).paths
+const compose = parse(contentOf(files, 'docker-compose.services.yml')) as ComposeFile &
+  Record<string, Record<string, unknown>>
 interface RenderedService extends ComposeService {
   restart: string
   logging: { options: Record<string, string> }
@@ -61,19 +64,23 @@ for (const [name, service] of services) {
   test(`${name} mounts only what is rendered, declared or its own`, () => {
     const rendered = files.map(({ path }) => path)
     for (const volume of service.volumes ?? []) {
-      const [source = ''] = String(volume).split(':')
-      if (source.startsWith('/')) assert.match(String(volume), /^\/var\/lib\/docker\/containers:.*:ro$/)
-      else if (!source.startsWith('./')) assert.ok(source in (compose.volumes ?? {}), `volume ${source} is declared`)
-      else
+      if (typeof volume !== 'string') {
+        const { source = '', type, bind } = volume as { source?: string; type?: string; bind?: unknown }
         assert.ok(
-          rendered.some(path => `./${path}/`.startsWith(`${source}/`)),
+          rendered.some(path => join(stateDir, path, '/').startsWith(`${source}/`)),
           `${source} is rendered`,
         )
+        assert.deepEqual({ type, bind }, { type: 'bind', bind: { create_host_path: false } })
+        continue
+      }
+      const [source = ''] = volume.split(':')
+      if (source.startsWith('/')) assert.match(volume, /^\/var\/lib\/docker\/containers:.*:ro$/)
+      else assert.ok(source in (compose.volumes ?? {}), `volume ${source} is declared`)
     }
     for (const secret of service.secrets ?? []) {
       const source = typeof secret === 'string' ? secret : secret.source
       assert.ok(rendered.includes(`secrets/${source}`), `${source} is rendered`)
-      assert.equal(compose.secrets?.[source]?.file, `./secrets/${source}`)
+      assert.equal(compose.secrets?.[source]?.file, join(stateDir, 'secrets', source))
     }
   })
 }

@@ -108,7 +108,8 @@ test('Grafana finds no variable of its own in the data sources', () => {
 
 test("Grafana's first page is one of the dashboards", () => {
   const [, file] =
-    /HOME_DASHBOARD_PATH: \/etc\/grafana\/provisioning\/(\S+)/.exec(contentOf(files, 'docker-compose.yml')) ?? []
+    /HOME_DASHBOARD_PATH: \/etc\/grafana\/provisioning\/(\S+)/.exec(contentOf(files, 'docker-compose.services.yml')) ??
+    []
   assert.ok(
     dashboards.some(({ path }) => path === `config/grafana/${file}`),
     file,
