@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
-import { fingerprintOf, sourcesOf } from '../../../lib/cluster/application-images.ts'
+import { within, $ as zx } from 'zx/core'
+import { deployableImages, fingerprintOf, sourcesOf, unusedSources } from '../../../lib/cluster/application-images.ts'
 import { clusterOf } from '../../../lib/cluster/cluster.ts'
 import { digestOf, requireRegistry, tagInRegistry } from '../../../lib/cluster/image-registry.ts'
 import { nodeName } from '../../../lib/cluster/node-images.ts'
 import type { PlatformError } from '../../../lib/system/errors.ts'
-import { goodPlatform } from '../../helpers/platform.ts'
+import { examplePaths, goodPlatform } from '../../helpers/platform.ts'
 
 describe('sources of applications', () => {
   it('are the bundled placeholder where none is named', async () => {
@@ -30,6 +31,91 @@ describe('sources of applications', () => {
         error.why,
         `CONSOLE_SOURCE: /nowhere/console does not exist\nPEER1_SOURCE: ${tmpdir()} has no Dockerfile`,
       )
+      return true
+    })
+  })
+})
+
+describe('a source in .env that belongs to no application', () => {
+  it('is named, whether it is left over or misspelt', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'macula-unused-'))
+    const paths = examplePaths(folder)
+    await writeFile(paths.envFile, 'CONSOLE_SOURCE=/a\nSHOP_SOURCE=/b\nCONSOL_SOURCE=/c\nOLD_SOURCE=\n')
+    assert.deepEqual(await unusedSources(await goodPlatform({ paths })), ['SHOP_SOURCE', 'CONSOL_SOURCE'])
+    await rm(folder, { recursive: true })
+  })
+})
+
+describe('images that are to be deployed', () => {
+  let folder = ''
+  let server: Server
+  let port = ''
+  /** What the registry has: `console` by tag or digest. */
+  const held = new Set<string>()
+  const digest = (letter: string) => `sha256:${letter.repeat(64)}`
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'macula-images-'))
+    server = createServer((request, response) => {
+      const [, name = '', reference = ''] = /^\/v2\/macula\/(.+)\/manifests\/(.+)$/.exec(request.url ?? '') ?? []
+      if (request.method === 'PUT') {
+        held.add(`${name} ${reference}`)
+        return response.writeHead(201).end()
+      }
+      const known = held.has(`${name} ${reference}`)
+      response.writeHead(known ? 200 : 404, known ? { 'docker-content-digest': digest('a') } : {}).end()
+    })
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    port = String((server.address() as AddressInfo).port)
+  })
+  after(async () => {
+    server.close()
+    await rm(folder, { recursive: true })
+  })
+
+  /** Looks for the images with a docker whose image has that id; `pushed` is called for each push. */
+  async function look(localId: string) {
+    const applications = { loopback: '127.0.0.2', names: ['console.macula.local'] }
+    const platform = {
+      ...(await goodPlatform({ paths: examplePaths(folder), settings: { REGISTRY_PORT: port } })),
+      applications,
+    }
+    const repository = `localhost:${port}/macula/console`
+    const record = { application: 'console', repository, tag: '0123456789abcdef', digest: digest('a') }
+    const file = join(platform.paths.stateDir, 'cluster', 'images', 'console.json')
+    await mkdir(join(file, '..'), { recursive: true })
+    await writeFile(file, JSON.stringify(record))
+    const script = `#!/bin/sh
+case "$*" in
+  'image inspect'*) echo sha256:${localId} ;;
+  push*) echo "$*" >>${folder}/pushes ;;
+esac`
+    await writeFile(join(folder, 'docker'), script, { mode: 0o755 })
+    return within(async () => {
+      zx.env = { ...zx.env, PATH: `${folder}:${zx.env.PATH}` }
+      return deployableImages(platform)
+    })
+  }
+  const pushes = async () =>
+    (await readFile(join(folder, 'pushes'), 'utf8').catch(() => '')).split('\n').filter(Boolean)
+
+  it('are taken as they were pushed where the registry has them', async () => {
+    held.add(`console ${digest('a')}`)
+    const { outcome, images } = await look('0123456789abcdef')
+    assert.deepEqual([outcome, images.map(image => image.digest), await pushes()], ['unchanged', [digest('a')], []])
+  })
+
+  it('are pushed again where the registry has lost them and the engine has not', async () => {
+    held.clear()
+    assert.equal((await look('0123456789abcdef0000')).outcome, 'updated')
+    assert.deepEqual(await pushes(), [`push localhost:${port}/macula/console:dev`])
+    assert.ok(held.has('console 0123456789abcdef'))
+  })
+
+  it('are named where neither has them any more', async () => {
+    held.clear()
+    await assert.rejects(look('ffff'), (error: PlatformError) => {
+      assert.match(error.message, /^Neither the registry nor the engine has the image of console any more$/)
+      assert.equal(error.hint, 'task build-and-push')
       return true
     })
   })

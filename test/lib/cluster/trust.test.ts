@@ -4,7 +4,7 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { issue } from '../../../lib/cluster/issue.ts'
-import { isTrusted, type TrustStore, trustCa, trustStoreOf } from '../../../lib/cluster/trust.ts'
+import { isOutdated, isTrusted, type TrustStore, trustCa, trustStoreOf } from '../../../lib/cluster/trust.ts'
 import { openJournal } from '../../../lib/journal/journal.ts'
 import type { PlatformError } from '../../../lib/system/errors.ts'
 import { asRoot } from '../../../lib/system/privilege.ts'
@@ -49,6 +49,29 @@ describe('the trust in the local CA', {
     await writeFile(store.file, ca)
     assert.equal(await trustCa(store, ca, journal()), 'updated')
     assert.equal(await isTrusted(store, ca), true)
+  })
+
+  it('in a CA that was replaced is outdated, and withdrawn by undo; trust in one of somebody else is not ours to withdraw', async () => {
+    const days = { leafDays: 1, caDays: 10, marginDays: 0 }
+    const { ca: next } = await issue(['a.dev.test'], 'dev.test', { certificate: '', key: '' }, days)
+    await writeFile(store.file, 'the CA of somebody else\n')
+    assert.equal(await isOutdated(store, next.certificate, journal()), false)
+    await rm(store.file)
+    await trustCa(store, ca, journal())
+    assert.equal(await isOutdated(store, ca, journal()), false)
+    assert.equal(await isOutdated(store, next.certificate, journal()), true)
+    await journal().undo()
+    assert.equal(await isTrusted(store, ca), false)
+    assert.equal(await isOutdated(store, next.certificate, journal()), false)
+    await trustCa(store, next.certificate, journal())
+    assert.equal(await isTrusted(store, next.certificate), true)
+  })
+
+  it('is kept in a file that no other installation has', async () => {
+    const stores = await Promise.all(['0123', '4567'].map(id => trustStoreOf({ os: 'debian' }, id)))
+    if (stores.includes(undefined)) return
+    assert.equal(new Set(stores.map(found => found?.file)).size, 2)
+    assert.ok(stores.every(found => found?.forget?.at(-1) === found?.file.split('/').at(-1)))
   })
 
   it('only says in a dry run what it would do', async () => {
