@@ -51,7 +51,7 @@ const undone = z.object({ undone: z.array(text) })
 const header = z.object({ journal: z.literal('macula'), version: z.number() })
 
 /**
- * The part of a file that is ours, where the rest goes on being somebody else's: the lines from one to another, or everything that a kubeconfig
+ * The part of a file that is ours, where the rest stays somebody else's: the lines from one to another, or everything that a kubeconfig
  * has for one context.
  */
 export type Block = z.infer<typeof block>

@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { messageOf, PlatformError } from '../system/errors.ts'
-import { ensureFolder, replaceFile } from '../system/files.ts'
+import { replaceFile } from '../system/files.ts'
 import type { Paths } from './settings.ts'
+import { ensureStateFolder } from './state-folder.ts'
 
 /** What containers, networks and volumes that we create are labelled with; its value is the id of the installation. */
 export const installationLabel = 'io.macula.installation'
@@ -94,7 +95,7 @@ async function change(
 }
 
 async function writeInstallation(paths: StateFolder, installation: Installation): Promise<Installation> {
-  await ensureFolder(paths.stateDir)
+  await ensureStateFolder(paths.stateDir)
   await replaceFile(installationFile(paths), `${JSON.stringify(installation, null, 2)}\n`, { mode: 0o644 })
   return installation
 }

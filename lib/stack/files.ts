@@ -27,12 +27,12 @@ export async function writeStackFiles(
   { stateDir }: Pick<Paths, 'stateDir'>,
   files: readonly RenderedFile[],
 ): Promise<string[]> {
+  await ensureStateFolder(stateDir)
   const before = await writtenBefore(stateDir)
   const wanted = files.map(({ path }) => path)
   const left = before.filter(path => !wanted.includes(path))
   // first, so that a file is on the list before it is on the disk
   await writeManifest(stateDir, [...wanted, ...left])
-  await ensureStateFolder(stateDir)
   // containers run as many users, so the secrets are readable for all who get here; only the owner gets into the folder
   await ensureFolder(join(stateDir, 'secrets'), 0o700)
   const changed: string[] = []

@@ -143,7 +143,7 @@ export function installedIn(list: string): Set<string> {
 
 /**
  * What an installation of packages would put on the machine: the packages with all they bring along. Fetches the package lists first where
- * the machine has none. Throws where a package is not to be had.
+ * the machine has none. Throws where a package is not available.
  */
 export async function packagesToInstall(
   manager: PackageManagerName,
@@ -160,7 +160,7 @@ export async function packagesToInstall(
     await (asUser ? $ : privilege.$)({ idle: silence, finishes: true })`${refresh}`
     all = await found()
   }
-  // a manager whose words we do not know: then just what was asked for
+  // a manager whose output we cannot read: then just what was requested
   return [...new Set([...names, ...all])]
 }
 

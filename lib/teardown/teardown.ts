@@ -33,7 +33,7 @@ export interface Leftovers {
   clusterNetwork: string | undefined
   /** Files and folders of our own. */
   files: string[]
-  /** Why the engine could not be asked, where containers were started from here: they come back with it. */
+  /** Why the engine does not answer, where containers were started from here: they come back with it. */
   unseen: string | undefined
 }
 
@@ -150,7 +150,7 @@ export async function removeState(
   return before === undefined && !purge ? 'unchanged' : 'removed'
 }
 
-// the passwords are where a link points to
+// a link points to the file with the passwords
 async function removeSettings({ envFile }: Paths): Promise<void> {
   const target = await realpath(envFile).catch(() => envFile)
   await rm(target, { force: true })
