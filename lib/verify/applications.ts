@@ -13,7 +13,7 @@ import { metricsChecks } from './metrics.ts'
 /** Checks of the cluster and the applications in it; none where there is no cluster. */
 export async function applications(platform: Platform): Promise<Check[]> {
   const rows = await clusterStatus(platform)
-  if (rows.length === 0 || platform.settings.CLUSTER !== 'kind') return []
+  if (rows.every(({ state }) => state === 'not created') || platform.settings.CLUSTER !== 'kind') return []
   const ca = await readFile(certificateFiles(platform).ca, 'utf8').catch(() => undefined)
   const scraped = await scrapedApplications(platform.paths)
   const deployed = rows.filter(({ kind, state }) => kind === 'application' && state !== 'not created')

@@ -5,9 +5,10 @@ import { exists } from '../../lib/system/files.ts'
 import { countFaults } from '../helpers/fault-table.ts'
 import { nodeNamed, type TasksBesideCluster, tasksBesideCluster } from '../helpers/foreign-cluster.ts'
 
-/** Every task that would change a cluster of ours, with what makes it go on without a prompt. */
+/** Every task that would change a cluster of ours, with what makes it go on without a prompt, and those that look at it. */
 const commands = [
   ['doctor'],
+  ['status'],
   ['setup-cluster'],
   ['setup-cluster', '--yes'],
   ['setup-cluster', '--yes', '--recreate'],
@@ -42,6 +43,7 @@ describe('a KinD cluster of our name that is not ours', () => {
           assert.deepEqual(changes, [], `${name} ${args.join(' ')}`)
           assert.equal(hasKubeconfig, false)
           assert.doesNotMatch(stderr, /^\s+at /m)
+          if (name === 'status') continue
           if (name === 'doctor') {
             assert.match(stdout, /KinD cluster.*The KinD cluster macula was not created by this installation/)
             continue
