@@ -1,4 +1,5 @@
 #!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
+import type { Output } from '../lib/cli/output.ts'
 import { defineTask } from '../lib/cli/task.ts'
 import { removeNetwork } from '../lib/cluster/network.ts'
 import { removeNodes } from '../lib/cluster/nodes.ts'
@@ -41,13 +42,7 @@ export default defineTask({
 
     out.title('Teardown')
     for (const line of lines) out.say(`  ${line}`)
-    if (lines.length > 0 && !yes) {
-      if (!out.interactive) {
-        const problem = { where: 'teardown', what: 'there is no terminal to prompt on' }
-        throw badInput('Teardown has to be confirmed', [problem], 'task teardown -- --yes')
-      }
-      if (!(await out.confirm('Undo all this?'))) return ExitCode.done
-    }
+    if (lines.length > 0 && !yes && !(await isConfirmed(out))) return ExitCode.done
     const need = {
       reason: 'put the files, packages and services of this machine back',
       commands: [],
@@ -55,7 +50,6 @@ export default defineTask({
       say: out.say,
     }
     const privilege = found.changes.length === 0 ? asRoot : await acquireRoot(need)
-
     if (found.changes.length > 0) await requireWritableJournal(paths)
 
     const failures: string[] = []
@@ -93,7 +87,7 @@ export default defineTask({
     if (kept + failures.length === 0)
       await part(`Remove ${paths.stateDir}`, () => removeState(paths, { ...wanted, keepId }, privilege))
 
-    if (kept > 0) out.warn(`${counted(kept, 'change')} kept, see above; the journal knows what was there before us`)
+    if (kept > 0) out.warn(`${counted(kept, 'change')} kept, see above; the journal says what was there before`)
     if (failures.length > 0)
       throw new PlatformError('Not everything could be undone', {
         why: failures.join('\n'),
@@ -107,6 +101,12 @@ export default defineTask({
     return ExitCode.done
   },
 })
+
+async function isConfirmed(out: Output): Promise<boolean> {
+  if (out.interactive) return out.confirm('Undo all this?')
+  const problem = { where: 'teardown', what: 'there is no terminal to prompt on' }
+  throw badInput('Teardown has to be confirmed', [problem], 'task teardown -- --yes')
+}
 
 function textOf(error: unknown): string {
   return error instanceof PlatformError ? [error.message, error.why].filter(Boolean).join(': ') : messageOf(error)
