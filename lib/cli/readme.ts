@@ -1,4 +1,5 @@
 import { type Platform, type Service, urlOf } from '../platform/platform.ts'
+import { publishedFor } from '../platform/services.ts'
 import type { Taskfile } from './taskfile.ts'
 
 /** The tables of README.md that derive from the catalogue and the Taskfile, by the name of their marker. */
@@ -8,7 +9,7 @@ export function readmeTables(platform: Platform, { tasks }: Taskfile): Record<st
       ['Service', 'Open', 'Address', 'Group'],
       platform.services
         .filter(({ names }) => names.length > 0)
-        .map(service => [service.title, pages(service), addresses(service), service.group]),
+        .map(service => [service.title, pages(service), addresses(service, platform.services), service.group]),
     ),
     applications: markdownTable(
       ['Application', 'Open', 'Address'],
@@ -38,9 +39,10 @@ function pages(service: Service): string {
   return service.hosts.map(({ name, path }) => `http://${name}${path === '/' ? '' : path}`).join('<br>')
 }
 
-function addresses({ loopback, ports, published }: Service): string {
+function addresses(service: Service, services: readonly Service[]): string {
+  const { loopback, ports } = service
   const routed = ports.map(({ listen }) => `${loopback}:${listen}`)
-  const own = [...new Set(published.map(({ ip, hostPort }) => `${ip}:${hostPort}`))]
+  const own = [...new Set(publishedFor(service, services).map(({ ip, hostPort }) => `${ip}:${hostPort}`))]
   return [...routed, ...own].map(address => `\`${address}\``).join('<br>') || `\`${loopback}:80\``
 }
 

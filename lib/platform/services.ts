@@ -135,6 +135,15 @@ function portAndPath(text: string | undefined): { port: number; path: string } |
   return { port: Number(text.slice(0, slash)), path: text.slice(slash) }
 }
 
+/** What a service publishes for itself; the web server also publishes ports of services on the first loopback address. */
+export function publishedFor(service: Service, services: readonly Service[]): Published[] {
+  const others = services.filter(other => other !== service)
+  return service.published.filter(
+    ({ ip, hostPort }) =>
+      !others.some(({ loopback, ports }) => loopback === ip && ports.some(({ listen }) => listen === hostPort)),
+  )
+}
+
 /**
  * The services with a port of the web server for each routed port that speaks HTTP: the same number where it is free there, else one from 10000 on.
  * Those on the first loopback address keep their number, because the compose file publishes it.

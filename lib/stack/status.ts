@@ -1,4 +1,5 @@
 import { type Platform, type Service, urlOf, webServer } from '../platform/platform.ts'
+import { publishedFor } from '../platform/services.ts'
 import { addressText } from '../system/address.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
 import { $, type Shell } from '../system/exec.ts'
@@ -57,7 +58,9 @@ export async function statusOf(
   ])
   const [containers, ...seen] = answers
   const byService = new Map(containers.map(container => [container.service, container]))
-  return platform.services.map((service, index) => describe(service, byService.get(service.name), seen[index]))
+  return platform.services.map((service, index) =>
+    describe(service, platform.services, byService.get(service.name), seen[index]),
+  )
 }
 
 /** The request that shows from outside whether a service works. */
@@ -130,14 +133,19 @@ export async function askProbe(probe: Probe, lookups: Lookups, signal: AbortSign
   return `${probe.text} answers ${status}`
 }
 
-function describe(service: Service, container: Container | undefined, seen: Seen): ServiceStatus {
+function describe(
+  service: Service,
+  services: readonly Service[],
+  container: Container | undefined,
+  seen: Seen,
+): ServiceStatus {
   const state = stateOf(container, seen)
   const engine = describeContainer(container)
   return {
     name: service.name,
     group: service.group,
     url: urlOf(service),
-    address: addressOf(service),
+    address: addressOf(service, services),
     state,
     detail:
       seen === undefined || container?.state !== 'running'
@@ -162,9 +170,10 @@ function stateOf(container: Container | undefined, seen: Seen): State {
   return 'unhealthy'
 }
 
-function addressOf({ name, hosts, ports, published, loopback, address }: Service): string {
+function addressOf(service: Service, services: readonly Service[]): string {
+  const { name, hosts, ports, loopback, address } = service
   if (ports.length > 0 && name !== webServer) return `${loopback}:${ports.map(({ listen }) => listen).join(',')}`
-  const own = published.filter(({ protocol }) => protocol === 'tcp')
+  const own = publishedFor(service, services).filter(({ protocol }) => protocol === 'tcp')
   if (own.length > 0) return own.map(({ ip, hostPort }) => `${ip}:${hostPort}`).join(', ')
   return hosts.length > 0 ? `${loopback}:80` : address
 }
