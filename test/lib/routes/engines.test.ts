@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
@@ -100,6 +100,22 @@ describe('publishing', async () => {
     assert.deepEqual(await docker('').remove([grafana]), [{ route: grafana, outcome: 'unchanged' }])
   })
 
+  it('waits for a cluster that is still to be created, whose node publishes them itself', async () => {
+    const noNode = publishEngine(
+      platform,
+      shellOf(command => (command.includes('--all') ? 'macula-nginx\t\n' : '')),
+    )
+    assert.deepEqual(
+      (await noNode.apply(clusterRoutes(platform))).map(({ outcome }) => outcome),
+      ['pending', 'pending'],
+    )
+    const stopped = publishEngine(
+      platform,
+      shellOf(command => (command.includes('--all') ? 'macula-control-plane\t\n' : '')),
+    )
+    await assert.rejects(stopped.apply(clusterRoutes(platform)), { message: /does not publish/ })
+  })
+
   it('leaves the ways into the cluster to its node', async () => {
     const ways = clusterRoutes(platform)
     const docker = (stdout: string) =>
@@ -155,6 +171,24 @@ describe('units of systemd', () => {
     assert.match(stack.content, /^Environment="COMPOSE_PROJECT_NAME=macula"$/m)
     assert.match(stack.content, /^After=docker\.service/m)
     assert.match(network.content, /^ExecStart=\/bin\/true route replace unreachable 172\.23\.0\.0\/16 /m)
+  })
+
+  it('start the containers from the first time that there are any, also where routes came first', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'macula-stack-'))
+    const { stack } = await bootUnits({ ...boot, owner: { ...us, stateDir: folder } }, '/bin/true')
+    assert.match(stack.content, new RegExp(`^ConditionPathExists=${folder}$`, 'm'))
+    const script = /^ExecStart=\/bin\/sh -c '(.*)'$/m.exec(stack.content)?.[1]?.replaceAll('$$', '$')
+    const docker = '#!/bin/sh\necho "$*" >>calls\ncase "$*" in *services) echo nginx ;; esac\n'
+    await writeFile(join(folder, 'docker'), docker, { mode: 0o755 })
+    const start = () =>
+      spawnSync('/bin/sh', ['-c', script!], { cwd: folder, env: { PATH: `${folder}:${process.env.PATH}` } }).status
+    const calls = () => readFile(join(folder, 'calls'), 'utf8').catch(() => '')
+    assert.equal(start(), 0)
+    assert.equal(await calls(), '', 'nothing was created yet')
+    await writeFile(join(folder, 'docker-compose.yml'), '')
+    assert.equal(start(), 0)
+    assert.match(await calls(), /compose up --detach --no-build --pull never nginx/)
+    await rm(folder, { recursive: true })
   })
 
   const verify = spawnSync('systemd-analyze', ['--version'], { encoding: 'utf8' })

@@ -4,6 +4,11 @@ import type { Route } from '../../../lib/platform/platform.ts'
 import { applyRoutes, planRoutes, requireFree, retireOtherEngines } from '../../../lib/routes/apply.ts'
 import { chooseEngine, type RoutingMachine } from '../../../lib/routes/choose.ts'
 import type { RouteEngine } from '../../../lib/routes/engine.ts'
+import { routeOfSocat, socatRoute } from '../../../lib/routes/socat.ts'
+import * as data from '../../../tasks/setup-data-routing.ts'
+import * as kind from '../../../tasks/setup-kind-routing.ts'
+import * as observability from '../../../tasks/setup-observability-routing.ts'
+import { us } from '../../helpers/owner.ts'
 
 const route = (service: string, port: number, target = port, group = 'data'): Route => ({
   group,
@@ -59,6 +64,16 @@ describe('the choice of an engine', () => {
       why: /systemd-socket-proxyd is not in/,
     })
     assert.throws(() => chooseEngine('socat', { ...linux, containersReachable: false }), { why: /no address here/ })
+  })
+})
+
+describe('the commands of the routing tasks', () => {
+  it('are the same in all three, and forward one address each', () => {
+    const forwarded = [data, observability, kind].map(({ commands }) =>
+      commands.socat(socatRoute(route('timescaledb', 5432), us)),
+    )
+    for (const command of forwarded) assert.deepEqual(command, forwarded[0])
+    assert.deepEqual(routeOfSocat(forwarded[0]!)?.route, route('timescaledb', 5432))
   })
 })
 
