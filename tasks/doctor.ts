@@ -61,8 +61,8 @@ export default defineTask({
     }
     out.summary(
       failed === 0
-        ? 'Nothing is in the way.'
-        : `${counted(failed, 'finding')} in the way of a set-up; nothing was changed.`,
+        ? 'This machine is ready for a setup.'
+        : `${counted(failed, 'check')} failed: a setup would stop there. Nothing was changed.`,
     )
     return exitCode
   },

@@ -17,8 +17,8 @@ export interface DnsmasqSettings {
 }
 
 /**
- * The name whose TXT record tells that a server is our dnsmasq, and which configuration it has read. The same for every domain, because a running
- * server may know another one than the settings.
+ * The name whose TXT record identifies our dnsmasq and the configuration that it has read. The same for every domain, because a running server may
+ * have been configured with another one than the settings name now.
  */
 export const versionName = '_config.macula.invalid'
 

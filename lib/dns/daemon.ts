@@ -65,7 +65,7 @@ export interface WrittenUnit {
   runsOtherwise: boolean
 }
 
-/** Writes the unit of our dnsmasq; also tells what an earlier run wrote and did not get to tell systemd of. */
+/** Writes the unit of our dnsmasq; also reports what an earlier run wrote and systemd has not read yet. */
 export async function writeUnit(program: string, domain: string, owner: Owner, journal: Journal): Promise<WrittenUnit> {
   const values = { owner: signature(owner), domain, program, config: configPath }
   const unit = fillTemplate(await readTemplate(`systemd/${unitName}`), values, unitName)

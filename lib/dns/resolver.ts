@@ -11,7 +11,7 @@ import { resolvconf } from './resolvers/resolvconf.ts'
 import { systemdResolved } from './resolvers/systemd-resolved.ts'
 import { wsl } from './resolvers/wsl.ts'
 
-/** In the order in which they are asked: those who may stand behind another come later. */
+/** In the order of detection: those that another may use underneath come later. */
 export const resolvers: readonly ResolverAdapter[] = [
   macos,
   systemdResolved,
@@ -26,7 +26,7 @@ export const resolvers: readonly ResolverAdapter[] = [
 export function chooseResolver(setting: string, facts: ResolverFacts): ResolverAdapter {
   const adapter = resolvers.find(({ kind, detect }) => (setting === 'auto' ? detect(facts) : kind === setting))
   if (adapter === undefined) {
-    throw new PlatformError('This machine resolves names in a way that the platform does not know', {
+    throw new PlatformError('How this machine resolves names is not recognised', {
       why: `/etc/resolv.conf is ${describe(facts)}`,
       hint: 'Name the resolver yourself: RESOLVER in .env, or use `task setup-hosts`',
     })
@@ -60,5 +60,5 @@ function describe({ resolvConf }: ResolverFacts): string {
   const { state, content } = resolvConf
   if (state.kind === 'link')
     return content ? `a link to ${state.target}` : `a link to ${state.target}, which is not there`
-  return content?.keeper ? `kept by ${content.keeper}` : `a ${state.kind}`
+  return content?.keeper ? `written by ${content.keeper}` : `a ${state.kind}`
 }

@@ -78,7 +78,7 @@ export async function removeLostDns(found: readonly Foreign[], { $ }: Journal): 
   if (files.includes(configPath)) await $`sh -c ${'rmdir "$1" 2>/dev/null || true'} rmdir ${dirname(configPath)}`
 }
 
-/** What /etc/resolv.conf said before us, as far as what we wrote still tells: its servers, its search domains and options. */
+/** What /etc/resolv.conf said before us, as far as our own file still shows: its servers, its search domains and options. */
 async function formerResolvConf(): Promise<string> {
   const [own, kept] = await Promise.all([readResolvConf(resolvConfPath), readResolvConf(upstreamPath)])
   const servers = kept?.nameservers ?? own?.nameservers.slice(1) ?? []

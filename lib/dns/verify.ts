@@ -12,7 +12,7 @@ export interface NameCheck {
   problem: string | undefined
 }
 
-/** Every name of the platform and one that only the wildcard knows. */
+/** Every name of the platform and one that only the wildcard answers. */
 export function namesToCheck({ names, wildcard, domain }: Pick<Platform, 'names' | 'wildcard' | 'domain'>): Name[] {
   return [...names, { name: `anything.${domain}`, ip: wildcard }]
 }

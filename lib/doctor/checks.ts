@@ -7,7 +7,7 @@ import { chooseEngine, type RoutingMachine } from '../routes/choose.ts'
 import { type EngineName, means } from '../routes/engine.ts'
 import { openRouting } from '../routes/setup.ts'
 import { type EngineFacts, engineFacts } from '../stack/engine.ts'
-import { $, ask, hasTool } from '../system/exec.ts'
+import { $, hasTool } from '../system/exec.ts'
 import type { Host } from '../system/machine.ts'
 import { listeners } from '../system/ports.ts'
 import { asRoot } from '../system/privilege.ts'
@@ -27,7 +27,7 @@ export function stackChecks(platform: Platform, machine: RoutingMachine, facts?:
     engineCheck($, hasTool, facts),
     composeCheck($, hasTool, facts),
     portsCheck(() => examineAddresses(platform, machine)),
-    subnetCheck(platform, ask),
+    subnetCheck(platform),
   ]
 }
 

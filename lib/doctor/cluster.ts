@@ -25,8 +25,8 @@ export function clusterCheck(platform: Platform): Check {
     name: 'Cluster',
     async look() {
       const found = await Promise.all(
-        programs.map(([name, ask]) =>
-          ask().then(
+        programs.map(([name, requireProgram]) =>
+          requireProgram().then(
             detail => ok(name, detail),
             error => missed(name, error),
           ),

@@ -54,7 +54,7 @@ export function lookupFindings({ lookupOrder, resolved, domain }: ResolverFacts,
     findings.push({
       check: 'Split DNS',
       state: 'warn',
-      detail: `${tunnel.link} has names of ${tunnel.domain} answered by servers of its own (a VPN, perhaps); ${domain} is longer and wins while both are up`,
+      detail: `${tunnel.link} routes ${tunnel.domain} to its own DNS servers (perhaps a VPN); ${domain} is more specific and wins while both are up`,
       hint: 'Use another domain if names fail: MACULA_DOMAIN in .env',
     })
   }
@@ -67,7 +67,7 @@ export interface Surroundings {
   dnsmasqVersion: string | undefined
   /** Whether dhclient keeps the address of this machine, and writes /etc/resolv.conf at every renewal. */
   dhclient: boolean
-  /** What `lsattr /etc/resolv.conf` says; empty where it cannot tell. */
+  /** What `lsattr /etc/resolv.conf` says; empty where it prints nothing. */
   attributes: string
 }
 

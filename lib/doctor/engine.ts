@@ -23,7 +23,7 @@ export function engineCheck(
     async look() {
       if (!(await hasTool('docker')))
         return [{ check, state: 'fail', detail: 'docker is not installed', hint: `Install Docker: ${enginePages}` }]
-      // asked by itself, it says why there is none
+      // by itself, the client says why there is no answer
       const version = (await facts)?.version ?? (await engineVersion(shell))
       if (isOlder(version, oldestEngine)) {
         const detail = `${version} is too old: the platform needs ${oldestEngine.join('.')} or newer`
@@ -42,7 +42,7 @@ export function engineCheck(
 const probeFile = 'services: { probe: { image: probe, healthcheck: { test: [CMD, "true"], start_interval: 1s } } }'
 
 /**
- * Compose: the plugin, and one that knows what our file says. Asked for what it can do, since versions 3 and 4 do not exist; `facts` spare asking
+ * Compose: the plugin, and one that knows what our file says. Tried rather than compared, since versions 3 and 4 do not exist; `facts` save the query
  * for its version.
  */
 export function composeCheck(
@@ -78,7 +78,7 @@ export function composeCheck(
   }
 }
 
-/** The folder that the collector reads the containers' logs from: the one the engine writes them to. One that does not answer is told about by its own check. */
+/** The folder that the collector reads the containers' logs from: the one the engine writes them to. One that does not answer has its own check. */
 export function logFilesCheck(dataRoot: string, facts: Promise<EngineFacts>): Check {
   const check = 'Container logs'
   return {

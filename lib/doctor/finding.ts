@@ -2,7 +2,7 @@ import { messageOf, PlatformError } from '../system/errors.ts'
 
 /** What one look at the machine found. */
 export interface Finding {
-  /** What was looked at, as a person knows it: `Docker engine`, `127.0.0.4:3000`. */
+  /** What was checked, in a person's terms: `Docker engine`, `127.0.0.4:3000`. */
   check: string
   /** `warn`: works, or works for now; `fail`: setup would stop here. */
   state: 'ok' | 'warn' | 'fail'
@@ -17,7 +17,7 @@ export interface Check {
   look: () => Promise<Finding[]>
 }
 
-/** Nothing that a check asks takes this long on a machine that is well. */
+/** No check takes this long on a healthy machine. */
 const checkDeadlineMs = 45_000
 
 /** Makes all checks at once; what one of them cannot find out becomes a finding of its own. Findings come in the order of the checks. */
@@ -34,7 +34,7 @@ export function requireNoFailure(findings: readonly Finding[]): void {
   const hint = [...new Set(failed.flatMap(({ hint }) => hint ?? []))].join('\n')
   throw failed.length === 1
     ? new PlatformError(`${first.check}: ${first.detail}`, { hint })
-    : new PlatformError(`${failed.length} things on this machine are in the way`, {
+    : new PlatformError(`${failed.length} checks of this machine failed`, {
         why: failed.map(({ check, detail }) => `${check}: ${detail}`).join('\n'),
         hint,
       })

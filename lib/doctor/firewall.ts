@@ -31,7 +31,7 @@ export function ufwFindings(configuration: string, defaults: string, subnet: str
   if (!/^ENABLED=yes/im.test(configuration)) return []
   const outgoing = /^DEFAULT_OUTPUT_POLICY="?(\w+)/m.exec(defaults)?.[1] ?? 'ACCEPT'
   return outgoing === 'ACCEPT'
-    ? [{ check, state: 'ok', detail: 'ufw; it lets this machine reach its containers' }]
+    ? [{ check, state: 'ok', detail: 'ufw; outgoing connections to the containers are allowed' }]
     : [
         {
           check,
@@ -42,7 +42,7 @@ export function ufwFindings(configuration: string, defaults: string, subnet: str
       ]
 }
 
-/** Judges firewalld by the version of the engine; undefined where that cannot be asked. */
+/** Judges firewalld by the version of the engine; undefined where the engine does not answer. */
 export function firewalldFinding(engine: string | undefined): Finding {
   return engine !== undefined && !isOlder(engine, safeEngine)
     ? { check, state: 'ok', detail: 'firewalld; Docker puts its rules back when it is reloaded' }

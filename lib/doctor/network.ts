@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { networkName } from '../platform/addresses.ts'
 import type { Platform } from '../platform/platform.ts'
-import { engineTimeoutMs } from '../stack/engine.ts'
-import { ask, type Runner } from '../system/exec.ts'
+import { engineTimeout } from '../stack/engine.ts'
+import { $, type Shell } from '../system/exec.ts'
 import type { Check, Finding } from './finding.ts'
 
 /** A network that is in use on this machine already. */
@@ -16,7 +16,7 @@ export interface UsedNetwork {
 /** The containers' subnet: not in use by another Docker network or a route of this machine. */
 export function subnetCheck(
   { settings }: Pick<Platform, 'settings'>,
-  asker: Runner = ask,
+  shell: Shell = $,
   routeTable = '/proc/net/route',
 ): Check {
   const check = 'Subnet'
@@ -24,7 +24,7 @@ export function subnetCheck(
     name: check,
     async look(): Promise<Finding[]> {
       const wanted = settings.MACULA_SUBNET
-      const { networks, ownBridge } = await dockerNetworks(networkName(settings), wanted, asker)
+      const { networks, ownBridge } = await dockerNetworks(networkName(settings), wanted, shell)
       const used = [...networks, ...parseRoutes(await readFile(routeTable, 'utf8').catch(() => ''), ownBridge)]
       const clash = used.find(({ subnet }) => overlap(subnet, wanted))
       if (clash === undefined) return [{ check, state: 'ok', detail: wanted }]
@@ -49,20 +49,21 @@ interface Networks {
 }
 
 // Bridges of Docker appear as routes, too. Ours is known by its name once it exists.
-async function dockerNetworks(ownName: string, wanted: string, asker: Runner): Promise<Networks> {
-  const inspect = (names: readonly string[]) =>
-    asker(['docker', 'network', 'inspect', ...names], { timeoutMs: engineTimeoutMs })
+async function dockerNetworks(ownName: string, wanted: string, shell: Shell): Promise<Networks> {
+  const reading = shell({ timeout: engineTimeout, nothrow: true })
+  const inspect = (names: readonly string[]) => reading`docker network inspect ${names}`
   const own = await inspect([ownName]).then(
     ({ stdout }) => parseNetworks(stdout, ownName),
     () => undefined,
   )
   // no two networks of Docker overlap: where ours has the subnet, no other has
   if (own?.ownSubnet === wanted) return own
-  const listed = await asker(['docker', 'network', 'ls', '--quiet', '--filter', 'driver=bridge'], {
-    timeoutMs: engineTimeoutMs,
-  }).catch(() => undefined)
+  const listed = await reading`docker network ls --quiet --filter driver=bridge`.then(
+    output => output,
+    () => undefined,
+  )
   const ids = listed?.exitCode === 0 ? listed.stdout.split('\n').filter(Boolean) : []
-  // The engine itself is another check's business. Its bridges outlive it, and nobody tells then which of them is ours.
+  // The engine itself is another check's business. Its bridges outlive it, and then nothing shows which of them is ours.
   if (ids.length === 0) return { networks: [], ownBridge: 'br-' }
   return parseNetworks((await inspect(ids)).stdout, ownName)
 }
@@ -89,7 +90,7 @@ export function parseNetworks(json: string, ownName: string): Networks {
   }
 }
 
-/** Reads /proc/net/route; the default route, those that lead nowhere and our own bridge (or, for `br-`, all of Docker's) do not count. */
+/** Reads /proc/net/route; the default route, unreachable routes and our own bridge (or, for `br-`, all of Docker's) do not count. */
 export function parseRoutes(text: string, ownBridge: string | undefined): UsedNetwork[] {
   const isOwn = (device: string) => device === ownBridge || (ownBridge === 'br-' && /^br-[0-9a-f]{12}$/.test(device))
   return text
@@ -114,7 +115,7 @@ export function overlap(one: string, other: string): boolean {
   return Math.floor(first!.bits / shared) === Math.floor(second!.bits / shared)
 }
 
-/** A private /16 that nobody uses; those outside Docker's own pools first, which it gives to the next network. */
+/** An unused private /16; those outside Docker's own pools first, which it gives to the next network. */
 function freeSubnet(used: readonly UsedNetwork[]): string | undefined {
   const candidates = [
     ...Array.from({ length: 100 }, (_, index) => `10.${100 + index}.0.0/16`),

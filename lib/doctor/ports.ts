@@ -62,14 +62,14 @@ export async function addressStates(
         (holder.container !== undefined && ours.has(holder.container)) ||
         (holder.ip === needed.ip && routed.has(addressText(needed)))
       if (isOurs) return { ...needed, state: 'ours', holder }
-      // `::` may or may not take IPv4 along: only trying tells
+      // `::` may or may not take IPv4 along: only a bind shows it
       const free = holder.ip === '::' && needed.protocol === 'tcp' && (await bind(needed)) === 'free'
       return free ? { ...needed, state: 'free', holder: undefined } : { ...needed, state: 'taken', holder }
     }),
   )
 }
 
-/** What stands at one address, in words. */
+/** The state of one address, in words. */
 export function describeState({ state, holder }: AddressState): string {
   return holder === undefined ? state : `${state}: ${describeHolder(holder)}`
 }

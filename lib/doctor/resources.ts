@@ -30,7 +30,7 @@ export function diskCheck(stateDir: string, facts: Promise<EngineFacts>): Check 
 /** Judges free space, in bytes. */
 export function diskFinding(free: number, folder: string): Finding {
   const detail = `${bytes(free)} free at ${folder}`
-  const hint = 'docker system df   # shows what Docker keeps; docker system prune frees what nobody uses'
+  const hint = 'docker system df   # shows what Docker keeps; docker system prune removes what is unused'
   if (free < leastDisk) return { check: 'Disk', state: 'fail', detail: `${detail}; the images alone take 5 GB`, hint }
   return free < comfortableDisk
     ? { check: 'Disk', state: 'warn', detail: `${detail}; images and a cluster take about 8 GB`, hint }

@@ -22,7 +22,7 @@ export interface RoutePlan {
 }
 
 /**
- * Compares the wanted routes with what all engines hold. `owns` tells of which groups routes that are not wanted any more are removed.
+ * Compares the wanted routes with what all engines hold. `owns` says of which groups routes that are not wanted any more are removed.
  */
 export async function planRoutes(
   wanted: readonly Route[],
@@ -72,7 +72,7 @@ export async function applyRoutes(
       ),
     ]
   } catch (error) {
-    // another program took the address meanwhile: the holder tells more than the tool's own message
+    // another program took the address meanwhile: its name says more than the tool's own message
     requireFree(needed, await listeners(), error)
     throw error
   }

@@ -34,7 +34,7 @@ export interface RoutingOptions {
   commands?: RouteCommands
   /** Count what this checkout made before it had its present id as ours. */
   adopt?: boolean
-  /** Change nothing; the journals then tell what would have been done. */
+  /** Change nothing; the journals then list what would have been done. */
   dryRun?: boolean
 }
 
@@ -53,7 +53,7 @@ export function openRouting(
   const engines: RouteEngine[] = [
     socatEngine({ openJournal: open, privilege, owner, command: commands.socat, adopt, dryRun }),
     publishEngine(platform),
-    // without systemd, units in /etc are files that nobody reads: a sandbox sees those of its host
+    // without systemd, units in /etc are files that no program reads: a sandbox sees those of its host
     ...(machine.systemd
       ? [systemdEngine({ openJournal: open, proxy: machine.proxy ?? '', boot, enable: commands.systemd, adopt })]
       : []),

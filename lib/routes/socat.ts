@@ -84,7 +84,7 @@ export function socatEngine(options: SocatOptions): RouteEngine {
   async function remove(route: Route, held: readonly Forwarder[]): Promise<RouteChange> {
     const ended = await openJournal(scopeOf(route.group)).endProcess(routeName(route))
     const own = held.filter(other => sameListen(other.route, route))
-    // those that the journal does not know (its folder was deleted) are ended all the same; what has ended already needs nothing
+    // those that are not in the journal (its folder was deleted) are ended all the same; what has ended already needs nothing
     if (!dryRun) for (const { process } of own) await endProcess(process, privilege)
     return { route, outcome: own.length > 0 || ended === 'removed' ? 'removed' : 'unchanged' }
   }
@@ -110,7 +110,7 @@ export function socatEngine(options: SocatOptions): RouteEngine {
     for (const route of routes) {
       const holders = holdersOf(route.listen, sockets)
       if (holders.some(({ process }) => process === undefined || isCurrent(process, route))) continue
-      const who = holders.map(describeHolder).join(', ') || 'nobody'
+      const who = holders.map(describeHolder).join(', ') || 'no process'
       throw new PlatformError(`${addressText(route.listen)} is held by ${who}, not by the route to ${route.service}`)
     }
   }
@@ -152,7 +152,7 @@ export function socatEngine(options: SocatOptions): RouteEngine {
 
 /** socat listens some milliseconds after its start: worth waiting for, rather than looking again after a longer pause. */
 async function listensSoon({ listen }: Route): Promise<boolean> {
-  const look = async () => (await isListenedOn(listen)) || new NotYet('nobody listens')
+  const look = async () => (await isListenedOn(listen)) || new NotYet('not listening yet')
   const onTimeout = (seen: string) => new PlatformError(seen)
   return waitFor(look, { timeoutMs: 40, pauseMs: 4, onTimeout }).catch(() => false)
 }

@@ -72,7 +72,7 @@ export function systemdEngine({ openJournal, proxy, boot, enable, adopt = false 
     const names = [...shared.all, ...made.flatMap(({ socket, service }) => [socket, service])].map(({ name }) => name)
     const looks = new Map((await lookAtUnits(names)).map((look, index) => [names[index]!, look]))
     const isWritten = [sharedOutcome, ...made.map(({ outcome }) => outcome)].some(outcome => outcome !== 'unchanged')
-    // also what an earlier run wrote and did not get to tell systemd of
+    // also what an earlier run wrote and systemd has not read yet
     if (isWritten || [...looks.values()].some(({ isOutdated }) => isOutdated)) await root`systemctl daemon-reload`
     await openJournal(bootScope).enableUnits(shared.all.map(({ name }) => ({ unit: name })))
     await renewGuard(shared, looks)
@@ -166,7 +166,7 @@ export function systemdEngine({ openJournal, proxy, boot, enable, adopt = false 
 
   async function removeUnits(route: Route): Promise<void> {
     await openJournal(scopeOf(route.group, route)).undo()
-    // units that the journal does not know (its folder was deleted) are ours all the same where they name us
+    // units that are not in the journal (its folder was deleted) are ours all the same where they name us
     if (!(await installed()).some(other => sameRoute(other, route))) return
     const name = unitName(route)
     await root`systemctl disable --now ${name}.socket`

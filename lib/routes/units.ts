@@ -66,10 +66,10 @@ export function routeOfUnit(text: string): Route | undefined {
   return routeOfFields(/^Route=(\S+) (\S+) ([\d.]+):(\d+) ([\d.]+):(\d+)$/m.exec(text)?.slice(1) ?? [])
 }
 
-/** How the kernel knows routes of macula-network.service from all others: a number that no program of its lists has. */
+/** The protocol number that marks routes of macula-network.service in the kernel's table: one that no other program uses. */
 export const networkProtocol = '77'
 
-/** What the boot units need to know of this checkout. */
+/** What the boot units contain of this checkout. */
 export interface BootUnits {
   /** The network of the containers: `172.23.0.0/16`. */
   network: string

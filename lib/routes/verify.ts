@@ -17,7 +17,7 @@ export interface RouteHealth {
 export type Language = 'http' | 'postgres'
 
 export interface VerifyOptions {
-  /** What is spoken behind the route, where we know it: an answer of any kind proves that data flows, both ways. */
+  /** The protocol behind the route, where it is known: an answer of any kind proves that data flows, both ways. */
   speaks: Language | undefined
   /** How long it may take to become right. */
   withinMs?: number
@@ -62,7 +62,7 @@ async function lookAtRoute(route: Route, { speaks }: VerifyOptions): Promise<Rou
       }
 }
 
-/** What is spoken at a route's target; undefined where nothing tells. */
+/** The protocol at a route's target; undefined where the catalogue does not show it. */
 export function languageOf(platform: Pick<Platform, 'services'>, { target }: Route): Language | undefined {
   const service = platform.services.find(({ address }) => address === target.ip)
   if (service === undefined) return undefined
@@ -70,7 +70,7 @@ export function languageOf(platform: Pick<Platform, 'services'>, { target }: Rou
   return speaksPostgres(target.port) ? 'postgres' : undefined
 }
 
-/** Connects and, where we speak the language, says something: an answer, a connection that stays open, one that is closed, or none. */
+/** Connects and, where its protocol is known, sends a greeting: an answer, a connection that stays open, one that is closed, or none. */
 export async function talk(
   address: Address,
   language: Language | undefined,

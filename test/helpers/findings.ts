@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict'
 import type { Finding } from '../../lib/doctor/finding.ts'
-import type { Result, Runner } from '../../lib/system/exec.ts'
+import type { Result, Shell } from '../../lib/system/exec.ts'
+import { shellOf } from './shell.ts'
 
-/** Answers commands by their beginning. */
-export function answering(answers: Record<string, Partial<Result>>): Runner {
-  return async command => {
-    const found = Object.entries(answers).find(([start]) => command.join(' ').startsWith(start))
-    assert.ok(found, `nobody expected: ${command.join(' ')}`)
-    return { exitCode: 0, stdout: '', stderr: '', ...found[1] }
-  }
+/** A `$` that answers commands by their beginning. */
+export function answering(answers: Record<string, Partial<Result>>): Shell {
+  return shellOf(command => {
+    const found = Object.entries(answers).find(([start]) => command.startsWith(start))
+    assert.ok(found, `nobody expected: ${command}`)
+    return found[1]
+  })
 }
 
 /** A machine with just these programs. */

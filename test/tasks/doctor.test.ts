@@ -39,7 +39,7 @@ describe('task doctor', () => {
     assert.equal(status, 1)
     assert.match(stdout, /Docker engine +fail +This user may not use Docker/)
     assert.match(stderr, /→ Docker engine: sudo usermod/)
-    assert.match(stderr, /nothing was changed/)
+    assert.match(stderr, /Nothing was changed/)
   })
 
   it('names the holder of an address that a service needs', async () => {

@@ -34,7 +34,7 @@ export interface ResolvedFacts {
   global: string[]
   /** Servers of its links. */
   links: string[]
-  /** Servers it takes where it knows no others. */
+  /** Servers it uses where it has no others. */
   fallback: string[]
   /** Whether it insists on TLS. */
   strictTls: boolean
@@ -52,7 +52,7 @@ export interface ResolvedFacts {
 export interface NetworkManagerFacts {
   /** default, dnsmasq, systemd-resolved, unbound or none. */
   dns: string
-  /** How it writes /etc/resolv.conf (unmanaged: not at all) by the settings it has read; undefined where it does not tell. */
+  /** How it writes /etc/resolv.conf (unmanaged: not at all) by the settings it has read; undefined where it does not say. */
   resolvConf: string | undefined
 }
 
@@ -82,7 +82,7 @@ async function resolvedFacts(): Promise<ResolvedFacts | undefined> {
   return { ...parseResolvectl(status), unsigned: await unsignedDomains() }
 }
 
-/** Domains that resolved takes unsigned where nobody configured others: those that the public DNS cannot have. */
+/** Domains that resolved accepts unsigned by default: those that the public DNS cannot have. */
 const builtInUnsigned = 'home.arpa local corp home internal intranet lan private test'.split(' ')
 
 async function unsignedDomains(): Promise<string[]> {

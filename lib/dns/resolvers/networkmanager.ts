@@ -10,7 +10,7 @@ const resolvConf = '/etc/resolv.conf'
 const connectionServers = '/run/NetworkManager/no-stub-resolv.conf'
 const reload = args`nmcli general reload`
 
-/** A command that tells NetworkManager something, for later: where somebody has stopped or removed it by then, there is nobody to tell. */
+/** A command to NetworkManager for later: it does nothing where NetworkManager has been stopped or removed by then. */
 export function whileItRuns(command: readonly string[]): string[] {
   return args`sh -c ${'nmcli general >/dev/null 2>&1 || exit 0; "$@"'} tell ${command}`
 }
@@ -42,15 +42,15 @@ export const networkManager: ResolverAdapter = {
     await journal.afterUndo(whileItRuns(reload))
     const ownership = await journal.writeFile(
       settings,
-      `# Written by the Macula platform (${signature(owner)}).\n# /etc/resolv.conf names its dnsmasq, which asks the servers of the connections.\n` +
+      `# Written by the Macula platform (${signature(owner)}).\n# /etc/resolv.conf names its dnsmasq, which forwards to the servers of the connections.\n` +
         '[main]\nrc-manager=unmanaged\n',
     )
     // NetworkManager says itself whether it has read that
-    const told = [undefined, 'unmanaged'].includes(facts.networkManager?.resolvConf)
-    if (ownership !== 'unchanged' || !told) await journal.$`${reload}`
+    const hasReadIt = [undefined, 'unmanaged'].includes(facts.networkManager?.resolvConf)
+    if (ownership !== 'unchanged' || !hasReadIt) await journal.$`${reload}`
     const former = facts.resolvConf.content ?? { nameservers: [], rest: [], writtenFor: undefined, keeper: undefined }
     const pointed = await journal.writeFile(resolvConf, renderResolvConf('networkmanager', owner, listen.ip, former))
     if (ownership !== 'unchanged') return ownership
-    return pointed === 'unchanged' && !told ? 'updated' : pointed
+    return pointed === 'unchanged' && !hasReadIt ? 'updated' : pointed
   },
 }

@@ -57,8 +57,8 @@ export function parseResolvConf(text: string): ResolvConf {
 }
 
 /**
- * A resolv.conf that asks our server first. The former servers stay behind it (the C library reads three), so that a machine whose dnsmasq does
- * not run still reaches the network; `rotate` would ask them half of the time even when it does, so it is left out.
+ * A resolv.conf that names our server first. The former servers stay behind it (the C library reads three), so that a machine whose dnsmasq does
+ * not run still reaches the network; `rotate` would use them half of the time even when it does, so it is left out.
  */
 export function renderResolvConf(adapter: string, owner: Owner, ours: string, former: ResolvConf): string {
   const others = former.nameservers.filter(server => server !== ours).slice(0, 2)

@@ -6,7 +6,7 @@ import { renderResolvConf, upstreamPath } from './resolv-conf-file.ts'
 
 const path = '/etc/resolv.conf'
 
-/** A machine whose /etc/resolv.conf belongs to nobody but its owner: our server goes first, the former ones answer everything else. */
+/** A machine whose /etc/resolv.conf no program writes: our server goes first, the former ones answer everything else. */
 export const plain: ResolverAdapter = {
   kind: 'resolv-conf',
   title: 'plain /etc/resolv.conf',
@@ -44,7 +44,7 @@ export const plain: ResolverAdapter = {
     journal.writeFile(path, renderResolvConf(plain.kind, owner, listen.ip, formerOf(facts, listen.ip))),
 }
 
-/** The servers this machine asked before us; never ourselves, or a question would go round for ever. */
+/** The servers that this machine used before us; never ourselves, or a query would loop. */
 export function formerServers(facts: ResolverFacts, ours: string): string[] {
   const { content } = facts.resolvConf
   const present = content?.nameservers ?? []

@@ -40,7 +40,7 @@ export const resolvconf: ResolverAdapter = {
   },
 }
 
-// The file is read by a shell. Left to itself, openresolv lists no other server beside a local one, and dnsmasq would have nobody to ask.
+// The file is read by a shell. Left to itself, openresolv lists no other server beside a local one, and dnsmasq would have no upstream server.
 function openresolvLine(ip: string): string {
   return `name_servers="${ip} $name_servers" resolv_conf_local_only=NO`
 }

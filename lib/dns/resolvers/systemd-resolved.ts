@@ -13,7 +13,7 @@ const restartAgain =
   'systemctl is-active --quiet "$1" || systemctl is-failed --quiet "$1" || exit 0; systemctl reset-failed "$1"; systemctl restart "$1"'
 
 /**
- * A machine where programs ask systemd-resolved: a drop-in routes our domain, and nothing else, to dnsmasq. It also sends `.local` there,
+ * A machine whose programs use systemd-resolved: a drop-in routes our domain, and nothing else, to dnsmasq. It also sends `.local` there,
  * which resolved otherwise keeps for multicast DNS.
  */
 export const systemdResolved: ResolverAdapter = {
@@ -26,7 +26,7 @@ export const systemdResolved: ResolverAdapter = {
         hint: 'systemctl enable --now systemd-resolved, or RESOLVER=auto in .env',
       })
     if (facts.resolved.strictTls)
-      throw new PlatformError('systemd-resolved asks every server over TLS, which dnsmasq does not speak', {
+      throw new PlatformError('systemd-resolved uses DNS over TLS for every server, which dnsmasq does not speak', {
         why: 'DNSOverTLS=yes',
         hint: 'Set DNSOverTLS=opportunistic in /etc/systemd/resolved.conf, then systemctl restart systemd-resolved',
       })
@@ -34,7 +34,7 @@ export const systemdResolved: ResolverAdapter = {
     const isWithin = (name: string, whole: string) => name === whole || name.endsWith(`.${whole}`)
     if (facts.resolved.dnssec && !facts.resolved.unsigned.some(whole => isWithin(domain, whole)))
       throw new PlatformError(
-        `systemd-resolved takes signed answers only, and nobody can sign ${domain} for this machine`,
+        `systemd-resolved accepts signed answers only, and ${domain} cannot be signed on this machine`,
         {
           why: 'DNSSEC=yes or allow-downgrade; it makes an exception for domains that the public DNS cannot have',
           hint: `Use a domain that ends in .local, .test or .internal: MACULA_DOMAIN in .env\nOr set DNSSEC=no in /etc/systemd/resolved.conf, then systemctl restart systemd-resolved`,
@@ -42,9 +42,9 @@ export const systemdResolved: ResolverAdapter = {
       )
     const rival = facts.resolved.routed.find(routed => isWithin(routed.domain, domain))
     if (rival)
-      throw new PlatformError(`${rival.link} has names of ${rival.domain} answered by servers of its own`, {
-        why: 'A VPN, perhaps. systemd-resolved would ask these servers and ours, and take what comes first',
-        hint: `Use another domain: MACULA_DOMAIN in .env\nOr end that connection; resolvectl domain ${rival.link} '' takes its domains away until it is made again`,
+      throw new PlatformError(`${rival.link} routes ${rival.domain} to its own DNS servers`, {
+        why: 'Perhaps a VPN. systemd-resolved would query its servers and ours, and take the first answer',
+        hint: `Use another domain: MACULA_DOMAIN in .env\nOr end that connection; resolvectl domain ${rival.link} '' removes its domains until it reconnects`,
       })
   },
   // its stub has 127.0.0.53 and .54; where another server has port 53, DNS= takes a port
@@ -62,7 +62,7 @@ export const systemdResolved: ResolverAdapter = {
     const outcome = await journal.writeFile(dropIn, renderDropIn(owner, domain, addressOf(listen)))
     const isRead = facts.resolved?.domains.includes(`~${domain}`) && facts.resolved.global.includes(addressOf(listen))
     if (outcome === 'unchanged' && isRead) return outcome
-    // also what an earlier run wrote and did not come to tell it of: a name may be answered all the same, in the old way
+    // also what an earlier run wrote and ended before the restart: a name may be answered all the same, in the old way
     await restart(journal)
     return outcome === 'unchanged' ? 'updated' : outcome
   },
@@ -74,13 +74,13 @@ async function restart(journal: Journal): Promise<void> {
   await journal.$`systemctl restart ${unit}`
 }
 
-/** The drop-in: our server instead of other global ones, which dnsmasq asks on its behalf. */
+/** The drop-in: our server in place of other global ones, which dnsmasq queries on its behalf. */
 export function renderDropIn(owner: Owner, domain: string, server: string): string {
   return [
     `# Written by the Macula platform (${signature(owner)}).`,
     '# Names of this domain are answered by its dnsmasq.',
     '[Resolve]',
-    '# resolved would ask only one of several global servers, perhaps not the one that knows the domain',
+    '# resolved queries only one of several global servers, perhaps not the one that has the domain',
     'DNS=',
     `DNS=${server}`,
     `Domains=~${domain}`,
@@ -88,7 +88,7 @@ export function renderDropIn(owner: Owner, domain: string, server: string): stri
   ].join('\n')
 }
 
-// Links keep their servers. Global ones (or, where there are no others at all, the built-in ones) would no longer be asked.
+// Links keep their servers. Global ones (or, where there are no others at all, the built-in ones) would no longer be used.
 function globalServers({ resolved, keptUpstream }: ResolverFacts, ours: string): string[] {
   if (resolved === undefined) return []
   if (resolved.global.includes(ours)) return keptUpstream

@@ -6,7 +6,7 @@ import { renderResolvConf, upstreamPath } from './resolv-conf-file.ts'
 const settings = '/etc/wsl.conf'
 const resolvConf = '/etc/resolv.conf'
 
-/** Linux inside Windows, which writes /etc/resolv.conf at every start: it is told not to, and the file names our server. */
+/** Linux inside Windows, which writes /etc/resolv.conf at every start: that is turned off, and the file names our server. */
 export const wsl: ResolverAdapter = {
   kind: 'wsl',
   title: 'WSL (generateResolvConf)',
@@ -29,7 +29,7 @@ export const wsl: ResolverAdapter = {
   }),
   changes: [settings, resolvConf],
   async apply({ facts, listen, journal, owner }) {
-    const told = await journal.writeFile(settings, withoutResolvConf(facts.wslConf ?? ''))
+    const turnedOff = await journal.writeFile(settings, withoutResolvConf(facts.wslConf ?? ''))
     const former = {
       nameservers: formerServers(facts, listen.ip),
       rest: facts.resolvConf.content?.rest ?? [],
@@ -37,7 +37,7 @@ export const wsl: ResolverAdapter = {
       keeper: undefined,
     }
     const pointed = await journal.writeFile(resolvConf, renderResolvConf('wsl', owner, listen.ip, former))
-    return told === 'unchanged' ? pointed : told
+    return turnedOff === 'unchanged' ? pointed : turnedOff
   },
 }
 
