@@ -34,15 +34,33 @@ function start(words, stdio) {
 /** Prints what helpers/fault-table.ts has collected, one row for each thing that must not happen. */
 function printFaults(folder) {
   const rows = new Map()
+  const kinds = new Map()
   const file = join(folder, 'table')
   for (const line of (existsSync(file) ? readFileSync(file, 'utf8') : '').split('\n').filter(Boolean)) {
-    const { row, tried, happened } = JSON.parse(line)
+    const { row, kind, tried, happened, refused, exact, crashed } = JSON.parse(line)
+    if (kind !== undefined) {
+      const sums = kinds.get(kind) ?? [0, 0, 0, 0]
+      kinds.set(
+        kind,
+        [tried, refused, exact, crashed].map((count, index) => count + sums[index]),
+      )
+      continue
+    }
     const known = rows.get(row) ?? { tried: 0, happened: 0 }
     rows.set(row, { tried: known.tried + tried, happened: known.happened + happened })
   }
   rmSync(folder, { recursive: true })
   console.log('\n| what must not happen | cases | happened |\n| --- | ---: | ---: |')
   for (const [row, { tried, happened }] of rows) console.log(`| ${row} | ${tried} | ${happened} |`)
+  if (kinds.size === 0) return
+  console.log(
+    '\n| kind of input | tried | refused with its place | taken exactly | crashed |\n| --- | ---: | ---: | ---: | ---: |',
+  )
+  const total = [...kinds.values()].reduce(
+    (sums, counts) => sums.map((sum, index) => sum + counts[index]),
+    [0, 0, 0, 0],
+  )
+  for (const [kind, counts] of [...kinds, ['in all', total]]) console.log(`| ${kind} | ${counts.join(' | ')} |`)
 }
 
 function testFiles(folders) {

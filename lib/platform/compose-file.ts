@@ -139,14 +139,19 @@ function readDocument(
     }
     return at(0)
   }
-  const content = problems.length === 0 ? contentOf(document, locate, problems) : {}
+  const content = problems.length === 0 ? contentOf(document, notes.merges, locate, problems) : {}
   const variables = notes.variables.map(({ name, offset }) => ({ name, where: at(offset) }))
   const mergeOf = (path: readonly PropertyKey[]) => notes.merges.get(keyOf(path))
   return { file: { file, path, role, bases, content, locate, mergeOf, variables }, problems }
 }
 
 /** The content as plain objects, once its shape is known to be right. */
-function contentOf(document: Document.Parsed, locate: ReadCompose['locate'], problems: Problem[]): ComposeFile {
+function contentOf(
+  document: Document.Parsed,
+  merges: Notes['merges'],
+  locate: ReadCompose['locate'],
+  problems: Problem[],
+): ComposeFile {
   let content: unknown
   try {
     // aliases are references here, never copies, so their number is no danger
@@ -155,6 +160,7 @@ function contentOf(document: Document.Parsed, locate: ReadCompose['locate'], pro
     problems.push({ where: locate([]), what: error instanceof Error ? error.message : String(error) })
     return {}
   }
+  for (const [key, merge] of merges) if (merge === 'reset') remove(content, key.split('\0'))
   const { error } = fileShape.safeParse(content)
   for (const issue of error?.issues ?? []) {
     const expected = issue.path.length === 0 ? 'should be a compose file, with `services:`' : issue.message
@@ -164,10 +170,17 @@ function contentOf(document: Document.Parsed, locate: ReadCompose['locate'], pro
     })
   }
   if (error) return {}
-  const file = content as ComposeFile
+  const { services, ...file } = content as ComposeFile
   // a service may be called `constructor`
-  const services = Object.assign(Object.create(null) as Record<string, ComposeService>, file.services)
-  return { ...file, ...(file.services ? { services } : {}) }
+  return services ? { ...file, services: Object.assign(Object.create(null), services) } : file
+}
+
+/** What stands beside `!reset` means nothing. */
+function remove(content: unknown, path: readonly string[]): void {
+  const parent = path
+    .slice(0, -1)
+    .reduce((value, key) => (value as Record<string, unknown> | undefined)?.[key], content)
+  if (typeof parent === 'object' && parent !== null) delete (parent as Record<string, unknown>)[path.at(-1) ?? '']
 }
 
 interface Notes {

@@ -30,11 +30,25 @@ export interface MergedService {
 export function mergedServices(files: readonly ReadCompose[]): Map<string, MergedService> {
   const own = files.filter(({ role }) => role === 'own')
   const names = new Set(own.flatMap(({ content }) => Object.keys(content.services ?? {})))
-  return new Map([...names].map(name => [name, mergedService(name, files)]))
+  return new Map(
+    [...names].flatMap(name => {
+      const parts = allParts(name, files)
+      return parts.length === 0 ? [] : [[name, mergedService(name, parts)] as const]
+    }),
+  )
 }
 
-function mergedService(name: string, files: readonly ReadCompose[]): MergedService {
-  const parts = files.flatMap(file => (file.role === 'own' ? partsOf(name, file, files, []) : []))
+/** What all files say of a service; a later one may start it anew, or remove it. */
+function allParts(name: string, files: readonly ReadCompose[]): Part[] {
+  let parts: Part[] = []
+  for (const file of files.filter(({ role }) => role === 'own')) {
+    if (file.mergeOf(['services']) ?? file.mergeOf(['services', name])) parts = []
+    parts.push(...partsOf(name, file, files, []))
+  }
+  return parts
+}
+
+function mergedService(name: string, parts: readonly Part[]): MergedService {
   const last = (key: string) => effective(parts, key).at(-1)?.value
   const all = <T>(key: string): T[] => effective(parts, key).flatMap(({ value }) => (value ?? []) as T[])
   const deploy = (last('deploy') ?? {}) as { replicas?: unknown }

@@ -36,14 +36,15 @@ function shortForm(text: string): Written | undefined {
   const [, bracketed, plain, host, container, protocol] =
     /^(?:(?:\[([^\]]*)\]|([^:]*)):(?=[^:]*:))?(?:([\d-]*):)?(\d+(?:-\d+)?)(?:\/(\w+))?$/.exec(text) ?? []
   if (container === undefined) return undefined
-  return { ip: bracketed ?? plain ?? '', host: host ?? '', container, protocol: protocol ?? 'tcp' }
+  return { ip: bracketed ?? plain ?? '', host: host ?? '', container, protocol: (protocol ?? 'tcp').toLowerCase() }
 }
 
 function longForm({ host_ip = '', published, target, protocol = 'tcp' }: PublishedPort): Written {
   return { ip: String(host_ip), host: String(published ?? ''), container: String(target), protocol: String(protocol) }
 }
 
-function problemWith({ ip, host, container }: Written): string | undefined {
+function problemWith({ ip, host, container, protocol }: Written): string | undefined {
+  if (!/^(tcp|udp|sctp)$/.test(protocol)) return `has the protocol ${protocol}; write tcp or udp`
   if (ip === '') return `would listen outside this machine; write it with a loopback address, like ${example}`
   if (ipaddr.IPv6.isValid(ip)) return `has an IPv6 address; the platform is IPv4 only, so write it like ${example}`
   if (!ipaddr.IPv4.isValidFourPartDecimal(ip)) return `has no valid address: ${ip}`

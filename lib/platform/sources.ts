@@ -47,6 +47,8 @@ async function withReferences(
   problems: Problem[],
   seen: Set<string>,
 ): Promise<ComposeSource[]> {
+  // reading takes a millisecond a service, and few files name others
+  if (!/\b(include|extends)\b/.test(source.text)) return [source]
   // what is wrong with it is reported where it is read for good
   const { files } = readComposeFile(source, lookup)
   const bases = new Map<string, string>()

@@ -8,3 +8,12 @@ export function countFaults(row: string, tried: number, happened: number): void 
   const file = process.env.FAULT_TABLE
   if (file) appendFileSync(file, `${JSON.stringify({ row, tried, happened })}\n`)
 }
+
+/** Adds to a row of the table of inputs: how many of a kind were tried, refused with their place, taken exactly, and ended in a crash. */
+export function countInputs(
+  kind: string,
+  counts: { tried: number; refused: number; exact: number; crashed: number },
+): void {
+  const file = process.env.FAULT_TABLE
+  if (file) appendFileSync(file, `${JSON.stringify({ kind, ...counts })}\n`)
+}

@@ -9,22 +9,19 @@ import fc from 'fast-check'
 import { editEnvText, envValue, readEnvText } from '../../../lib/platform/env-text.ts'
 import { composeProgram, runCompose } from '../../helpers/compose.ts'
 import { envFiles, values } from '../../helpers/env-arbitraries.ts'
-import { tries } from '../../helpers/property.ts'
+import { tries, tryInputs } from '../../helpers/property.ts'
 
 const read = (text: string) => readEnvText(text, key => key.endsWith('PASSWORD'))
 const problemsOf = (text: string) => read(text).problems.map(({ where, what }) => `${where}: ${what}`)
 
 describe('a value that is written', () => {
-  it('is what dotenv reads back, whatever it is made of', () => {
-    fc.assert(
-      fc.property(values, value => {
-        const form = envValue(value)
-        if (form !== undefined) assert.equal(parse(`A=1\nNAME=${form}\nB=2`).NAME, value)
-        else assert.match(value, /[`'"#]|\\$/)
-      }),
-      tries(2000),
-    )
-  })
+  it('is what dotenv reads back, whatever it is made of', () =>
+    tryInputs('value written to .env', values, 2000, value => {
+      const form = envValue(value)
+      if (form !== undefined) assert.equal(parse(`A=1\nNAME=${form}\nB=2`).NAME, value)
+      else assert.match(value, /[`'"#]|\\$/)
+      return form === undefined ? 'refused' : 'exact'
+    }))
 
   const plain = values.filter(value => !/['\\$`]/.test(value))
   describe('without quote, backslash, dollar and backtick', () => {
@@ -71,16 +68,14 @@ describe('a value that is written', () => {
 })
 
 describe('a .env', () => {
-  it('is read as dotenv reads it, or refused', () => {
-    fc.assert(
-      fc.property(envFiles, text => {
-        const { entries, problems } = read(text)
-        if (problems.length > 0) return
-        assert.deepEqual(Object.fromEntries(entries.map(({ key, value }) => [key, value])), parse(text))
-      }),
-      tries(1000),
-    )
-  })
+  it('is read as dotenv reads it, or refused', () =>
+    tryInputs('.env file', envFiles, 1000, text => {
+      const { entries, problems } = read(text)
+      for (const { where } of problems) assert.match(where, /^line \d+$/)
+      if (problems.length > 0) return 'refused'
+      assert.deepEqual(Object.fromEntries(entries.map(({ key, value }) => [key, value])), parse(text))
+      return 'exact'
+    }))
 
   it('keeps every byte of the lines that are not changed', () => {
     fc.assert(
