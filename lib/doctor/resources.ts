@@ -2,6 +2,7 @@ import { readFile, stat, statfs } from 'node:fs/promises'
 import { freemem } from 'node:os'
 import { dirname } from 'node:path'
 import type { EngineFacts } from '../stack/engine.ts'
+import { procText } from '../system/proc.mjs'
 import { bytes } from '../system/text.ts'
 import type { Check, Finding } from './finding.ts'
 
@@ -43,7 +44,7 @@ export function memoryCheck(): Check {
   return {
     name: check,
     async look() {
-      const text = await readFile('/proc/meminfo', 'utf8').catch(() => '')
+      const text = procText('meminfo') ?? ''
       const available = /^MemAvailable:\s+(\d+) kB/m.exec(text)?.[1]
       return [memoryFinding(available === undefined ? freemem() : Number(available) * 1024)]
     },

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import { type Journal, type Outcome, openJournal, type PlannedChange } from '../journal/journal.ts'
 import { clusterGroup } from '../platform/ingress-routes.ts'
 import { type Owner, ownerOf } from '../platform/owner.ts'
@@ -8,6 +7,7 @@ import { root } from '../system/checkout.ts'
 import { hasTool } from '../system/exec.ts'
 import { detectHost, packageManagerOf } from '../system/machine.ts'
 import { acquireRoot, asRoot, isRoot, type Privilege, type PrivilegeNeed } from '../system/privilege.ts'
+import { procText } from '../system/proc.mjs'
 import { type Routing, retireOtherEngines } from './apply.ts'
 import type { RoutingMachine } from './choose.ts'
 import {
@@ -120,10 +120,10 @@ export async function needsRoot(
   const changed = changes.filter(({ outcome }) => outcome !== 'unchanged').map(({ route }) => route)
   if (isRoot() || (changed.length === 0 && planned.length === 0)) return false
   const isProcess = ({ command }: PlannedChange) => /^(setsid|# ends) /.test(command)
-  return engine !== 'socat' || !planned.every(isProcess) || (await anyPrivileged(changed))
+  return engine !== 'socat' || !planned.every(isProcess) || anyPrivileged(changed)
 }
 
-async function anyPrivileged(routes: readonly Route[]): Promise<boolean> {
-  const first = await readFile('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'utf8').catch(() => '1024')
+function anyPrivileged(routes: readonly Route[]): boolean {
+  const first = procText('sys/net/ipv4/ip_unprivileged_port_start') ?? '1024'
   return routes.some(({ listen }) => listen.port < Number(first))
 }
