@@ -105,6 +105,12 @@ function goFolder(cacheDir: string): string {
   return join(cacheDir, 'go')
 }
 
+/** Go's own variables for everything that is downloaded and compiled here; no other compiler is fetched, whatever a module asks for. */
+export function goEnvironment(cacheDir: string): Record<string, string> {
+  const kept = goFolder(cacheDir)
+  return { GOCACHE: join(kept, 'build'), GOMODCACHE: join(kept, 'mod'), GOTOOLCHAIN: 'local', CGO_ENABLED: '0' }
+}
+
 function compileSlots(cacheDir: string): string[] {
   return Array.from({ length: compilesAtOnce }, (_, number) => join(cacheDir, 'locks', `compile-${number + 1}`))
 }
@@ -118,14 +124,8 @@ function inWorkshop(options: GoBuildOptions, work: (workshop: Workshop) => Promi
     await mkdir(kept, { recursive: true })
     // when it was last used
     await utimes(kept, new Date(), new Date())
-    const env = {
-      GOCACHE: join(kept, 'build'),
-      GOMODCACHE: join(kept, 'mod'),
-      GOTOOLCHAIN: 'local',
-      CGO_ENABLED: '0',
-    }
     try {
-      await work({ go, folder, env })
+      await work({ go, folder, env: goEnvironment(cacheDir) })
     } finally {
       await rm(folder, { recursive: true, force: true })
     }
@@ -215,7 +215,7 @@ export async function machineGo(): Promise<string | undefined> {
 }
 
 /** The machine's own Go where it is new enough, else Debian's, unpacked into the cache. */
-async function goCompiler(options: SupplyOptions): Promise<string> {
+export async function goCompiler(options: SupplyOptions): Promise<string> {
   const own = await machineGo()
   if (own !== undefined) return own
   const folder = await ensureBuilt(
