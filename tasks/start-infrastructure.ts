@@ -22,6 +22,7 @@ import {
 } from '../lib/stack/ownership.ts'
 import { areReady, startableNow, startContainers } from '../lib/stack/stack.ts'
 import { badInput } from '../lib/system/errors.ts'
+import { lookUp } from '../lib/system/lookup.ts'
 import { bytes, counted } from '../lib/system/text.ts'
 
 export default defineTask({
@@ -123,7 +124,13 @@ export default defineTask({
 
     await out.step("Set Grafana's password", () => ensureGrafanaPassword(platform, seen))
 
-    out.summary(`http://home.${platform.domain} links to every service once DNS is set up: task setup-dnsmasq`)
+    const home = `home.${platform.domain}`
+    const { addresses } = await lookUp([{ name: home, family: 4 }], 1000)(home)
+    out.summary(
+      addresses.length > 0
+        ? `Every service: http://${home}`
+        : `http://${home} links to every service once DNS is set up: task setup-dnsmasq`,
+    )
   },
 })
 

@@ -1,5 +1,5 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
-import { mkdir, open, readFile } from 'node:fs/promises'
+import { mkdir, open, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
@@ -147,6 +147,8 @@ async function endOrphan(store: Store): Promise<void> {
 
 async function removeLeftovers(store: Store): Promise<void> {
   await forgetState(store)
+  // the next start would remove them; a node's volume alone has 2 GB
+  await rm(join(store.dataRoot, 'volumes'), { recursive: true, force: true })
   await $({
     nothrow: true,
   })`find /sys/fs/cgroup/${store.cgroup} /sys/fs/cgroup/*/${store.cgroup} -depth -type d -delete`

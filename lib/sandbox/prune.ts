@@ -29,7 +29,7 @@ export interface Pruned {
   images: string[]
 }
 
-/** Removes what no recipe makes any more and nobody has used for two weeks: builds in the cache, stand-ins in the engine, and what building them left there. */
+/** Removes what no recipe makes any more and nobody has used for two weeks: builds in the cache, and stand-ins in the engine. */
 export async function prune(options: StandInOptions): Promise<Pruned> {
   const catalogue = await imageCatalogue()
   const limit = longUnused()
@@ -39,7 +39,6 @@ export async function prune(options: StandInOptions): Promise<Pruned> {
     const needed = await imageNames(createImageBuilder(catalogue, client, options))
     const images = obsoleteImages(await allImages(client), new Set(needed), limit)
     if (images.length > 0) await client.$`docker image rm --force ${images}`
-    await client.$`docker builder prune --all --force --filter until=${keptMs / 3_600_000}h`
     return { builds, images }
   } finally {
     await client.close()

@@ -56,7 +56,9 @@ export async function ensureStandIns(
     slow: slow[index] === true,
   }))
   // also keeps a failure that nobody waits for yet from ending the process
-  void Promise.allSettled(standIns.map(({ outcome }) => outcome)).then(() => client.close())
+  void Promise.allSettled(standIns.map(({ outcome }) => outcome))
+    .then(() => dropBuildCache(client))
+    .finally(() => client.close())
   return new Map(wanted.map((image, index) => [image, standIns[index]!]))
 }
 
@@ -69,6 +71,11 @@ export async function ensureNodeImage(options: StandInOptions): Promise<string> 
   const image = `kindest/node:${'version' in kubernetes ? kubernetes.version : 'latest'}`
   await (await ensureStandIns([image], options)).get(image)?.outcome
   return image
+}
+
+/** BuildKit keeps every context and layer once more. An image is built again only when what it is made of has changed, so that is of no use. */
+async function dropBuildCache(client: DockerClient): Promise<void> {
+  await client.$({ nothrow: true, timeout: '2m' })`docker builder prune --all --force`.catch(() => {})
 }
 
 /** Tells the report which programs these images will make this run compile, before any of them is begun. */

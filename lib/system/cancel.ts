@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { setMaxListeners } from 'node:events'
 
 const scope = new AsyncLocalStorage<AbortSignal>()
 
@@ -7,6 +8,8 @@ const scope = new AsyncLocalStorage<AbortSignal>()
  * its other branches are still doing.
  */
 export function cancelledBy<T>(signal: AbortSignal, action: () => T): T {
+  // each command that runs listens to it, and many run at once
+  setMaxListeners(0, signal)
   return scope.run(signal, action)
 }
 
