@@ -46,7 +46,7 @@ const serviceBlock = z.strictObject({
 })
 
 const applicationsBlock = z.strictObject({
-  applications: z.strictObject({ loopback, hosts: z.array(label) }).optional(),
+  applications: z.strictObject({ loopback: loopback.optional(), hosts: z.array(label) }).optional(),
 })
 
 /** The `x-macula` block of a service, as written. */

@@ -156,6 +156,11 @@ describe('the applications', { skip }, () => {
     )
   })
 
+  it('of the user may be called as the folders beside those of our own', async () => {
+    const objects = await objectsOf(await named('common', 'namespace'))
+    assert.deepEqual(hostsOf(objects).sort(), ['common.macula.local', 'namespace.macula.local'])
+  })
+
   it('of the user alone are a good kustomization, too', async () => {
     const objects = await objectsOf(await named('shop'))
     assert.ok(objects.some(({ kind, metadata }) => kind === 'Ingress' && metadata.name === 'shop'))
