@@ -53,7 +53,7 @@ export default defineTask({
     )
     const overlay = await writeOverlay(
       platform,
-      withCertificate(await ingressOverlay(platform), ingressNamespace, certificate),
+      withCertificate(await ingressOverlay(platform, nodes), ingressNamespace, certificate),
     )
     await out.step('Apply the manifests', async () => {
       const before = await getObjects(cluster, ['-k', overlay])

@@ -2,7 +2,7 @@
 import { defineTask } from '../lib/cli/task.ts'
 import { clusterOf, notInCharge } from '../lib/cluster/cluster.ts'
 import { waitForEndpoints } from '../lib/cluster/endpoints.ts'
-import { waitForStartedIngress } from '../lib/cluster/ingress.ts'
+import { ensureIngressAddresses, waitForStartedIngress } from '../lib/cluster/ingress.ts'
 import { ensureKubeconfig, waitForApi, waitForNodes } from '../lib/cluster/lifecycle.ts'
 import { ensurePodNames, nodeAddress } from '../lib/cluster/names.ts'
 import { ensureOnNetwork } from '../lib/cluster/nodes.ts'
@@ -40,6 +40,7 @@ export default defineTask({
       await waitForApi(platform)
       await waitForNodes(platform)
       await waitForEndpoints(clusterOf(platform), nodes)
+      await ensureIngressAddresses(platform, await ownNodes(platform))
       return stopped.length > 0 ? 'updated' : 'unchanged'
     })
     await out.step('Resolve the names of the platform inside pods', () => ensurePodNames(platform))

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Platform } from '../platform/platform.ts'
 import { readTemplate } from '../platform/render.ts'
 import { defaultSettings, type Settings } from '../platform/settings.ts'
@@ -9,7 +10,8 @@ import { requireOk, type WebAddress } from './answer.ts'
 import { type Certificate, tlsManifest } from './certs.ts'
 import { applicationsNamespace, clusterOf, ingressNamespace, tlsSecret } from './cluster.ts'
 import { applyManifests, getObject, getObjects, kubectlOn } from './kubectl.ts'
-import type { Overlay } from './kustomize.ts'
+import type { Overlay, Patch } from './kustomize.ts'
+import type { ClusterNode } from './nodes.ts'
 
 /** Image of each controller as its template names it, and where its health page is. */
 export const controllers = {
@@ -27,13 +29,20 @@ const probeTimeoutMs = 60_000
 const startTimeoutMs = 60_000
 
 /** The controller of these settings, as a kustomization; with the user's own image instead of the pinned one, where they name one. */
-export async function ingressOverlay(platform: Platform): Promise<Overlay> {
+export async function ingressOverlay(platform: Platform, nodes: readonly ClusterNode[]): Promise<Overlay> {
   const { controller, image, wanted } = controllerOf(platform.settings)
   const { MACULA_DOMAIN } = await defaultSettings()
   const overlay: Overlay = {
     name: 'ingress',
     resources: [`ingress/${controller}`],
     hosts: platform.domain === MACULA_DOMAIN ? {} : { 'ingress-health': `ingress.${platform.domain}` },
+    patches: [
+      {
+        target: { kind: 'Service', name: 'ingress-controller' },
+        operations: [{ op: 'add', path: '/spec/externalIPs', value: addressesOf(nodes) }],
+      },
+      ...(controller === 'traefik' && platform.domain !== MACULA_DOMAIN ? [readyOn(platform.domain)] : []),
+    ],
   }
   if (wanted === image) return overlay
   const [, newName = wanted, newTag, digest] = /^(.+?)(?::([\w.-]+))?(?:@(sha256:[0-9a-f]{64}))?$/.exec(wanted) ?? []
@@ -42,6 +51,34 @@ export async function ingressOverlay(platform: Platform): Promise<Overlay> {
     ...overlay,
     images: [{ name: image, newName, ...(newTag ? { newTag } : {}), ...(digest ? { digest } : {}) }],
   }
+}
+
+/** Traefik's readiness probe asks for the health page under the name that its Ingress has. */
+function readyOn(domain: string): Patch {
+  const path = '/spec/template/spec/containers/0/readinessProbe/httpGet/httpHeaders/0/value'
+  return {
+    target: { kind: 'Deployment', name: 'ingress-controller' },
+    operations: [{ op: 'replace', path, value: `ingress.${domain}` }],
+  }
+}
+
+/** Every address of the nodes on any network. All of them, because nodes may swap theirs when the engine starts them again. */
+function addressesOf(nodes: readonly ClusterNode[]): string[] {
+  const addresses = nodes.flatMap(({ networks }) => Object.values(networks).map(({ address }) => address))
+  return [...new Set(addresses.filter(Boolean))].sort()
+}
+
+/** After a start of the nodes: has the ingress listen on the addresses that they have now. */
+export async function ensureIngressAddresses(platform: Platform, nodes: readonly ClusterNode[]): Promise<void> {
+  const cluster = clusterOf(platform)
+  const service = await getObject(cluster, ingressNamespace, 'service', 'ingress-controller')
+  const externalIPs = addressesOf(nodes)
+  if (service === undefined || isDeepStrictEqual((service.spec as { externalIPs?: string[] }).externalIPs, externalIPs))
+    return
+  const patch = JSON.stringify({ spec: { externalIPs } })
+  await kubectlOn(
+    cluster,
+  )`--namespace ${ingressNamespace} patch service ingress-controller --field-manager macula --patch ${patch}`
 }
 
 /** The controller's image as it is applied, known without kustomize: the pinned one, through the mirror that is set, or one of the user's own. */

@@ -9,6 +9,7 @@ import { applicationNames } from '../../lib/cluster/cluster.ts'
 import { ingressImage, ingressOverlay } from '../../lib/cluster/ingress.ts'
 import { identityOf, type KubeObject } from '../../lib/cluster/kubectl.ts'
 import { type Overlay, withCertificate, writeOverlay } from '../../lib/cluster/kustomize.ts'
+import type { ClusterNode } from '../../lib/cluster/nodes.ts'
 import { applicationDigests, applicationTargets } from '../../lib/cluster/scrape.ts'
 import type { Platform } from '../../lib/platform/platform.ts'
 import type { Settings } from '../../lib/platform/settings.ts'
@@ -30,7 +31,10 @@ async function builtBy(platform: Platform, overlay: Overlay): Promise<KubeObject
   const text = await $`kubectl kustomize ${await writeOverlay(platform, overlay)}`.text()
   return parseAllDocuments(text).map(document => document.toJS() as KubeObject)
 }
-const ingressObjects = async (platform: Platform) => builtBy(platform, await ingressOverlay(platform))
+const node = {
+  networks: { kind: { address: '172.18.0.2' }, 'macula-infra': { address: '172.23.0.100' } },
+} as unknown as ClusterNode
+const ingressObjects = async (platform: Platform) => builtBy(platform, await ingressOverlay(platform, [node]))
 const imagesIn = (objects: readonly KubeObject[]) =>
   ofKind(objects, 'Deployment').map(
     ({ spec }) =>
@@ -219,16 +223,19 @@ describe('the applications', { skip }, () => {
 
 describe('the ingress controllers', { skip }, () => {
   for (const controller of ['nginx', 'traefik']) {
-    it(`${controller} is pinned by digest and takes the ports of the node that has them mapped`, async () => {
+    it(`${controller} is pinned by digest and serves the ports of the node that has them mapped, without a hostPort that two pods could not share`, async () => {
       const objects = await ingressObjects(await platformWith({ INGRESS_CONTROLLER: controller }))
       const [deployment] = ofKind(objects, 'Deployment')
       assert.match(imagesIn(objects)[0] ?? '', /:v\d+\.\d+\.\d+@sha256:[0-9a-f]{64}$/)
       const { spec } = (deployment as unknown as { spec: { template: { spec: Record<string, unknown> } } }).spec
         .template
       assert.deepEqual(spec.nodeSelector, { 'ingress-ready': 'true' })
-      const [container] = spec.containers as { ports: { hostPort: number }[] }[]
+      assert.ok(!JSON.stringify(spec).includes('hostPort'))
+      const [service] = ofKind(objects, 'Service').filter(({ metadata }) => metadata.name === 'ingress-controller')
+      const { externalIPs, ports } = service?.spec as unknown as { externalIPs: string[]; ports: { port: number }[] }
+      assert.deepEqual(externalIPs, ['172.18.0.2', '172.23.0.100'])
       assert.deepEqual(
-        container?.ports.map(({ hostPort }) => hostPort),
+        ports.map(({ port }) => port),
         [80, 443],
       )
       const [ingressClass] = ofKind(objects, 'IngressClass')
@@ -263,5 +270,9 @@ describe('the ingress controllers', { skip }, () => {
   it("have a health page under the settings' domain", async () => {
     const objects = await ingressObjects(await platformWith({ MACULA_DOMAIN: 'dev.test' }))
     assert.deepEqual(hostsOf(objects), ['ingress.dev.test'])
+    const traefik = await ingressObjects(
+      await platformWith({ MACULA_DOMAIN: 'dev.test', INGRESS_CONTROLLER: 'traefik' }),
+    )
+    assert.ok(!JSON.stringify(traefik).includes('ingress.macula.local'))
   })
 })
