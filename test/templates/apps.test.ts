@@ -231,12 +231,16 @@ describe('the ingress controllers', { skip }, () => {
         .template
       assert.deepEqual(spec.nodeSelector, { 'ingress-ready': 'true' })
       assert.ok(!JSON.stringify(spec).includes('hostPort'))
-      const [service] = ofKind(objects, 'Service').filter(({ metadata }) => metadata.name === 'ingress-controller')
-      const { externalIPs, ports } = service?.spec as unknown as { externalIPs: string[]; ports: { port: number }[] }
-      assert.deepEqual(externalIPs, ['172.18.0.2', '172.23.0.100'])
+      const services = ofKind(objects, 'Service').filter(({ metadata }) => metadata.name === 'ingress-controller')
+      const found = services.map(({ spec }) => spec as { externalIPs: string[]; ports: { port: number }[] })
       assert.deepEqual(
-        ports.map(({ port }) => port),
-        [80, 443],
+        found.map(({ externalIPs, ports }) => [externalIPs, ports.map(({ port }) => port)]),
+        [
+          [
+            ['172.18.0.2', '172.23.0.100'],
+            [80, 443],
+          ],
+        ],
       )
       const [ingressClass] = ofKind(objects, 'IngressClass')
       assert.equal(ingressClass?.metadata.name, 'nginx')
