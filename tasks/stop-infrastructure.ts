@@ -1,5 +1,6 @@
 #!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { defineTask } from '../lib/cli/task.ts'
+import { recordedNodes } from '../lib/cluster/ownership.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
 import { ownThings, requireOwnership } from '../lib/stack/ownership.ts'
@@ -36,6 +37,9 @@ export default defineTask({
     if (!yes && !(await out.confirm('Delete all data: databases, objects, images, metrics, logs and dashboards?')))
       return
     await out.step('Stop containers', () => stopContainers(platform))
-    await out.step('Remove containers and data', () => removeThings(things))
+    // the network holds no data, and the engine keeps it for as long as the cluster's nodes are on it
+    const nodes = await recordedNodes(paths)
+    const inUse = new Set(nodes.flatMap(({ networks }) => Object.values(networks).map(({ id }) => id)))
+    await out.step('Remove containers and data', () => removeThings(things.filter(({ id }) => !inUse.has(id))))
   },
 })

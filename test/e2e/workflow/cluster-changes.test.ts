@@ -83,7 +83,6 @@ describe('a cluster and what changes about it', { skip: await noSandbox() }, () 
   it('images that went with the volume of the registry are pushed again', async () => {
     await succeeds('stop-infrastructure --volumes --yes')
     await succeeds('start-infrastructure')
-    await succeeds('start-cluster')
     const said = await succeeds('deploy-apps')
     assert.match(said, /✓ Look for the images in the registry {2}updated/)
     assert.match(await succeeds('deploy-apps'), /✓ Look for the images in the registry {2}unchanged/)
