@@ -1,6 +1,7 @@
+import { readFile } from 'node:fs/promises'
 import { type Foreign, requireOurs } from '../journal/foreign.ts'
 import { type Journal, openJournal, type PlannedChange } from '../journal/journal.ts'
-import { type Owner, ownerOf } from '../platform/owner.ts'
+import { type Owner, ownerOf, withOurId } from '../platform/owner.ts'
 import type { Paths } from '../platform/settings.ts'
 import { badInput } from '../system/errors.ts'
 import { acquireRoot, asRoot, type Privilege } from '../system/privilege.ts'
@@ -87,6 +88,14 @@ export async function changeMachine(
 
 const silent: StepProgress = { update() {}, line() {} }
 
+/** What a person wrote from the commands of a preview, before there was an id, stays as it is: changing the id would need root again. */
+async function writeUnlessByHand(owner: Owner, journal: Journal, ...file: Parameters<Journal['writeFile']>) {
+  const [path, content] = file
+  const present = await readFile(path, 'utf8').catch(() => undefined)
+  const isSame = present !== undefined && present !== content && withOurId(owner, present) === content
+  return isSame ? 'unchanged' : journal.writeFile(...file)
+}
+
 async function confirmAdoption(out: Output, what: readonly string[]): Promise<boolean> {
   for (const each of what) out.say(`  ${each}`)
   if (out.interactive) return out.confirm('Take these over?')
@@ -116,7 +125,7 @@ function machineOf(
     open(scope) {
       const journal = openJournal({ stateDir: owner.stateDir, privilege, scope, dryRun })
       journals.push(journal)
-      return journal
+      return { ...journal, writeFile: (...file) => writeUnlessByHand(owner, journal, ...file) }
     },
     planned: () => journals.flatMap(({ planned }) => planned).filter(({ what }) => what !== ''),
   }

@@ -28,11 +28,11 @@ export async function dnsmasqConfig(
   { listen, upstream, user, owner }: DnsmasqSettings,
 ): Promise<{ text: string; version: string }> {
   const template = await readTemplate('dnsmasq/dnsmasq.conf')
-  const fill = (version: string) =>
+  const fill = (version: string, writtenBy: string) =>
     fillTemplate(
       template,
       {
-        owner: signature(owner),
+        owner: writtenBy,
         domain,
         port: String(listen.port),
         ip: listen.ip,
@@ -45,6 +45,6 @@ export async function dnsmasqConfig(
       },
       'templates/dnsmasq/dnsmasq.conf',
     )
-  const version = createHash('sha256').update(fill('')).digest('hex').slice(0, 16)
-  return { text: fill(version), version }
+  const version = createHash('sha256').update(fill('', '')).digest('hex').slice(0, 16)
+  return { text: fill(version, signature(owner)), version }
 }

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { isOfPlatform, isUs, type Owner, ownerIn } from '../platform/owner.ts'
+import { isMadeByHand, isOfPlatform, isUs, type Owner, ownerIn } from '../platform/owner.ts'
 import { PlatformError } from '../system/errors.ts'
 import { counted } from '../system/text.ts'
 import { journalFile } from './journal-file.ts'
@@ -30,6 +30,7 @@ export async function foreignFiles(paths: readonly string[], us: Owner, root: st
     const owner = ownerIn(text)
     const isOurs = owner === undefined ? !isOfPlatform(text) || recorded.has(path) : isUs(us, owner)
     if (isOurs && (owner === undefined || recorded.has(path))) return []
+    if (owner && isMadeByHand(us, owner)) return []
     const names = (folder: string) => text.includes(folder) || text.includes(encodeURI(folder))
     const isAdoptable = owner === undefined ? names(us.stateDir) || names(root) : owner.stateDir === us.stateDir
     return [{ what: path, owner, state: isOurs ? 'lost' : isAdoptable ? 'adoptable' : 'foreign' }]

@@ -9,18 +9,28 @@ export interface Owner {
   stateDir: string
 }
 
-/** The owner that a preview writes as where nothing was installed from this state folder yet. */
-const notYet = '000000000000'
+/** The id in the commands that a preview shows where nothing was installed from this state folder yet; a person may run them by hand. */
+export const byHand = '000000000000'
 
 /** Who we are. A preview makes no installation. */
 export async function ownerOf({ stateDir }: Pick<Paths, 'stateDir'>, isPreview: boolean): Promise<Owner> {
   const installation = isPreview ? await readInstallation({ stateDir }) : await ensureInstallation({ stateDir })
-  return { id: installation?.id ?? notYet, former: installation?.former ?? [], stateDir }
+  return { id: installation?.id ?? byHand, former: installation?.former ?? [], stateDir }
 }
 
 /** Whether an owner is this installation, by the id it has or had. */
 export function isUs(us: Owner, { id }: Owner): boolean {
   return us.id === id || (us.former?.includes(id) ?? false)
+}
+
+/** Whether a person made something from the commands that a preview of ours showed. */
+export function isMadeByHand(us: Owner, { id, stateDir }: Owner): boolean {
+  return id === byHand && stateDir === us.stateDir
+}
+
+/** A text as it would be with our id, where a person wrote it from the commands of a preview. */
+export function withOurId(us: Owner, text: string): string {
+  return text.replaceAll(signature({ ...us, id: byHand }), signature(us))
 }
 
 /** How a file names its owner, in its first comment: `Written by the Macula platform (…)`. */

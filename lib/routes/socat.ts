@@ -1,5 +1,5 @@
 import { journalFile } from '../journal/journal-file.ts'
-import { isUs, type Owner } from '../platform/owner.ts'
+import { byHand, isMadeByHand, isUs, type Owner } from '../platform/owner.ts'
 import type { Route } from '../platform/platform.ts'
 import { addressText } from '../system/address.ts'
 import { PlatformError } from '../system/errors.ts'
@@ -78,8 +78,11 @@ export function socatEngine(options: SocatOptions): RouteEngine {
   const { openJournal, privilege, owner, command, adopt = false, dryRun = false } = options
 
   const commandOf = (route: Route) => command(socatRoute(route, owner))
+  // a person may have started it from the commands of a preview
   const isCurrent = (process: { command: readonly string[] }, route: Route) =>
-    process.command.join('\0') === commandOf(route).join('\0')
+    [owner, { ...owner, id: byHand }].some(
+      each => process.command.join('\0') === command(socatRoute(route, each)).join('\0'),
+    )
 
   async function remove(route: Route, held: readonly Forwarder[]): Promise<RouteChange> {
     const ended = await openJournal(scopeOf(route.group)).endProcess(routeName(route))
@@ -175,6 +178,6 @@ async function forwarders(us: Owner, adopt: boolean): Promise<{ ours: Forwarder[
   const isOurs = ({ owner, process }: Forwarder) =>
     owner === undefined
       ? started.has(process.command.join('\0'))
-      : isUs(us, owner) || (adopt && owner.stateDir === us.stateDir)
+      : isUs(us, owner) || isMadeByHand(us, owner) || (adopt && owner.stateDir === us.stateDir)
   return { ours: found.filter(isOurs), others: found.filter(each => !isOurs(each)) }
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { foreignFiles, requireOurs } from '../../../lib/journal/foreign.ts'
 import { openJournal } from '../../../lib/journal/journal.ts'
-import { ownerIn, signature } from '../../../lib/platform/owner.ts'
+import { byHand, ownerIn, signature, withOurId } from '../../../lib/platform/owner.ts'
 import { asRoot, isRoot } from '../../../lib/system/privilege.ts'
 import { us as someone, them } from '../../helpers/owner.ts'
 
@@ -34,6 +34,13 @@ describe('files at the names of ours', () => {
     assert.deepEqual(await statesOf(`${ofEarlierRelease}Documentation=file://${folder}/checkout/README.md\n`), [
       'adoptable',
     ])
+  })
+
+  it('are ours where a person made them from the commands of a preview, whatever id we got later', async () => {
+    assert.deepEqual(await statesOf(by({ ...us, id: byHand })), [])
+    assert.deepEqual(await statesOf(by({ ...them, id: byHand })), ['foreign'])
+    assert.equal(withOurId(us, by({ ...us, id: byHand })), by(us))
+    assert.equal(withOurId(us, by({ ...them, id: byHand })), by({ ...them, id: byHand }))
   })
 
   it('are somebody’s own, and so the journal’s business, where the platform did not write them', async () => {
