@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { parse } from 'yaml'
@@ -12,7 +10,6 @@ const files = await renderExample()
 const { folder, remove } = await writtenTo(files)
 after(remove)
 const promtool = await debianValidator('promtool')
-const loki = await builtValidator('loki', 'loki')
 const collector = await builtValidator('collector', 'collector')
 
 interface DataSource {
@@ -51,21 +48,6 @@ test('everything with metrics is scraped, by its name on the network', async () 
     ],
   )
   for (const { targets } of groups) assert.ok(services.some(({ name }) => targets[0]?.startsWith(`${name}:`)))
-})
-
-test('Loki takes its configuration', { skip: loki.skip }, async () => {
-  // it wants to make its folders while it verifies
-  const data = await mkdtemp(join(tmpdir(), 'macula-loki-'))
-  try {
-    await run([
-      loki.program,
-      `-config.file=${join(folder, 'config/loki/loki.yml')}`,
-      `-common.path-prefix=${data}`,
-      '-verify-config',
-    ])
-  } finally {
-    await rm(data, { recursive: true })
-  }
 })
 
 test('the collector takes its configuration', { skip: collector.skip }, async () => {
