@@ -121,8 +121,23 @@ describe('a cluster and what changes about it', { skip: await noSandbox() }, () 
     assert.match(said, /✓ Withdraw the trust in the previous CA {2}removed/)
     assert.notEqual(await text('cat $MACULA_STATE_DIR/tls/ca.crt'), oldCa)
     assert.equal(await text(trustedCas), casBefore)
-    for (const name of [...applications, 'registry', 'grafana', 'prometheus', 'home'])
-      await text(`curl -fsSL -o /dev/null http://${name}.dev.test`)
+    for (const application of applications) await text(`curl -fsS -o /dev/null http://${application}.dev.test`)
+    for (const name of [
+      'home',
+      'registry',
+      'dns',
+      'dns-admin',
+      'prometheus',
+      'grafana',
+      'loki',
+      'tempo',
+      's3',
+      's3-console',
+    ]) {
+      const status = await text(`curl -sS -o /dev/null -w '%{http_code}' http://${name}.dev.test/`)
+      // a placeholder says 501, an API may have nothing at /; refused (421) and not reached (502 to 504) are wrong
+      assert.match(status, /^([23]\d\d|40[0134]|501)$/, name)
+    }
     for (const application of applications)
       await text(`curl -fsS --cacert $MACULA_STATE_DIR/tls/ca.crt https://${application}.dev.test`)
     await succeeds('deploy-ingress --trust', moved)
