@@ -8,7 +8,7 @@ import { stringify } from 'yaml'
 import { readComposeFile } from '../../../lib/platform/compose-file.ts'
 import { loadPlatform, serviceNamed } from '../../../lib/platform/platform.ts'
 import { examplePaths, examplePlatform, exampleSettings, goodPlatform } from '../../helpers/platform.ts'
-import { tryInputs } from '../../helpers/property.ts'
+import { tries, tryInputs } from '../../helpers/property.ts'
 
 async function problemsOf(local: string): Promise<string[]> {
   return (await examplePlatform({ local })).problems.map(({ where, what }) => `${where}: ${what}`)
@@ -137,7 +137,7 @@ describe('a compose file of the wrong shape', () => {
           '    profiles: [a]',
         ),
       ),
-      400,
+      tries(60),
     )
     const outcomes = new Map<string, 'refused' | 'exact'>()
     for (const lines of files) {
@@ -146,7 +146,7 @@ describe('a compose file of the wrong shape', () => {
       for (const { where } of problems) assert.match(where, /^docker-compose\.local\.yml:\d+$/, text)
       outcomes.set(text, problems.length === 0 ? 'exact' : 'refused')
     }
-    tryInputs('compose file, of random lines', fc.constantFrom(...outcomes.keys()), 400, text => outcomes.get(text)!)
+    tryInputs('compose file, of random lines', fc.constantFrom(...outcomes.keys()), 60, text => outcomes.get(text)!)
   })
 })
 
