@@ -34,6 +34,20 @@ export function childrenOf(pid: number): number[] {
   return allPids().filter(child => statOf(child)?.parent === pid)
 }
 
+/** The processes above one, the nearest first. */
+export async function ancestorsOf(pid: number): Promise<number[]> {
+  const parents =
+    process.platform === 'linux'
+      ? undefined
+      : new Map(
+          (await $`ps -axo pid=,ppid=`.lines()).map(line => line.trim().split(/\s+/).map(Number) as [number, number]),
+        )
+  const found: number[] = []
+  const parentOf = (each: number) => (parents === undefined ? statOf(each)?.parent : parents.get(each)) ?? 0
+  for (let each = parentOf(pid); each > 1 && !found.includes(each); each = parentOf(each)) found.push(each)
+  return found
+}
+
 /** Processes that run exactly this command line in our own network: those of a sandbox beside us are not ours. */
 export async function processesRunning(command: readonly string[]): Promise<ProcessIdentity[]> {
   const wanted = command.join('\0')
