@@ -31,6 +31,7 @@ export default defineTask({
   leaves: [
     "~/.cache/macula: programs, images and the layers of the sandbox's engine, so that the next start is quick; nothing else",
   ],
+  locks: false,
   undo: 'rm -r ~/.cache/macula; a kept sandbox ends with task sandbox -- --end',
   options: {
     exec: {

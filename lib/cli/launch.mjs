@@ -9,7 +9,7 @@ import { ensurePackages, requireNode, root } from './bootstrap.mjs'
 import { bundleFolder } from './bundle.mjs'
 import { endChildren } from './children.mjs'
 import { inUsedForm, readInvocation } from './invocation.mjs'
-import { endWithOurStarter, requireFolder, watchProcess } from './process.mjs'
+import { endWithOurStarter, goTask, requireFolder, watchProcess } from './process.mjs'
 
 /** What the running task wants done when it is interrupted. */
 const interruptions = []
@@ -17,7 +17,7 @@ const interruptions = []
 const outputs = []
 /** Ends what the running task has started. */
 const cancellation = new AbortController()
-const running = { onlyLooks: false, isInterrupted: false }
+const running = { onlyLooks: false, isInterrupted: false, isWorkflow: false }
 
 requireNode()
 requireFolder()
@@ -58,6 +58,7 @@ async function runScript(script, words) {
     onInterrupt: action => interruptions.push(action),
     cancellation,
     endProcesses,
+    workflow: running.isWorkflow ? process.pid : goTask(),
   })
 }
 
@@ -70,6 +71,7 @@ async function runWorkflow(task, words) {
     if (words.includes('--help') || words.includes('-h')) print(workflowHelp(taskfile, task))
     else if (words.includes('--dry')) output.say(dryRun(steps, words).join('\n'))
     else {
+      running.isWorkflow = true
       for (const { script } of steps) {
         const exitCode = await runScript(script, words)
         if (exitCode !== 0) return exitCode

@@ -35,11 +35,16 @@ export function watchProcess({ interrupt, fail }) {
     process.once(event, error => void fail(error).then(code => process.exit(code)))
 }
 
+/** The go-task that has started us, for which several tasks are one workflow; undefined where it was something else. */
+export function goTask() {
+  return statOf(process.ppid)?.name === 'task' ? process.ppid : undefined
+}
+
 /** A signal that cannot be caught ends npm or go-task alone: then nobody waits for us any more, and we end as if one had reached us. */
 export function endWithOurStarter() {
   const shell = process.ppid
   const viaNpm = process.env.npm_lifecycle_event !== undefined
-  if (!viaNpm && statOf(shell)?.name !== 'task') return
+  if (!viaNpm && goTask() === undefined) return
   // npm starts us through a shell of its own
   const npm = viaNpm ? statOf(shell)?.parent : undefined
   setInterval(() => {

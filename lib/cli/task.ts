@@ -2,6 +2,7 @@ import { delimiter, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { $, within } from 'zx/core'
+import { acquireLock, type Release } from '../platform/lock.ts'
 import { pathsOf, toolsFolder } from '../platform/settings.ts'
 import { cancelledBy } from '../system/cancel.ts'
 import { root } from '../system/checkout.ts'
@@ -51,14 +52,20 @@ export interface TaskDefinition<O extends Options = Options> {
   options: O
   /** The positional arguments of the usage line, e.g. `[SERVICE…]`; without it they are refused. */
   positionals?: string
+  /** False for a task that changes nothing of this installation, whatever it leaves elsewhere. */
+  locks?: false
   /** A number is the exit code of the run, for tasks that return another program's. */
   run(context: TaskContext<O>): Promise<void> | Promise<number>
 }
+
+/** How long a task waits for another one that changes the same installation; most are done by then. */
+const lockWaitMs = 10_000
 
 /** Options of every task, so that `task setup -- --yes` can pass them to each of its steps. */
 const commonOptions = {
   help: { type: 'boolean', short: 'h', help: 'show this text' },
   yes: { type: 'boolean', short: 'y', help: 'do not prompt; accept what is offered' },
+  wait: { type: 'boolean', help: 'wait for another task that changes this installation, however long it takes' },
   verbose: { type: 'boolean', short: 'v', help: 'show the commands that are run, and their output' },
 } as const satisfies Options
 
@@ -81,6 +88,8 @@ export async function runTask(
     createOutput: (verbose: boolean) => Promise<Output>
     showHelp: (text: string) => void
     onInterrupt?: (action: () => Promise<void>) => void
+    /** The process whose tasks run one after the other, and share the lock; undefined for a task by itself. */
+    workflow?: number | undefined
     /** Ends what the task runs, when it fails and when the process is interrupted. */
     cancellation?: AbortController
     /** Resolves when no process of ours is left. */
@@ -107,8 +116,18 @@ export async function runTask(
         onInterrupt: surroundings.onInterrupt ?? (() => {}),
       })
     })
+  let release: Release = async () => {}
   try {
     if (parsed instanceof PlatformError) throw parsed
+    if (changesInstallation(task, parsed))
+      release = await cancelledBy(cancellation.signal, () =>
+        acquireLock(pathsOf(surroundings.environment).stateDir, {
+          task: task.name,
+          workflow: surroundings.workflow,
+          waitMs: parsed.wait ? 0 : lockWaitMs,
+          onWait: holder => out.say(`Waiting for ${holder}, which changes this installation`),
+        }),
+      )
     return (await cancelledBy(cancellation.signal, () => run(parsed))) ?? ExitCode.done
   } catch (error) {
     // whoever reads the error may start the next command at once: nothing of what ran beside the failed step is left by then
@@ -117,7 +136,15 @@ export async function runTask(
     const shown = expectedError(error, task.name)
     out.error(shown)
     return shown.exitCode
+  } finally {
+    // a ticket that cannot be removed is as good as none once we have ended
+    await release().catch(() => {})
   }
+}
+
+function changesInstallation({ leaves, locks }: TaskDefinition, { options }: Parsed): boolean {
+  const { 'dry-run': isDryRun }: Record<string, unknown> = options
+  return leaves.length > 0 && locks !== false && isDryRun !== true
 }
 
 /** An error as it is shown: what the system refused in its own words; what nobody expected is an internal error and keeps its stack. */
@@ -160,6 +187,7 @@ export function helpText(task: TaskDefinition): string {
 interface Parsed {
   help: boolean
   verbose: boolean
+  wait: boolean
   yes: boolean
   options: OptionValues<Options>
   positionals: readonly string[]
@@ -176,10 +204,11 @@ function parse(task: TaskDefinition, words: readonly string[]): Parsed | Platfor
       options,
       allowPositionals: task.positionals !== undefined,
     })
-    const { help, verbose, yes, ...own } = values
+    const { help, verbose, wait, yes, ...own } = values
     return {
       help: help === true,
       verbose: verbose === true,
+      wait: wait === true,
       yes: yes === true,
       options: own as OptionValues<Options>,
       positionals,

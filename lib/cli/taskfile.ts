@@ -86,6 +86,7 @@ export function workflowHelp(taskfile: Taskfile, name: string): string {
     '',
     'Options:',
     '  -y, --yes      do not prompt; passed to every task',
+    '      --wait     wait for another task that changes this installation, however long it takes',
     '  -v, --verbose  show the commands that are run, and what they print',
     '      --dry      print what would be run, and run nothing',
     '  -h, --help     show this text',

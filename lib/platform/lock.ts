@@ -1,7 +1,7 @@
 import { readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { codeOf, PlatformError } from '../system/errors.ts'
-import { ensureFolder, exists } from '../system/files.ts'
+import { codeOf, messageOf, PlatformError } from '../system/errors.ts'
+import { ensureFolder, exists, hintForWrite } from '../system/files.ts'
 import { ancestorsOf, identityOf } from '../system/processes.ts'
 import { NotYet, waitFor } from '../system/wait.ts'
 import { requireStateFolder } from './state-folder.ts'
@@ -9,8 +9,8 @@ import { requireStateFolder } from './state-folder.ts'
 export interface LockRequest {
   /** Shown to whoever has to wait. */
   task: string
-  /** The process that the lock belongs to: the lock ends with it, and all tasks below it share it. This process unless said otherwise. */
-  holder?: number
+  /** The process that the lock belongs to until it ends, and that whatever it starts shares; this process, until the release, unless said otherwise. */
+  workflow?: number | undefined
   /** How long to wait for another holder; 0 means for as long as it takes. */
   waitMs: number
   /** Told once, where somebody else holds it. */
@@ -38,33 +38,38 @@ interface Ticket {
  * Takes the one lock of an installation, under which everything is written that belongs to it. Whoever is started by the holder shares it: tasks
  * of one workflow. A lock whose holder is dead is free. Throws, naming the holder, when the time to wait is over.
  */
-export async function acquireLock(
-  stateDir: string,
-  { task, holder = process.pid, waitMs, onWait }: LockRequest,
-): Promise<Release> {
+export async function acquireLock(stateDir: string, { task, workflow, waitMs, onWait }: LockRequest): Promise<Release> {
   await requireStateFolder(stateDir)
   const isNew = !(await exists(stateDir))
   const folder = join(stateDir, 'lock')
-  const [owner] = await keysOf([holder])
-  if (owner === undefined) throw new PlatformError(`Process ${holder}, which started ${task}, has ended`)
+  const [owner] = await keysOf([workflow ?? process.pid])
+  if (owner === undefined) throw new PlatformError(`Process ${workflow}, which started ${task}, has ended`)
   const sharing = [owner, ...(await keysOf(await ancestorsOf(process.pid)))]
   let isOurs = false
   let isTold = false
   let others: Ticket[] = []
   const release = async () => {
-    if (!isOurs || holder !== process.pid) return
+    if (!isOurs || workflow !== undefined) return
     for (const { file } of (await ticketsIn(folder)).filter(ticket => ticket.owner === owner))
       await rm(join(folder, file), { force: true })
     // not where others have their tickets, or anything else stands
     for (const empty of isNew ? [folder, stateDir] : [folder]) await rmdir(empty).catch(() => {})
   }
+  // waitFor would go on after an error; one of the file system does not pass
+  let refused: unknown
   const look = async () => {
     // whoever removed the folder, at the end of a teardown, has removed the tickets of those who wait, too
     const shared = (await ticketsIn(folder)).find(
       ticket => ticket.number !== undefined && sharing.includes(ticket.owner),
     )
     if (shared === undefined) isOurs = true
-    others = await before(shared?.number ?? (await takeTicket(folder, owner, task)), folder, sharing)
+    const number =
+      shared?.number ??
+      (await takeTicket(folder, owner, task).catch(error => {
+        refused = error
+      }))
+    if (number === undefined) return true
+    others = await before(number, folder, sharing)
     if (others.length === 0) return true
     if (!isTold) onWait?.(await describe(folder, others[0]))
     isTold = true
@@ -73,6 +78,7 @@ export async function acquireLock(
   try {
     const timeoutMs = waitMs === 0 ? foreverMs : waitMs
     await waitFor(look, { timeoutMs, pauseMs: 50, onTimeout: async () => heldError(await describe(folder, others[0])) })
+    if (refused !== undefined) throw refused
   } catch (error) {
     await release()
     throw error
@@ -113,7 +119,8 @@ async function writeInto(folder: string, file: string, text: string): Promise<vo
     try {
       return await writeFile(file, text, { mode: 0o600 })
     } catch (error) {
-      if (codeOf(error) !== 'ENOENT' || tries > 100) throw error
+      if (codeOf(error) === 'ENOENT' && tries < 100) continue
+      throw new PlatformError(`${file} cannot be written`, { why: messageOf(error), hint: hintForWrite(error, file) })
     }
   }
 }

@@ -1,4 +1,5 @@
 import type { Settings } from '../platform/settings.ts'
+import { engine, HungEngine } from '../stack/engine.ts'
 import { PlatformError } from '../system/errors.ts'
 import { $, type Shell } from '../system/exec.ts'
 import { firstThatExists } from '../system/files.ts'
@@ -61,14 +62,15 @@ function unusable(routing: string, why: string): PlatformError {
   return new PlatformError(`ROUTING=${routing} cannot work on this machine`, { why, hint: 'Set ROUTING=auto in .env' })
 }
 
-// An engine that does not answer does not change the choice: doctor and start-infrastructure report that.
+// An engine that does not run does not change the choice: doctor and start-infrastructure report that. One that hangs leaves it open.
 async function reachesContainers(shell: Shell): Promise<boolean> {
   try {
     // `docker info` would tell as well, but first runs each of the client's plugins, which takes three times as long
     const format = '{{.Server.Platform.Name}}{{range .Server.Components}} {{.Name}}{{end}}'
-    const { stdout } = await shell({ timeout: '5s', nothrow: true })`docker version --format ${format}`
+    const { stdout } = await engine(shell)`docker version --format ${format}`
     return !/Docker Desktop|rootlesskit/.test(stdout)
-  } catch {
+  } catch (error) {
+    if (error instanceof HungEngine) throw error
     return true
   }
 }

@@ -33,12 +33,15 @@ export const engineTimeout = '10s'
 /** The same for the array form; goes with it. */
 export const engineTimeoutMs = 10_000
 
+/** The engine is there and does not answer: whatever needs it, or needs to know whether it is needed, ends here. */
+export class HungEngine extends PlatformError {}
+
 /** Runs a command that only reads from the engine. Throws where the engine does not answer: who it is, why not, and how to start it. */
 export function engine(shell: Shell = $) {
   return async (pieces: TemplateStringsArray, ...values: unknown[]): Promise<ProcessOutput> => {
     const output = await shell({ nothrow: true, timeout: engineTimeout })(pieces, ...values).catch(async error => {
       if (!/ did not end within /.test(error.message)) throw error
-      throw new PlatformError(`Docker at ${await engineAddress(shell)} accepts connections and does not answer`, {
+      throw new HungEngine(`Docker at ${await engineAddress(shell)} accepts connections and does not answer`, {
         why: error.message,
         hint: howToRestart({ platform: process.platform, systemd: await systemdRuns() }),
       })

@@ -103,7 +103,7 @@ describe('the lock of an installation', () => {
     const workflow = spawn('sleep', ['30'])
     children.push(workflow)
     for (const task of ['first', 'second'])
-      await (await acquireLock(stateDir, { task, holder: workflow.pid!, waitMs: 200 }))()
+      await (await acquireLock(stateDir, { task, workflow: workflow.pid!, waitMs: 200 }))()
     assert.equal((await readdir(join(stateDir, 'lock'))).length, 1)
     workflow.kill()
     await once(workflow, 'exit')
