@@ -1,6 +1,6 @@
 import { chmod, lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { messageOf, PlatformError } from '../system/errors.ts'
+import { codeOf, messageOf, PlatformError } from '../system/errors.ts'
 import { ensureFolder, exists, hintForWrite, requireTrusted } from '../system/files.ts'
 
 /** Folders that only their owner may enter; containers get single files of `secrets` mounted. */
@@ -45,7 +45,8 @@ async function foldersOf(stateDir: string): Promise<Folder[]> {
   if (top === undefined && !(await exists(stateDir))) return []
   if (top === undefined) throw new PlatformError(`${stateDir} is not a folder`, { hint: `ls -ld ${stateDir}` })
   const folders = [top]
-  for (const name of await readdir(stateDir)) {
+  // another task may just have removed an empty one
+  for (const name of await readdir(stateDir).catch(ifAbsent)) {
     const path = join(stateDir, name)
     const wanted = (mode: number) => (closed.includes(name) ? 0o700 : open.includes(name) ? 0o755 : mode & ~0o022)
     const found = await look(path, wanted)
@@ -54,6 +55,11 @@ async function foldersOf(stateDir: string): Promise<Folder[]> {
     if (open.includes(name)) folders.push(...(await openFoldersBelow(path)))
   }
   return folders
+}
+
+function ifAbsent(error: unknown): string[] {
+  if (codeOf(error) === 'ENOENT') return []
+  throw error
 }
 
 async function openFoldersBelow(folder: string): Promise<Folder[]> {
