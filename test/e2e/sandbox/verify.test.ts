@@ -3,6 +3,8 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { CheckResult } from '../../../lib/verify/check.ts'
+import { renderExample } from '../../helpers/example.ts'
+import { queriesIn } from '../../helpers/queries.ts'
 import { noSandbox, startSandbox, type TestSandbox } from '../../helpers/sandbox.ts'
 
 interface StatusRow {
@@ -195,6 +197,15 @@ describe('looking at the platform from outside', { skip }, () => {
       await sandbox.ask(['docker', 'restart', '--time', '2', 'macula-prometheus'])
     }
     assert.equal(told((await settled()).checks), '')
+  })
+
+  it('has a Prometheus that takes every query of the dashboards', async () => {
+    const promql = queriesIn(await renderExample()).filter(({ language }) => language === 'promql')
+    for (const { text, where } of promql) {
+      const ask = `curl -sG --data-urlencode "query=$0" http://prometheus.macula.local/api/v1/query`
+      const { stdout } = await sandbox.ask(['bash', '-c', ask, text])
+      assert.equal(JSON.parse(stdout).status, 'success', `${where}: ${stdout}`)
+    }
   })
 
   it('says that Docker is not running, and prints nothing on stdout', async () => {
