@@ -248,6 +248,15 @@ describe('the ingress controllers', { skip }, () => {
     })
   }
 
+  it('become ready by an Ingress whose Service has them before they are', async () => {
+    const objects = await ingressObjects(await platformWith({ INGRESS_CONTROLLER: 'traefik' }))
+    const health = ofKind(objects, 'Service').filter(({ metadata }) => metadata.name === 'ingress-health')
+    assert.deepEqual(
+      health.map(({ spec }) => (spec as { publishNotReadyAddresses?: boolean }).publishNotReadyAddresses),
+      [true],
+    )
+  })
+
   it('give the ports of the node back as soon as the last request is answered', async () => {
     const objects = await ingressObjects(await platformWith({ INGRESS_CONTROLLER: 'nginx' }))
     const args = ofKind(objects, 'Deployment').flatMap(
