@@ -8,6 +8,7 @@ import { installForwarder, needsRoot, openRouting } from '../routes/setup.ts'
 import { unitFolder } from '../routes/units.ts'
 import { addressText } from '../system/address.ts'
 import { requireWritable } from '../system/files.ts'
+import type { Outcome, StepProgress } from '../system/progress.ts'
 import { counted } from '../system/text.ts'
 import { changeMachine } from './change.ts'
 import { defineTask, type TaskDefinition } from './task.ts'
@@ -74,24 +75,11 @@ export function defineRoutingTask({ name, summary, replaces, owns, routesOf, com
 
           await step(options.remove ? 'Remove the routes' : title(routes.length, engine), async progress => {
             changes = await applyRoutes(routes, owns, routing)
-            const changed = changes.filter(({ outcome }) => outcome !== 'unchanged' && outcome !== 'pending')
-            for (const { route, outcome } of changed)
-              progress.line(`${addressText(route.listen)} → ${addressText(route.target)}  ${route.service}  ${outcome}`)
-            return changed.length === 0 ? 'unchanged' : counted(changed.length, 'route')
+            return showChanges(changes, progress)
           })
 
-          if (isPreview || options.remove) return
-          await step('Look from outside', async progress => {
-            const pending = changes.filter(({ outcome }) => outcome === 'pending').map(({ route }) => route)
-            const there = routes.filter(route => !pending.includes(route))
-            for (const { route, state, detail } of await verifyRoutes(there, platform))
-              if (state === 'idle') progress.line(`${addressText(route.listen)}  ${detail}`)
-            for (const { listen, service } of pending)
-              progress.line(
-                `${addressText(listen)}  nothing behind it yet: ${service} listens there itself, once it is created`,
-              )
-            return 'unchanged'
-          })
+          if (!isPreview && !options.remove)
+            await step('Look from outside', progress => lookFromOutside(changes, platform, progress))
         },
       )
       if (!isDone) return
@@ -99,6 +87,34 @@ export function defineRoutingTask({ name, summary, replaces, owns, routesOf, com
       else out.summary(`${counted(routes.length, 'route')} to containers. Look: task status`)
     },
   }) as TaskDefinition
+}
+
+function showChanges(changes: readonly RouteChange[], progress: StepProgress): Outcome {
+  const changed = changes.filter(({ outcome }) => outcome !== 'unchanged' && outcome !== 'pending')
+  for (const { route, outcome } of changed)
+    progress.line(`${addressText(route.listen)} → ${addressText(route.target)}  ${route.service}  ${outcome}`)
+  return changed.length === 0 ? 'unchanged' : counted(changed.length, 'route')
+}
+
+/** Names the routes that have nothing behind them yet. Throws where one does not work. */
+async function lookFromOutside(
+  changes: readonly RouteChange[],
+  platform: Platform,
+  progress: StepProgress,
+): Promise<Outcome> {
+  const there = changes.filter(({ outcome }) => outcome !== 'pending' && outcome !== 'removed')
+  const healths = await verifyRoutes(
+    there.map(({ route }) => route),
+    platform,
+  )
+  for (const { route, state, detail } of healths)
+    if (state === 'idle') progress.line(`${addressText(route.listen)}  ${detail}`)
+  for (const { route, outcome } of changes)
+    if (outcome === 'pending')
+      progress.line(
+        `${addressText(route.listen)}  nothing behind it yet: ${route.service} listens here once it is created`,
+      )
+  return 'unchanged'
 }
 
 function title(count: number, engine: EngineName): string {

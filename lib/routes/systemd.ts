@@ -57,153 +57,171 @@ export interface SystemdOptions {
 }
 
 /** Routes as pairs of a socket unit, which systemd itself holds, and systemd-socket-proxyd behind it; started at boot by macula.target. */
-export function systemdEngine({ openJournal, proxy, boot, enable, adopt = false }: SystemdOptions): RouteEngine {
-  const root: Journal['$'] = (pieces, ...values) => openJournal(bootScope).$(pieces, ...values)
-
-  async function apply(routes: readonly Route[]): Promise<RouteChange[]> {
-    if (routes.length === 0) return remove([])
-    await reloadAfterUndo(routes)
-    const shared = await sharedUnits()
-    const sharedOutcome = await write(bootScope, shared.all)
-    await removeRenamed(routes)
-    const made: MadeRoute[] = []
-    for (const route of routes) made.push(await make(route))
-
-    const names = [...shared.all, ...made.flatMap(({ socket, service }) => [socket, service])].map(({ name }) => name)
-    const looks = new Map((await lookAtUnits(names)).map((look, index) => [names[index]!, look]))
-    const isWritten = [sharedOutcome, ...made.map(({ outcome }) => outcome)].some(outcome => outcome !== 'unchanged')
-    // also what an earlier run wrote and systemd has not read yet
-    if (isWritten || [...looks.values()].some(({ isOutdated }) => isOutdated)) await root`systemctl daemon-reload`
-    await openJournal(bootScope).enableUnits(shared.all.map(({ name }) => ({ unit: name })))
-    await renewGuard(shared, looks)
-
-    const refreshed: Outcome[] = []
-    for (const each of made) refreshed.push(await refresh(each, looks))
-    const sockets = made.map(({ route, socket }) => ({ unit: socket.name, scope: scopeOf(route.group, route) }))
-    const enabled = await openJournal('routes').enableUnits(sockets, enable)
-    return made.map(({ route, outcome }, index) => ({
-      route,
-      outcome: [outcome, refreshed[index]!, enabled[index]!].find(each => each !== 'unchanged') ?? 'unchanged',
-    }))
+export function systemdEngine(options: SystemdOptions): RouteEngine {
+  const context: Context = {
+    ...options,
+    root: (pieces, ...values) => options.openJournal(bootScope).$(pieces, ...values),
   }
-
-  async function reloadAfterUndo(routes: readonly Route[]): Promise<void> {
-    for (const scope of new Set([bootScope, ...routes.map(({ group }) => scopeOf(group))]))
-      await openJournal(scope).afterUndo(args`systemctl daemon-reload`)
+  return {
+    name: 'systemd',
+    installed: () => installed(context),
+    foreign: () => foreign(context),
+    apply: routes => apply(context, routes),
+    remove: routes => remove(context, routes),
   }
+}
 
-  async function sharedUnits(): Promise<SharedUnits> {
-    const ip = await programPath('ip')
-    const { target, stack, network } = await bootUnits(boot, ip ?? '')
-    // an engine that systemd does not start (rootless, Podman) is nothing that a unit of ours could wait for
-    const startsStack = await unitExists('docker.service')
-    return {
-      all: [target, ...(startsStack ? [stack] : []), ...(ip === undefined ? [] : [network])],
-      guard: ip === undefined ? undefined : { unit: network, ip },
-    }
+/** What the steps below share; `root` runs a command as root. */
+interface Context extends SystemdOptions {
+  root: Journal['$']
+}
+
+async function apply(context: Context, routes: readonly Route[]): Promise<RouteChange[]> {
+  if (routes.length === 0) return remove(context, [])
+  await reloadAfterUndo(context, routes)
+  const shared = await sharedUnits(context)
+  const sharedOutcome = await write(context, bootScope, shared.all)
+  await removeRenamed(context, routes)
+  const made: MadeRoute[] = []
+  for (const route of routes) made.push(await make(context, route))
+
+  const names = [...shared.all, ...made.flatMap(({ socket, service }) => [socket, service])].map(({ name }) => name)
+  const looks = new Map((await lookAtUnits(names)).map((look, index) => [names[index]!, look]))
+  const isWritten = [sharedOutcome, ...made.map(({ outcome }) => outcome)].some(outcome => outcome !== 'unchanged')
+  // also what an earlier run wrote and systemd has not read yet
+  if (isWritten || [...looks.values()].some(({ isOutdated }) => isOutdated)) await context.root`systemctl daemon-reload`
+  await context.openJournal(bootScope).enableUnits(shared.all.map(({ name }) => ({ unit: name })))
+  await renewGuard(context, shared, looks)
+
+  const refreshed: Outcome[] = []
+  for (const each of made) refreshed.push(await refresh(context, each, looks))
+  const sockets = made.map(({ route, socket }) => ({ unit: socket.name, scope: scopeOf(route.group, route) }))
+  const enabled = await context.openJournal('routes').enableUnits(sockets, context.enable)
+  return made.map(({ route, outcome }, index) => ({
+    route,
+    outcome: [outcome, refreshed[index]!, enabled[index]!].find(each => each !== 'unchanged') ?? 'unchanged',
+  }))
+}
+
+async function reloadAfterUndo(context: Context, routes: readonly Route[]): Promise<void> {
+  for (const scope of new Set([bootScope, ...routes.map(({ group }) => scopeOf(group))]))
+    await context.openJournal(scope).afterUndo(args`systemctl daemon-reload`)
+}
+
+async function sharedUnits(context: Context): Promise<SharedUnits> {
+  const ip = await programPath('ip')
+  const { target, stack, network } = await bootUnits(context.boot, ip ?? '')
+  // an engine that systemd does not start (rootless, Podman) is nothing that a unit of ours could wait for
+  const startsStack = await unitExists('docker.service')
+  return {
+    all: [target, ...(startsStack ? [stack] : []), ...(ip === undefined ? [] : [network])],
+    guard: ip === undefined ? undefined : { unit: network, ip },
   }
+}
 
-  async function write(scope: string, units: readonly Unit[]): Promise<Outcome> {
-    const journal = openJournal(scope)
-    const outcomes: Outcome[] = []
-    for (const { name, content } of units) outcomes.push(await journal.writeFile(join(unitFolder, name), content))
-    return outcomes.find(outcome => outcome !== 'unchanged') ?? 'unchanged'
+async function write(context: Context, scope: string, units: readonly Unit[]): Promise<Outcome> {
+  const journal = context.openJournal(scope)
+  const outcomes: Outcome[] = []
+  for (const { name, content } of units) outcomes.push(await journal.writeFile(join(unitFolder, name), content))
+  return outcomes.find(outcome => outcome !== 'unchanged') ?? 'unchanged'
+}
+
+/** The same address under another name: two socket units cannot share it. */
+async function removeRenamed(context: Context, routes: readonly Route[]): Promise<void> {
+  for (const held of await installed(context)) {
+    const isRenamed = routes.some(route => sameListen(held, route) && unitName(held) !== unitName(route))
+    if (isRenamed) await removeUnits(context, held)
   }
+}
 
-  /** The same address under another name: two socket units cannot share it. */
-  async function removeRenamed(routes: readonly Route[]): Promise<void> {
-    for (const held of await installed()) {
-      const isRenamed = routes.some(route => sameListen(held, route) && unitName(held) !== unitName(route))
-      if (isRenamed) await removeUnits(held)
-    }
+async function make(context: Context, route: Route): Promise<MadeRoute> {
+  const { socket, service } = await routeUnits(route, context.proxy, context.boot.owner)
+  return { route, socket, service, outcome: await write(context, scopeOf(route.group, route), [socket, service]) }
+}
+
+/** Its start removes what it added for a network that the settings do not name any more. */
+async function renewGuard(
+  context: Context,
+  { guard }: SharedUnits,
+  looks: ReadonlyMap<string, RunningUnit>,
+): Promise<void> {
+  if (guard === undefined || !looks.get(guard.unit.name)?.active) return
+  if (!(await isGuarded(guard.ip, context.boot.network))) await context.root`systemctl restart ${guard.unit.name}`
+}
+
+/** Brings systemd from what the units said before to what they say now. */
+async function refresh(
+  context: Context,
+  { route, socket, service }: MadeRoute,
+  looks: ReadonlyMap<string, RunningUnit>,
+): Promise<Outcome> {
+  if (looks.get(socket.name)!.active && !(await isListenedOn(route.listen))) {
+    // systemd holds the former address, or none since it has read of another one
+    await context.root`systemctl stop ${socket.name} ${service.name}`
+    return 'updated'
   }
-
-  async function make(route: Route): Promise<MadeRoute> {
-    const { socket, service } = await routeUnits(route, proxy, boot.owner)
-    return { route, socket, service, outcome: await write(scopeOf(route.group, route), [socket, service]) }
+  if (runsOtherwise(looks.get(service.name)!, service.content)) {
+    // a running forwarder keeps its old target until it is restarted; its socket goes on listening meanwhile
+    await context.root`systemctl try-restart ${service.name}`
+    return 'updated'
   }
+  return 'unchanged'
+}
 
-  /** Its start removes what it added for a network that the settings do not name any more. */
-  async function renewGuard({ guard }: SharedUnits, looks: ReadonlyMap<string, RunningUnit>): Promise<void> {
-    if (guard === undefined || !looks.get(guard.unit.name)?.active) return
-    if (!(await isGuarded(guard.ip, boot.network))) await root`systemctl restart ${guard.unit.name}`
+async function remove(context: Context, routes: readonly Route[]): Promise<RouteChange[]> {
+  const before = await installed(context)
+  const gone: RouteChange[] = []
+  for (const route of routes) {
+    const held = before.find(other => sameListen(other, route))
+    if (held !== undefined) await removeUnits(context, held)
+    gone.push({ route, outcome: held === undefined ? 'unchanged' : 'removed' })
   }
-
-  /** Brings systemd from what the units said before to what they say now. */
-  async function refresh(
-    { route, socket, service }: MadeRoute,
-    looks: ReadonlyMap<string, RunningUnit>,
-  ): Promise<Outcome> {
-    if (looks.get(socket.name)!.active && !(await isListenedOn(route.listen))) {
-      // systemd holds the former address, or none since it has read of another one
-      await root`systemctl stop ${socket.name} ${service.name}`
-      return 'updated'
-    }
-    if (runsOtherwise(looks.get(service.name)!, service.content)) {
-      // a running forwarder keeps its old target until it is restarted; its socket goes on listening meanwhile
-      await root`systemctl try-restart ${service.name}`
-      return 'updated'
-    }
-    return 'unchanged'
+  if (gone.some(({ outcome }) => outcome === 'removed')) await context.root`systemctl daemon-reload`
+  // also where an earlier run removed the last route and got no further
+  if ((await installed(context)).length === 0) {
+    await context.openJournal(bootScope).undo()
+    for (const { what, state } of await foreign(context)) if (state === 'lost') await removeForeign(context, what)
   }
+  return gone
+}
 
-  async function remove(routes: readonly Route[]): Promise<RouteChange[]> {
-    const before = await installed()
-    const gone: RouteChange[] = []
-    for (const route of routes) {
-      const held = before.find(other => sameListen(other, route))
-      if (held !== undefined) await removeUnits(held)
-      gone.push({ route, outcome: held === undefined ? 'unchanged' : 'removed' })
-    }
-    if (gone.some(({ outcome }) => outcome === 'removed')) await root`systemctl daemon-reload`
-    // also where an earlier run removed the last route and got no further
-    if ((await installed()).length === 0) {
-      await openJournal(bootScope).undo()
-      for (const { what, state } of await foreign()) if (state === 'lost') await removeForeign(what)
-    }
-    return gone
-  }
+async function removeUnits(context: Context, route: Route): Promise<void> {
+  await context.openJournal(scopeOf(route.group, route)).undo()
+  // units that are not in the journal (its folder was deleted) are ours all the same where they name us
+  if (!(await installed(context)).some(other => sameRoute(other, route))) return
+  const name = unitName(route)
+  await context.root`systemctl disable --now ${name}.socket`
+  await context.root`rm -f ${[`${name}.socket`, `${name}.service`].map(file => join(unitFolder, file))}`
+}
 
-  async function removeUnits(route: Route): Promise<void> {
-    await openJournal(scopeOf(route.group, route)).undo()
-    // units that are not in the journal (its folder was deleted) are ours all the same where they name us
-    if (!(await installed()).some(other => sameRoute(other, route))) return
-    const name = unitName(route)
-    await root`systemctl disable --now ${name}.socket`
-    await root`rm -f ${[`${name}.socket`, `${name}.service`].map(file => join(unitFolder, file))}`
-  }
+/** Routes of our units that stand in the unit folder. */
+async function installed(context: Context): Promise<Route[]> {
+  const [texts, others] = await Promise.all([socketTexts(), foreign(context)])
+  return [...texts].flatMap(([path, text]) =>
+    others.some(({ what, state }) => what === path && state !== 'lost' && !(context.adopt && state === 'adoptable'))
+      ? []
+      : (routeOfUnit(text) ?? []),
+  )
+}
 
-  /** Routes of our units that stand in the unit folder. */
-  async function installed(): Promise<Route[]> {
-    const [texts, others] = await Promise.all([socketTexts(), foreign()])
-    return [...texts].flatMap(([path, text]) =>
-      others.some(({ what, state }) => what === path && state !== 'lost' && !(adopt && state === 'adoptable'))
-        ? []
-        : (routeOfUnit(text) ?? []),
-    )
-  }
+async function foreign(context: Context): Promise<ForeignRoute[]> {
+  const names = (await unitFiles()).filter(name => /^macula(-route-.+|-stack|-network)?\.\w+$/.test(name))
+  const found = await foreignFiles(
+    names.map(name => join(unitFolder, name)),
+    context.boot.owner,
+    context.boot.root,
+  )
+  const texts = await socketTexts()
+  return found.map(each => {
+    const listen = routeOfUnit(texts.get(each.what.replace(/\.service$/, '.socket')) ?? '')?.listen
+    return { ...each, ...(listen ? { listen } : {}), remove: () => removeForeign(context, each.what) }
+  })
+}
 
-  async function foreign(): Promise<ForeignRoute[]> {
-    const names = (await unitFiles()).filter(name => /^macula(-route-.+|-stack|-network)?\.\w+$/.test(name))
-    const found = await foreignFiles(
-      names.map(name => join(unitFolder, name)),
-      boot.owner,
-      boot.root,
-    )
-    const texts = await socketTexts()
-    return found.map(each => {
-      const listen = routeOfUnit(texts.get(each.what.replace(/\.service$/, '.socket')) ?? '')?.listen
-      return { ...each, ...(listen ? { listen } : {}), remove: () => removeForeign(each.what) }
-    })
-  }
-
-  async function removeForeign(path: string): Promise<void> {
-    const name = path.slice(unitFolder.length + 1)
-    if (!/^macula-route-.*\.service$/.test(name)) await root`systemctl disable --now ${name}`
-    await root`rm -f ${path}`
-  }
-
-  return { name: 'systemd', installed, foreign, apply, remove }
+async function removeForeign(context: Context, path: string): Promise<void> {
+  const name = path.slice(unitFolder.length + 1)
+  if (!/^macula-route-.*\.service$/.test(name)) await context.root`systemctl disable --now ${name}`
+  await context.root`rm -f ${path}`
 }
 
 async function unitExists(name: string): Promise<boolean> {
