@@ -49,7 +49,7 @@ export function withAddresses(ours: ComposeFile, shift: AddressShift): ComposeFi
   return { ...ours, services: Object.assign(Object.create(null), Object.fromEntries(services)) }
 }
 
-/** What a service gets from us to take part; each key only where the files do not say it. */
+/** What the platform adds to a service; each key only where the compose files do not set it. */
 export interface Addition {
   container_name?: string
   networks?: Record<string, { ipv4_address: string }>
@@ -97,7 +97,7 @@ export function additionsFor(
   )
 }
 
-/** From .0.200 on, above those of the template and of the cluster's nodes; .255 and .0 are left out, which some programs take for a broadcast. */
+/** From .0.200 on, above the addresses of the template and of the cluster's nodes; without .0 and .255, which some programs treat as broadcast addresses. */
 function* freeAddresses(settings: Settings, taken: ReadonlySet<string>): Generator<string, undefined> {
   const prefix = prefixOf(settings)
   for (let number = 200; number < 255 * 256; number += 1) {

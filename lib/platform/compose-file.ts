@@ -54,7 +54,7 @@ export interface ComposeFile {
   [key: string]: unknown
 }
 
-/** One document of a compose file, read: its content with variables filled in, and the line that each of its keys stands on. */
+/** One document of a compose file, parsed: its content with variables filled in, and the line of each key. */
 export interface ReadCompose {
   file: string
   path: string | undefined
@@ -64,7 +64,7 @@ export interface ReadCompose {
   content: ComposeFile
   /** `file:line` of the deepest key on this path that exists. */
   locate(path: readonly PropertyKey[]): string
-  /** Whether a tag says that this value takes the place of what earlier files say, or removes it. */
+  /** Whether a tag makes this value replace that of earlier files (`!override`), or remove it (`!reset`). */
   mergeOf(path: readonly PropertyKey[]): 'override' | 'reset' | undefined
   /** Every variable that a value uses. */
   variables: { name: string; where: string }[]
@@ -76,7 +76,7 @@ const text = z.string('should be a string')
 const namesOrMapping = z.union([z.array(text), mapping], 'should be a list of names, or a mapping')
 const listOf = (item: z.ZodType, what: string) => z.array(item, `should be a list of ${what}`)
 
-// Only what the platform reads, in every form that Compose takes. The rest is for Compose to judge.
+// Only the fields that the platform reads, in every form that Compose accepts. Compose itself validates the rest.
 const serviceShape = z.looseObject(
   {
     image: text.optional(),
@@ -105,8 +105,8 @@ const fileShape = z.looseObject({
 })
 
 /**
- * Reads a compose file, each of its YAML documents by itself: later ones override earlier ones, as files do. What is no YAML, or has not the
- * shape of a compose file, comes back as problems, all at once; `content` is then empty.
+ * Parses a compose file. Each of its YAML documents is returned separately: later ones override earlier ones, as files do. Invalid YAML and
+ * wrong shapes are returned as problems, all at once; `content` is then empty.
  */
 export function readComposeFile(source: ComposeSource, lookup: Lookup): { files: ReadCompose[]; problems: Problem[] } {
   const lines = new LineCounter()
@@ -145,7 +145,7 @@ function readDocument(
   return { file: { file, path, role, bases, content, locate, mergeOf, variables }, problems }
 }
 
-/** The content as plain objects, once its shape is known to be right. */
+/** The content as plain objects, with its shape checked. */
 function contentOf(
   document: Document.Parsed,
   merges: Notes['merges'],
@@ -154,7 +154,7 @@ function contentOf(
 ): ComposeFile {
   let content: unknown
   try {
-    // aliases are references here, never copies, so their number is no danger
+    // aliases become references, not copies, so any number of them is safe
     content = document.toJS({ maxAliasCount: -1 }) ?? {}
   } catch (error) {
     problems.push({ where: locate([]), what: error instanceof Error ? error.message : String(error) })
@@ -175,7 +175,7 @@ function contentOf(
   return services ? { ...file, services: Object.assign(Object.create(null), services) } : file
 }
 
-/** What stands beside `!reset` means nothing. */
+/** Removes a value tagged `!reset`; whatever it is, Compose ignores it. */
 function remove(content: unknown, path: readonly string[]): void {
   const parent = path
     .slice(0, -1)
@@ -193,7 +193,7 @@ function emptyNotes(): Notes {
   return { problems: [], variables: [], merges: new Map() }
 }
 
-/** Fills in the variables, and notes what is lost when nodes become plain objects. */
+/** Fills in the variables, and collects what plain objects cannot hold: tags, and where variables are used. */
 function walk(document: Document.Parsed, lookup: Lookup): Notes {
   const { problems, variables, merges } = emptyNotes()
   const anchors = new Set<string>()
@@ -218,7 +218,7 @@ function walk(document: Document.Parsed, lookup: Lookup): Notes {
   return { problems, variables, merges }
 }
 
-/** The keys that lead to a node; tags that matter stand on values of keys, not on items of lists. */
+/** The mapping keys above a node. The tags that matter are on mapping values, never on list items. */
 function keysOf(ancestors: readonly unknown[]): string[] {
   return ancestors.flatMap(node => (isPair(node) && isScalar(node.key) ? [String(node.key.value)] : []))
 }
@@ -227,7 +227,7 @@ function keyOf(path: readonly PropertyKey[]): string {
   return path.map(String).join('\0')
 }
 
-/** Where each key and each item of a document stands. */
+/** The offset of each key and list item of a document. */
 function offsetsIn(document: Document.Parsed): Map<string, number> {
   const offsets = new Map<string, number>()
   const note = (node: unknown, path: string) => {

@@ -4,14 +4,14 @@ import type { MergedService } from './merge.ts'
 import type { Service } from './services.ts'
 import type { Settings } from './settings.ts'
 
-/** Something that only one can have, and the path in the service's description that claims it. */
+/** Something only one service can have, and the path in the description that claims it. */
 interface Claim {
   what: string
   service: string
   path: string[]
 }
 
-/** What no single block shows: two that want the same name, address or port. */
+/** Problems that no single block shows: two services that claim the same name, address or port. */
 export function conflicts(
   services: readonly Service[],
   described: ReadonlyMap<string, MergedService>,

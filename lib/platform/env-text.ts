@@ -9,7 +9,7 @@ export interface EnvEntry {
   value: string
 }
 
-/** A `.env`, read line by line; what dotenv would skip or misread without a word is in `problems`. */
+/** A `.env`, read line by line; `problems` has what dotenv would silently skip or misread. */
 export interface EnvText {
   entries: EnvEntry[]
   problems: Problem[]
@@ -20,7 +20,7 @@ export interface EnvText {
 const oddCharacter = /[\0-\x08\x0b-\x1f\x7f\u0085\u2028\u2029]/
 
 /**
- * Reads the text of a `.env`. Every value is the one that dotenv reads; a line that other readers (sh, Compose) take for something else is
+ * Reads the text of a `.env`. Every value is the one that dotenv reads; a line that other readers (sh, Compose) read differently is
  * refused. `isSecret` names the keys whose values must not appear in a problem.
  */
 export function readEnvText(text: string, isSecret: (key: string) => boolean): EnvText {
@@ -86,7 +86,7 @@ export function envValue(value: string): string | undefined {
 
 function quoteEnvValue(value: string): string {
   const form = envValue(value)
-  // what is written has passed its check, which asks for such a form
+  // callers check the value with envValue first
   if (form === undefined) throw new Error('A value that a .env file cannot hold was to be written')
   return form
 }
@@ -107,7 +107,7 @@ function linesOf(text: string): string[] {
   return text.split(/\r\n|\n|\r/)
 }
 
-/** Undefined for a line that sets nothing: a comment, a blank line, or what is no assignment at all. */
+/** Undefined for a line that sets nothing: a comment, a blank line, or something that is not an assignment. */
 function partsOf(line: string): LineParts | undefined {
   const [assignment, key] = /^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=/.exec(line) ?? []
   if (assignment === undefined || key === undefined) return undefined

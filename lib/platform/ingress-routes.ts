@@ -4,7 +4,7 @@ import type { Platform, Route } from './platform.ts'
 /** Group of the routes to the cluster's ingress. */
 export const clusterGroup = 'applications'
 
-/** 127.0.0.2:80 and :443 lead to the ports that the KinD node has on the first loopback address; 4433/udp is mapped by KinD itself. None for a cluster elsewhere. */
+/** Routes from 127.0.0.2:80 and :443 to the KinD node's ports on the first loopback address; KinD itself maps 4433/udp. None for a cluster elsewhere. */
 export function clusterRoutes({ settings, applications, loopback }: Platform): Route[] {
   return ingressListeners(settings, applications.loopback).flatMap(({ ip, port, target }) =>
     target === undefined

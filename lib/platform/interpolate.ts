@@ -1,10 +1,10 @@
-/** What a variable of a compose file stands for; undefined where nothing sets it. */
+/** The value of a variable; undefined where it is not set. */
 export type Lookup = (name: string) => string | undefined
 
 /**
  * A text of a compose file with its variables filled in, by Compose's rules: `$NAME`, `${NAME}`, defaults (`:-`, `-`), alternatives (`:+`, `+`),
- * required values (`:?`, `?`), and `$$` for a dollar. A variable that is not set is empty. What Compose would refuse stays as it is: it says so
- * itself. Every name goes through `lookup`, those in defaults that are not used as well. With `keepUnset`, a variable that is not set stays as it is
+ * required values (`:?`, `?`), and `$$` for a dollar. A variable that is not set is empty. What Compose would reject stays as it is, and Compose
+ * reports it. Every name goes through `lookup`, those in defaults that are not used as well. With `keepUnset`, a variable that is not set stays as it is
  * written, so that whatever checks the value shows it.
  */
 export function interpolate(text: string, lookup: Lookup, keepUnset = false): string {
@@ -32,7 +32,7 @@ export function interpolate(text: string, lookup: Lookup, keepUnset = false): st
   return filled
 }
 
-/** A text that Compose is to take as it is. */
+/** Escapes a text so that Compose takes it literally. */
 export function withoutVariables(text: string): string {
   return text.replaceAll('$', '$$$$')
 }

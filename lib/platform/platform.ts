@@ -78,8 +78,7 @@ export async function requireGroups(paths: Paths, groups: readonly string[], whe
   const { sources } = await composeSources(paths, () => undefined)
   const files = sources.flatMap(source => readComposeFile(source, () => undefined).files)
   const problems = unknownGroups(groups, groupsOf(mergedServices(files)), where)
-  if (problems.length > 0)
-    throw badInput('There is no such group of services', problems, 'Correct it; nothing has been changed')
+  if (problems.length > 0) throw badInput('Unknown group of services', problems, 'Correct it; nothing has been changed')
 }
 
 /** Variables of compose files as Compose sees them: the environment over the settings, of which it is given all but the secrets. */
@@ -159,13 +158,13 @@ function readFiles(
   })
 }
 
-/** What stands in `docker inspect` for everyone of the docker group is no place for a secret. */
+/** `docker inspect` shows variables to every member of the docker group, so a secret must not be passed as one. */
 function secretProblems({ variables }: ReadCompose): Problem[] {
   return variables
     .filter(({ name }) => isSecret(name))
     .map(({ name, where }) => ({
       where,
-      what: `\${${name}} is a secret, and not handed to services as a variable; mount it as a file: secrets: [${secretFile(name)}], read from /run/secrets/${secretFile(name)}`,
+      what: `\${${name}} is a secret, and not passed to services as a variable; mount it as a file: secrets: [${secretFile(name)}], read from /run/secrets/${secretFile(name)}`,
     }))
 }
 

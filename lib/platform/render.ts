@@ -27,12 +27,13 @@ export function fillTemplate(template: string, values: Readonly<Record<string, s
   const used = new Set<string>()
   const text = template.replace(/\{\{(\w+)\}\}/g, (placeholder, name) => {
     const value = values[name]
-    if (value === undefined) throw new PlatformError(`${path} asks for ${placeholder}, which nobody provides`)
+    if (value === undefined)
+      throw new PlatformError(`${path} has the placeholder ${placeholder}, but there is no value for it`)
     used.add(name)
     return value
   })
   const unused = Object.keys(values).filter(name => !used.has(name))
-  if (unused.length > 0) throw new PlatformError(`${path} does not use ${unused.join(', ')}`)
+  if (unused.length > 0) throw new PlatformError(`${path} has no placeholder for ${unused.join(', ')}`)
   return text
 }
 

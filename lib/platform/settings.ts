@@ -130,7 +130,7 @@ const secretOf =
         ? undefined
         : 'should have printable ASCII characters only, and no spaces'
 
-/** A secret that stands in PowerDNS's configuration, where a line that ends in a backslash goes on in the next. */
+/** A secret written to PowerDNS's configuration, where a trailing backslash continues the line. */
 const pdnsSecret: Check = value => (value.endsWith('\\') ? 'should not end with a backslash' : secretOf(8)(value))
 
 const secrets = {
@@ -200,7 +200,7 @@ export const settingNames = Object.keys(checks) as SettingName[]
 /** Settings whose values are never shown. */
 export const secretNames = Object.keys(secrets) as SecretName[]
 
-/** The documented defaults: what stands in `.env.example`. */
+/** The documented defaults, read from `.env.example`. */
 export async function defaultSettings(): Promise<Settings> {
   return parse(await readFile(join(root, '.env.example'), 'utf8')) as unknown as Settings
 }

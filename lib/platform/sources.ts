@@ -17,7 +17,7 @@ interface Reference {
 
 /**
  * Our compose file, the user's own if there is one, and the local files that it includes or whose services it extends, so that their services
- * are known, too. Files that cannot be read are problems; those of a git or OCI address are left to Compose.
+ * are known, too. Files that cannot be read are problems; remote ones (git, OCI) are left to Compose.
  */
 export async function composeSources(
   { localComposeFile }: Paths,
@@ -30,7 +30,7 @@ export async function composeSources(
     if (error.code === 'ENOENT') return ''
     throw badInput(`${localComposeFile} cannot be read`, [{ where: localComposeFile, what: error.message }])
   })
-  // a file of comments only describes nothing, which Compose would refuse
+  // Compose rejects a file that has only comments
   if (/^\s*[^\s#]/m.test(text)) {
     const folder = dirname(localComposeFile)
     const local = { file: basename(localComposeFile), text, path: localComposeFile }
@@ -49,7 +49,7 @@ async function withReferences(
 ): Promise<ComposeSource[]> {
   // reading takes a millisecond a service, and few files name others
   if (!/\b(include|extends)\b/.test(source.text)) return [source]
-  // what is wrong with it is reported where it is read for good
+  // buildPlatform reports what is wrong with it
   const { files } = readComposeFile(source, lookup)
   const bases = new Map<string, string>()
   const found: ComposeSource[] = []

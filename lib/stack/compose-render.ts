@@ -9,7 +9,7 @@ import { hashOf, type RenderedFile } from '../platform/render.ts'
 import { isSecret } from '../platform/settings.ts'
 import { namesIn } from './ownership.ts'
 
-/** The files that Compose is given beside the user's own, relative to the state folder. */
+/** The rendered files that Compose reads beside the user's own, relative to the state folder. */
 export const composeFileNames = {
   project: 'docker-compose.yml',
   services: 'docker-compose.services.yml',
@@ -63,7 +63,7 @@ function rendered(path: string, head: string, content: ComposeFile): RenderedFil
   return { path, content: `# ${head}\n${stringify(literal(content), { lineWidth: 0 })}`, mode: 0o600 }
 }
 
-/** The same value with every text taken as it is. Texts that are one object stay one, so that the file keeps its anchors. */
+/** The same value with every text escaped for Compose. Shared objects stay shared, so that the file keeps its anchors. */
 function literal(value: unknown, seen = new Map<object, unknown>()): unknown {
   if (typeof value === 'string') return withoutVariables(value)
   if (typeof value !== 'object' || value === null) return value

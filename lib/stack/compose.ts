@@ -55,8 +55,8 @@ export function compose(platform: Platform): Shell {
 }
 
 /**
- * Has Compose judge its files before they replace those that work. Throws (exit code 2) with its own words where it refuses them, and with the
- * service where what it makes of them would listen outside this machine. Returns its warnings. Changes nothing.
+ * Validates rendered files with Docker Compose before they replace the working ones. Throws (exit code 2) with Compose's own words where it rejects
+ * them, and with the service where a port would be reachable from outside this machine. Returns Compose's warnings. Changes nothing.
  */
 export async function requireAccepted(platform: Platform, files: readonly RenderedFile[]): Promise<string[]> {
   const folder = await mkdtemp(join(tmpdir(), 'macula-compose-'))
@@ -70,12 +70,12 @@ export async function requireAccepted(platform: Platform, files: readonly Render
       env,
       nothrow: true,
     })`docker compose --profile ${'*'} config --format json`
-    const words = wordsOf(stderr)
+    const messages = messagesOf(stderr)
     const file = platform.compose.hasLocalFile ? platform.paths.localComposeFile : 'templates/docker-compose.yml'
     if (exitCode !== 0)
       throw badInput(
         'Docker Compose does not accept the description of the services',
-        words.filter(({ isWarning }) => !isWarning).map(({ text }) => ({ where: 'docker compose', what: text })),
+        messages.filter(({ isWarning }) => !isWarning).map(({ text }) => ({ where: 'docker compose', what: text })),
         `Correct ${file}; nothing has been changed`,
       )
     const exposed = exposedServices(stdout)
@@ -85,7 +85,7 @@ export async function requireAccepted(platform: Platform, files: readonly Render
         exposed,
         'Give its ports a loopback address, like "127.0.0.9:8080:80"; nothing has been changed',
       )
-    return words.filter(({ isWarning }) => isWarning).map(({ text }) => text)
+    return messages.filter(({ isWarning }) => isWarning).map(({ text }) => text)
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
@@ -107,7 +107,7 @@ function exposedServices(json: string): Problem[] {
 }
 
 /** The messages of Compose: lines of logfmt, and plain ones. */
-function wordsOf(stderr: string): { isWarning: boolean; text: string }[] {
+function messagesOf(stderr: string): { isWarning: boolean; text: string }[] {
   return stderr
     .split('\n')
     .filter(line => line.trim() !== '')

@@ -126,7 +126,7 @@ describe('variables of a user', () => {
       '${X:-$POSTGRES_PASSWORD}',
     ])
       assert.deepEqual(await problemsOf(own(`environment: { A: "${written}" }`)), [
-        'docker-compose.local.yml:4: ${POSTGRES_PASSWORD} is a secret, and not handed to services as a variable; mount it as a file: secrets: [postgres_password], read from /run/secrets/postgres_password',
+        'docker-compose.local.yml:4: ${POSTGRES_PASSWORD} is a secret, and not passed to services as a variable; mount it as a file: secrets: [postgres_password], read from /run/secrets/postgres_password',
       ])
     assert.match((await problemsOf(own('command: $PDNS_API_KEY')))[0] ?? '', /secrets: \[powerdns_api_key\]/)
     assert.deepEqual(await problemsOf(own('command: $$POSTGRES_PASSWORD')), [])

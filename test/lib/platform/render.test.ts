@@ -9,9 +9,12 @@ describe('fillTemplate', () => {
   it('fills in every placeholder', () =>
     assert.equal(fillTemplate('a {{x}} {{y}} {{x}}', { x: '1', y: '$&' }), 'a 1 $& 1'))
   it('refuses a placeholder nobody provides', () =>
-    assert.throws(() => fillTemplate('{{x}}', {}, 'nginx.conf'), /nginx\.conf asks for \{\{x\}\}/))
+    assert.throws(
+      () => fillTemplate('{{x}}', {}, 'nginx.conf'),
+      /nginx\.conf has the placeholder \{\{x\}\}, but there is no value for it/,
+    ))
   it('refuses a value nobody uses', () =>
-    assert.throws(() => fillTemplate('text', { y: '1' }, 'nginx.conf'), /nginx\.conf does not use y/))
+    assert.throws(() => fillTemplate('text', { y: '1' }, 'nginx.conf'), /nginx\.conf has no placeholder for y/))
 })
 
 describe('writeIfChanged', () => {
