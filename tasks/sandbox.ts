@@ -121,7 +121,7 @@ export default defineTask({
       }
       return exitCode
     } catch (error) {
-      // whoever wants it kept wants to look at it all the more
+      // after a failure there is all the more to look at
       if (options.keep && sandbox.up) await keepSandbox(sandbox)
       throw error
     } finally {

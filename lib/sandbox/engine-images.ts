@@ -136,7 +136,7 @@ async function loadFrom(
 /** Keeps account of images that are being made, by name. */
 export function laterImages(making: readonly (readonly [image: string, done: Promise<unknown>])[]): LaterImages {
   const waiting = new Map(making.map(([image, done]) => [image, done.then(() => void waiting.delete(image))] as const))
-  // whoever waits for the next one hears of a failure; until somebody does, it must not end the process
+  // a failure reaches the caller of next(); until then an unhandled rejection must not end the process
   for (const done of waiting.values()) done.catch(() => {})
   return {
     names: () => [...waiting.keys()],

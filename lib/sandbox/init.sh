@@ -3,7 +3,7 @@
 # usage: init.sh CGROUP SHARED…
 #   CGROUP  name of the cgroup below which the sandbox's engine puts its containers
 #   SHARED  folders that stay the machine's own, writable
-# Says `ready` on stdout when the private copy of the machine stands. Then stdin decides: end of file (whoever started us is gone, however
+# Says `ready` on stdout when the private copy of the machine stands. Then stdin decides: end of file (our parent is gone, however
 # it went) ends the sandbox, the line `keep` lets it live until SIGTERM.
 set -euo pipefail
 cgroup=$1
@@ -53,7 +53,7 @@ umount --lazy "$layers/machine"
 mountpoint -q /tmp || mount --bind /tmp /tmp
 # what is left of the machine's own root is the list of top-level folders itself
 mount -o remount,bind,ro /
-# a link into /run leads nowhere now
+# a link into /run dangles now
 if [[ -L /etc/resolv.conf ]]; then
   rm /etc/resolv.conf
   printf '%s\n' "$resolver" >/etc/resolv.conf

@@ -11,7 +11,7 @@ import { rootfsBuild, rootfsRecipe } from './rootfs.ts'
 import { type StandInOptions, standInLabel } from './standins.ts'
 import { type Store, storeOf } from './store.ts'
 
-/** What another version of this project makes is kept this long: whoever goes back and forth between two of them needs both. */
+/** How long builds of another version of this project are kept: somebody who switches between two branches needs both. */
 const keptMs = 14 * 24 * 3600 * 1000
 
 /** Something in the cache that was removed, or could be. */

@@ -29,7 +29,7 @@ export interface StandIn {
 export const standInLabel = 'macula.standin'
 
 /**
- * Puts a stand-in into the engine under each of these names: one outcome per image, so that whoever waits for one need not wait for all.
+ * Puts a stand-in into the engine under each of these names: one outcome per image, so that a caller can wait for one of them.
  * Quick ones come first, in the catalogue's order. An image that is no stand-in is left alone, and so is a stand-in that its recipe would make
  * again. An outcome is rejected with a PlatformError when there is no recipe for the image or it cannot be built; the others go on.
  */

@@ -212,7 +212,7 @@ async function buildClusterLater(sandbox: Sandbox, services: LaterImages): Promi
   sandbox.clusterImages = allOf(services)
     .then(() => buildClusterStandIns(standInOptions(sandbox)))
     .then(() => 'stand-ins')
-  // whoever waits for it hears of a failure; until somebody does, it must not end the process
+  // a failure is reported by supplyCluster; until then an unhandled rejection must not end the process
   sandbox.clusterImages.catch(() => {})
 }
 

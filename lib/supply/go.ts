@@ -191,7 +191,7 @@ async function compile(
   const output = others.length === 0 ? join(folder, name!) : `${folder}/`
   const packages = Object.values(programs)
   const onLine = progressOf(packages, note)
-  // a compile takes minutes on all processors; whoever works on this machine goes first
+  // a compile keeps all processors busy for minutes; other work on this machine has priority
   const build = ['nice', '-n', '10', go, 'build', '-v', '-mod=mod', '-trimpath', ...linker, ...compiler]
   await boundToUs({ cwd, env, signal, onLine })`${build} -o ${output} ${packages}`
 }

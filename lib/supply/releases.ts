@@ -62,7 +62,7 @@ export const releases: Readonly<Record<ToolName, Release>> = {
   },
 }
 
-/** A published program needs seconds; whoever cannot reach its host at all should not wait long to hear that. */
+/** A published program downloads in seconds; an unreachable host should be reported soon. */
 const downloadTimeoutMs = 300_000
 
 export interface InstallOptions {

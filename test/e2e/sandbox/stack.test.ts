@@ -93,7 +93,7 @@ describe('the stack in a sandbox', { skip: reason }, () => {
     assert.notEqual(await text('cat "$MACULA_ENV_FILE"'), before)
     await start()
 
-    // by its address: whoever comes from 127.0.0.1 inside the container is let in without a password
+    // by its address: connections from 127.0.0.1 inside the container need no password
     const psql = `docker exec -e PGPASSWORD macula-timescaledb psql -h 172.23.0.31 -U postgres -d macula -Atc 'SELECT 1'`
     assert.equal(await text(`PGPASSWORD="changed-x'y#z-POSTGRES_PASSWORD" ${psql}`), '1')
     assert.notEqual((await sandbox.exec(`PGPASSWORD='${settingOf(before, 'POSTGRES_PASSWORD')}' ${psql}`)).exitCode, 0)

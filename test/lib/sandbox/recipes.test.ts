@@ -85,7 +85,7 @@ describe('the catalogue of stand-ins', () => {
 })
 
 describe('a name of an image', () => {
-  it('leads to its repository, whatever tag, digest or long form it has', () => {
+  it('names its repository, whatever tag, digest or long form it has', () => {
     const cases = {
       nginx: 'nginx',
       'nginx:1.30.4-alpine': 'nginx',

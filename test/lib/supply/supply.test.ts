@@ -18,7 +18,7 @@ describe('images that come later', () => {
     await later.next()
   })
 
-  it('end whoever waits for the next one when one of them cannot be made', async () => {
+  it('fail the wait for the next one when one of them cannot be made', async () => {
     const later = laterImages([
       ['loki', Promise.reject(new Error('no compiler'))],
       ['minio', new Promise(() => {})],
