@@ -38,6 +38,18 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
     assert.match(await text('curl -fsS http://peer2.macula.local/peers'), /"answer":"peer1 .* heard: hello from peer2"/)
   })
 
+  it('the portal probes each application, and knows the image of each', async () => {
+    const digests = JSON.parse(await text('curl -fsS http://home.macula.local/applications.json')) as Record<
+      string,
+      string
+    >
+    for (const application of applications) {
+      const probe = `http://home.macula.local/health/applications/${application}`
+      assert.equal(await text(`curl -sS -o /dev/null -w '%{http_code}' ${probe}`), '200', application)
+      assert.match(digests[application] ?? '', /^sha256:[0-9a-f]{64}$/, application)
+    }
+  })
+
   it('names of the platform work from inside a pod as they do outside', async () => {
     const urls = [
       'http://s3.macula.local:9000/minio/health/live',
