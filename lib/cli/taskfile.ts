@@ -4,7 +4,7 @@ import { parse } from 'yaml'
 import { z } from 'zod'
 import { root } from '../system/checkout.ts'
 import { badInput } from '../system/errors.ts'
-import { shown } from '../system/exec.ts'
+import { commandLine } from '../system/exec.ts'
 
 const command = /^node lib\/cli\/launch\.mjs ([a-z][a-z-]*) \{\{\.CLI_ARGS\}\}$/
 
@@ -69,7 +69,9 @@ export function stepsOf({ tasks }: Taskfile, name: string): WorkflowStep[] {
 /** What `task --dry NAME -- ARGS` prints for these steps, a line each; `--dry` itself is not passed on. */
 export function dryRun(steps: readonly WorkflowStep[], words: readonly string[]): string[] {
   const handed = words.filter(word => word !== '--dry')
-  return steps.map(({ task, script }) => `task: [${task}] ${shown(['node', 'lib/cli/launch.mjs', script, ...handed])}`)
+  return steps.map(
+    ({ task, script }) => `task: [${task}] ${commandLine(['node', 'lib/cli/launch.mjs', script, ...handed])}`,
+  )
 }
 
 /** The text of `--help` of a task that consists of others. */

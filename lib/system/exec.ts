@@ -308,24 +308,3 @@ function requireTool(command: string, env: NodeJS.ProcessEnv): void {
   if (name === undefined || which.sync(name, { nothrow: true, path: env.PATH ?? '' }) !== null) return
   throw new PlatformError(`${name} is not installed, or not on PATH`, { hint: `Install ${name}, then run this again` })
 }
-
-// The array form from before; goes when no call site is left.
-
-export interface RunOptions extends Omit<CommandOptions, 'timeout' | 'nothrow'> {
-  timeoutMs?: number
-}
-
-/** How a command is run; modules take one as a parameter where their tests replace it. */
-export type Runner = (command: readonly string[], options?: RunOptions) => Promise<Result>
-
-export const ask: Runner = async (command, { timeoutMs, ...options } = {}) =>
-  $({ ...options, timeout: timeoutMs ?? 0, nothrow: true })`${command}`
-
-export const run: Runner = async (command, { timeoutMs, ...options } = {}) =>
-  $({ ...options, timeout: timeoutMs ?? 0 })`${command}`
-
-export function failure(command: readonly string[], result: Result): PlatformError {
-  return failureOf(commandLine(command), result)
-}
-
-export { commandLine as shown }

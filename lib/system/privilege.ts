@@ -1,6 +1,6 @@
 import { userInfo } from 'node:os'
 import { PlatformError } from './errors.ts'
-import { $, ask, type CommandOptions, hasTool, type Runner, run, type Shell, shellWith } from './exec.ts'
+import { $, type CommandOptions, hasTool, type Shell, shellWith } from './exec.ts'
 import { startRootHelper } from './root-shell.ts'
 import { onEnd } from './running.ts'
 
@@ -8,8 +8,6 @@ import { onEnd } from './running.ts'
 export interface Privilege {
   /** Runs commands as root. Their environment is root's, with what the call's `env` adds. */
   $: Shell
-  run: Runner
-  ask: Runner
 }
 
 export interface PrivilegeNeed {
@@ -24,7 +22,7 @@ export interface PrivilegeNeed {
 }
 
 /** Root as it is: for processes that run as root already. */
-export const asRoot: Privilege = { $, run, ask }
+export const asRoot: Privilege = { $ }
 
 /** Whether this process is root itself. */
 export function isRoot(): boolean {
@@ -78,16 +76,10 @@ function openly(tool: string): string[] {
 }
 
 function keep(spawn: NonNullable<CommandOptions['spawn']>): Privilege {
-  const shell = shellWith({ spawn })
   // the helper ends with the commands of a task, and is not there for the next
   onEnd(async () => {
     acquired = undefined
   })
-  acquired = {
-    $: shell,
-    run: async (command, { timeoutMs, ...options } = {}) => shell({ ...options, timeout: timeoutMs ?? 0 })`${command}`,
-    ask: async (command, { timeoutMs, ...options } = {}) =>
-      shell({ ...options, timeout: timeoutMs ?? 0, nothrow: true })`${command}`,
-  }
+  acquired = { $: shellWith({ spawn }) }
   return acquired
 }

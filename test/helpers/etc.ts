@@ -1,8 +1,8 @@
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { run } from '../../lib/system/exec.ts'
 import { type PathState, stateOf } from '../../lib/system/files.ts'
+import { run } from './run.ts'
 
 /** An /etc of one's own, over the machine's: for a process in a mount namespace of its own. */
 export interface OwnEtc {

@@ -4,8 +4,8 @@ import { createServer, type RequestListener, request, type Server } from 'node:h
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { type RenderedFile, writeIfChanged } from '../../lib/platform/render.ts'
-import { ask } from '../../lib/system/exec.ts'
 import { writtenTo } from './example.ts'
+import { ask } from './run.ts'
 import { freePort, until } from './sockets.ts'
 import { debianValidator } from './validators.ts'
 

@@ -1,7 +1,8 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { hasTool, run } from '../../lib/system/exec.ts'
+import { hasTool } from '../../lib/system/exec.ts'
+import { run } from './run.ts'
 
 /** Path of go-task's own executable on this computer, behind whatever wrapper is on PATH; undefined where it is not installed. */
 export async function goTaskProgram(): Promise<string | undefined> {

@@ -3,12 +3,12 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach } from 'node:test'
 import { type Journal, openJournal } from '../../lib/journal/journal.ts'
-import { $, ask, run } from '../../lib/system/exec.ts'
+import { $ } from '../../lib/system/exec.ts'
 import { stateOf } from '../../lib/system/files.ts'
 import type { Privilege } from '../../lib/system/privilege.ts'
 
 // everything happens in a folder of our own, so our own rights are enough
-export const ourselves: Privilege = { $, run, ask }
+export const ourselves: Privilege = { $ }
 export const owner = { uid: userInfo().uid, gid: userInfo().gid }
 
 /** A folder for each test that stands for a machine, with an `etc` in it, and a journal of what is changed there. */

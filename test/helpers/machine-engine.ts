@@ -6,7 +6,7 @@ import { engineEnvironment, enginePrograms, outsideAddress, startEngine } from '
 import { startNamespace } from '../../lib/sandbox/namespace.ts'
 import { storeOf } from '../../lib/sandbox/store.ts'
 import { type SupplyOptions, withLock } from '../../lib/supply/cache.ts'
-import { ask, type Runner, run } from '../../lib/system/exec.ts'
+import { ask, type Runner, run } from './run.ts'
 
 /** A Docker engine for test machines, in a namespace of its own. */
 export interface MachineEngine {

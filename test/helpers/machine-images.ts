@@ -7,7 +7,7 @@ import { contentsOf } from '../../lib/sandbox/recipes.ts'
 import { ensureBuilt, type SupplyOptions } from '../../lib/supply/cache.ts'
 import { machineArchive } from '../../lib/supply/debian.ts'
 import { root } from '../../lib/system/checkout.ts'
-import type { Runner } from '../../lib/system/exec.ts'
+import type { Runner } from './run.ts'
 
 /** How a machine resolves names; `workstation` is `resolved` with a Docker engine of its own. */
 export const machineKinds = [

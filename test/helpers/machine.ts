@@ -1,9 +1,10 @@
 import { ensureStandIns } from '../../lib/sandbox/standins.ts'
 import { root } from '../../lib/system/checkout.ts'
 import { PlatformError } from '../../lib/system/errors.ts'
-import { failure, type Result, type RunOptions } from '../../lib/system/exec.ts'
+import type { Result } from '../../lib/system/exec.ts'
 import { type MachineEngine, startMachineEngine } from './machine-engine.ts'
 import { ensureMachineImage, type MachineKind } from './machine-images.ts'
+import { failure, type RunOptions } from './run.ts'
 
 export type MachineRunOptions = Pick<RunOptions, 'input' | 'timeoutMs' | 'env' | 'onLine' | 'signal'>
 

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { run } from '../../lib/system/exec.ts'
+import { run } from './run.ts'
 
 /** Set in the process that runs in a network of its own. */
 const marker = 'MACULA_TEST_NETWORK'

@@ -7,11 +7,12 @@ import { after, afterEach, before, beforeEach } from 'node:test'
 import { checkServer, checkThroughResolver, namesToCheck } from '../../lib/dns/verify.ts'
 import type { Platform } from '../../lib/platform/platform.ts'
 import { root } from '../../lib/system/checkout.ts'
-import { ask, type Result } from '../../lib/system/exec.ts'
+import type { Result } from '../../lib/system/exec.ts'
 import { sameState } from '../../lib/system/files.ts'
 import { type Listener, listeners } from '../../lib/system/ports.ts'
 import { type OwnEtc, ownEtc } from './etc.ts'
 import { exampleSettings, goodPlatform } from './platform.ts'
+import { ask } from './run.ts'
 
 /** A machine with a plain /etc/resolv.conf and without systemd: this process's own network and /etc. */
 export interface PlainMachine {

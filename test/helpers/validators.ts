@@ -4,8 +4,8 @@ import { pathsOf } from '../../lib/platform/settings.ts'
 import { ensureBuilt } from '../../lib/supply/cache.ts'
 import { type DebianPackage, machineSuite, unpackPackages } from '../../lib/supply/debian.ts'
 import { messageOf } from '../../lib/system/errors.ts'
-import { ask } from '../../lib/system/exec.ts'
 import { firstThatExists } from '../../lib/system/files.ts'
+import { ask } from './run.ts'
 
 /** A program that judges files, or the reason why there is none. */
 export type Validator =

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { root } from '../../lib/system/checkout.ts'
-import { run } from '../../lib/system/exec.ts'
 import { exampleSettings } from '../helpers/platform.ts'
+import { run } from '../helpers/run.ts'
 
 const kind = (version: string) => `case "$1" in version) echo ${version} ;; *) echo "kind $*" >>"$LOG" ;; esac`
 const kubectl = `case "$*" in

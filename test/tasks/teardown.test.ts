@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { openJournal } from '../../lib/journal/journal.ts'
 import { recordOwned } from '../../lib/platform/installation.ts'
 import { root } from '../../lib/system/checkout.ts'
-import { $, ask, run } from '../../lib/system/exec.ts'
+import { $ } from '../../lib/system/exec.ts'
 import { exists } from '../../lib/system/files.ts'
 import { listedContainer, listedNetwork, listedVolume, ownId } from '../helpers/things.ts'
 
@@ -171,7 +171,7 @@ describe('teardown', () => {
     it(`does nothing at all with a journal that is ${name}, and says what to do`, async () => {
       const [path, stateDir] = [join(folder, 'hosts'), join(folder, 'state')]
       const owner = { uid: userInfo().uid, gid: userInfo().gid }
-      await openJournal({ stateDir, privilege: { $, run, ask }, scope: 'test' }).writeFile(path, 'ours', { owner })
+      await openJournal({ stateDir, privilege: { $ }, scope: 'test' }).writeFile(path, 'ours', { owner })
       const journal = join(stateDir, 'journal.jsonl')
       const text = await readFile(journal, 'utf8')
       if (damage) await writeFile(journal, damage(text))
@@ -220,13 +220,9 @@ describe('teardown', () => {
     const path = join(folder, 'resolv.conf')
     await writeFile(path, 'before')
     const owner = { uid: userInfo().uid, gid: userInfo().gid }
-    await openJournal({ stateDir: join(folder, 'state'), privilege: { $, run, ask }, scope: 'test' }).writeFile(
-      path,
-      'ours',
-      {
-        owner,
-      },
-    )
+    await openJournal({ stateDir: join(folder, 'state'), privilege: { $ }, scope: 'test' }).writeFile(path, 'ours', {
+      owner,
+    })
     const { status, stderr } = teardown(['--yes'], { BUSY: '1' })
     if (userInfo().uid !== 0) return assert.match(stderr, /Root is needed|could not be put back/)
     assert.equal(status, 1)

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { parse } from 'yaml'
 import type { ComposeFile, ComposeService } from '../../lib/platform/compose-file.ts'
-import { run } from '../../lib/system/exec.ts'
 import { contentOf, describeExample, examplePlatform, renderExample, writtenTo } from '../helpers/example.ts'
+import { run } from '../helpers/run.ts'
 import { builtValidator } from '../helpers/validators.ts'
 
 const files = await renderExample()

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { parse } from 'yaml'
-import { run } from '../../lib/system/exec.ts'
 import { contentOf, examplePlatform, renderExample, writtenTo } from '../helpers/example.ts'
+import { run } from '../helpers/run.ts'
 import { builtValidator, debianValidator } from '../helpers/validators.ts'
 
 const files = await renderExample()

@@ -5,9 +5,10 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { root } from '../../../lib/system/checkout.ts'
-import { ask, hasTool, run } from '../../../lib/system/exec.ts'
+import { hasTool } from '../../../lib/system/exec.ts'
 import { inOwnNetwork, runInOwnNetwork, whyNoNetwork } from '../../helpers/network.ts'
 import { usePlainMachine } from '../../helpers/plain-machine.ts'
+import { ask, run } from '../../helpers/run.ts'
 
 const title = 'names on a machine where something is in the way'
 if (inOwnNetwork) describe(title, machineTests)

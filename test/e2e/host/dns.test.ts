@@ -3,9 +3,10 @@ import { readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promis
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { namesToCheck } from '../../../lib/dns/verify.ts'
-import { hasTool, run } from '../../../lib/system/exec.ts'
+import { hasTool } from '../../../lib/system/exec.ts'
 import { inOwnNetwork, runInOwnNetwork, whyNoNetwork } from '../../helpers/network.ts'
 import { startDnsmasq, usePlainMachine } from '../../helpers/plain-machine.ts'
+import { run } from '../../helpers/run.ts'
 
 const title = 'names on a machine with a plain /etc/resolv.conf and without systemd'
 if (inOwnNetwork) describe(title, machineTests)

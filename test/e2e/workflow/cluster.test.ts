@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { root } from '../../../lib/system/checkout.ts'
-import { shown } from '../../../lib/system/exec.ts'
+import { commandLine } from '../../../lib/system/exec.ts'
 import { applications, identities, kubectl, restartEngine, speakingTo, underLoad } from '../../helpers/cluster.ts'
 import { noSandbox, startSandbox, type TestSandbox } from '../../helpers/sandbox.ts'
 
@@ -78,7 +78,7 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
     }).listen(4318)`
     await text('docker stop macula-tempo')
     await text(`docker run --detach --name receiver --network macula-infra --ip 172.23.0.23 --entrypoint node \\
-      localhost:5001/macula/console:dev --eval ${shown([receiver])}`)
+      localhost:5001/macula/console:dev --eval ${commandLine([receiver])}`)
     const seen = await text(
       `for i in $(seq 60); do curl -fsS http://console.macula.local >/dev/null; sleep 0.5; docker logs receiver | grep . && break; done`,
     )

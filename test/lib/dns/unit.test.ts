@@ -6,9 +6,9 @@ import { after, before, describe, it } from 'node:test'
 import { unitName } from '../../../lib/dns/daemon.ts'
 import { signature } from '../../../lib/platform/owner.ts'
 import { fillTemplate, readTemplate } from '../../../lib/platform/render.ts'
-import { ask } from '../../../lib/system/exec.ts'
 import { hasProgram, programPath } from '../../../lib/system/machine.ts'
 import { us } from '../../helpers/owner.ts'
+import { ask } from '../../helpers/run.ts'
 
 const missing = ((await hasProgram('systemd-analyze')) ? undefined : 'systemd-analyze is not installed') ?? false
 

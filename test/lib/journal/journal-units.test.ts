@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { openJournal } from '../../../lib/journal/journal.ts'
-import { $, ask, run } from '../../../lib/system/exec.ts'
+import { $ } from '../../../lib/system/exec.ts'
 
 // a unit is enabled and active where a file says so; every change is logged
 const systemctl = `#!/bin/sh
@@ -34,7 +34,7 @@ describe('units in the journal', () => {
     process.env.PATH = path
     await rm(folder, { recursive: true })
   })
-  const open = (scope: string) => openJournal({ stateDir: join(folder, 'state'), privilege: { $, run, ask }, scope })
+  const open = (scope: string) => openJournal({ stateDir: join(folder, 'state'), privilege: { $ }, scope })
   const commands = async () => (await readFile(join(folder, 'log'), 'utf8')).trimEnd().split('\n')
 
   it('are enabled in one command, those that are not so already, and put back one by one in their own scopes', async () => {

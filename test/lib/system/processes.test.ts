@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { $, ask, run } from '../../../lib/system/exec.ts'
+import { $ } from '../../../lib/system/exec.ts'
 import {
   endProcess,
   findProcesses,
@@ -15,7 +15,7 @@ import {
 } from '../../../lib/system/processes.ts'
 
 // the tests need no root: they only touch what they started
-const ourselves = { $, run, ask }
+const ourselves = { $ }
 
 describe('detached processes', { skip: process.platform !== 'linux' && 'reads /proc' }, () => {
   let folder: string
