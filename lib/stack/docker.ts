@@ -1,6 +1,6 @@
 import type { Paths, Settings } from '../platform/settings.ts'
 import { $, lastLines, type Shell } from '../system/exec.ts'
-import { engineTimeout } from './engine.ts'
+import { answerOf } from './engine.ts'
 import { requireOwnContainers } from './ownership.ts'
 
 /** What runs in place of the published image: the real program from another source, another program of the same protocol, or one that answers the health path only. */
@@ -46,7 +46,7 @@ export async function projectContainers(
   const ids = await requireOwnContainers(platform, shell)
   if (ids.length === 0) return []
   // exits with 1 when one of them is gone meanwhile, and prints the others all the same
-  const { stdout } = await shell({ nothrow: true, timeout: engineTimeout })`docker container inspect ${ids}`
+  const { stdout } = await answerOf(shell)`docker container inspect ${ids}`
   return parseContainers(stdout)
 }
 

@@ -39,16 +39,22 @@ export class HungEngine extends PlatformError {}
 /** Runs a command that only reads from the engine. Throws where the engine does not answer: who it is, why not, and how to start it. */
 export function engine(shell: Shell = $) {
   return async (pieces: TemplateStringsArray, ...values: unknown[]): Promise<ProcessOutput> => {
-    const output = await shell({ nothrow: true, timeout: engineTimeout })(pieces, ...values).catch(async error => {
+    const output = await answerOf(shell)(pieces, ...values)
+    if (output.exitCode === 0) return output
+    throw engineError(output.stderr, { platform: process.platform, systemd: await systemdRuns() })
+  }
+}
+
+/** The same where any exit code is an answer. Throws HungEngine where none comes. */
+export function answerOf(shell: Shell = $) {
+  return (pieces: TemplateStringsArray, ...values: unknown[]): Promise<ProcessOutput> =>
+    shell({ nothrow: true, timeout: engineTimeout })(pieces, ...values).catch(async error => {
       if (!/ did not end within /.test(error.message)) throw error
       throw new HungEngine(`Docker at ${await engineAddress(shell)} accepts connections and does not answer`, {
         why: error.message,
         hint: howToRestart({ platform: process.platform, systemd: await systemdRuns() }),
       })
     })
-    if (output.exitCode === 0) return output
-    throw engineError(output.stderr, { platform: process.platform, systemd: await systemdRuns() })
-  }
 }
 
 /** The address that the client talks to; known without the engine. */

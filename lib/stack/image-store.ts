@@ -1,6 +1,6 @@
 import { messageOf, PlatformError } from '../system/errors.ts'
 import { $, lastLines } from '../system/exec.ts'
-import { engineTimeout } from './engine.ts'
+import { answerOf } from './engine.ts'
 
 /** Progress of the download of one image. */
 export interface PullProgress {
@@ -14,10 +14,7 @@ export interface PullProgress {
 export async function missingImages(images: readonly string[]): Promise<string[]> {
   const wanted = [...new Set(images)]
   const format = '{{json .RepoTags}}{{json .RepoDigests}}'
-  const { exitCode, stderr } = await $({
-    nothrow: true,
-    timeout: engineTimeout,
-  })`docker image inspect --format ${format} ${wanted}`
+  const { exitCode, stderr } = await answerOf()`docker image inspect --format ${format} ${wanted}`
   if (exitCode === 0) return []
   // docker names each image it does not have on stderr, in lower or upper case `No such image: NAME`
   const missing = new Set([...stderr.matchAll(/no such image: (\S+)/gi)].map(([, image]) => image))
