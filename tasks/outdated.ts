@@ -1,8 +1,9 @@
 #!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { defineTask } from '../lib/cli/task.ts'
 import { pinnedIngressImages } from '../lib/cluster/ingress.ts'
-import { loadPlatform } from '../lib/platform/platform.ts'
-import { pathsOf } from '../lib/platform/settings.ts'
+import { readEnvFile } from '../lib/platform/env-file.ts'
+import { composeImages } from '../lib/platform/platform.ts'
+import { defaultSettings, pathsOf } from '../lib/platform/settings.ts'
 import { mirrored } from '../lib/stack/image-store.ts'
 import { outdatedImages, outdatedPackages, outdatedPrograms } from '../lib/supply/outdated.ts'
 import { ExitCode } from '../lib/system/errors.ts'
@@ -17,9 +18,9 @@ export default defineTask({
     json: { type: 'boolean', help: 'print the list as JSON' },
   },
   async run({ options, out, environment }): Promise<number> {
-    const platform = await loadPlatform(pathsOf(environment), environment)
-    const { KIND_NODE_IMAGE, IMAGE_MIRROR } = platform.settings
-    const images = [...platform.services.map(({ image }) => image), KIND_NODE_IMAGE, ...(await pinnedIngressImages())]
+    const paths = pathsOf(environment)
+    const { KIND_NODE_IMAGE, IMAGE_MIRROR } = { ...(await defaultSettings()), ...(await readEnvFile(paths)).values }
+    const images = [...(await composeImages(paths)), KIND_NODE_IMAGE, ...(await pinnedIngressImages())]
     const pins = (
       await Promise.all([
         outdatedImages(images, { mirrored: image => mirrored(image, IMAGE_MIRROR) }),

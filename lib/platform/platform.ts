@@ -81,6 +81,14 @@ export async function requireGroups(paths: Paths, groups: readonly string[], whe
   if (problems.length > 0) throw badInput('Unknown group of services', problems, 'Correct it; nothing has been changed')
 }
 
+/** The images that the compose files name, without any settings: before there is a settings file, too. */
+export async function composeImages(paths: Paths): Promise<string[]> {
+  const { sources } = await composeSources(paths, () => undefined)
+  const files = sources.flatMap(source => readComposeFile(source, () => undefined).files)
+  const images = [...mergedServices(files).values()].map(({ image }) => image)
+  return [...new Set(images.filter(image => image !== undefined))]
+}
+
 /** Variables of compose files as Compose sees them: the environment over the settings, of which it is given all but the secrets. */
 function variablesFrom(settings: Settings, environment: NodeJS.ProcessEnv): Lookup {
   return name => (isSecret(name) ? undefined : (environment[name] ?? (settings as Record<string, string>)[name]))
