@@ -206,15 +206,23 @@ export function readSettings(text: string, defaults: Settings, environment: Node
   return { values, problems, missing: secretNames.filter(name => values[name] === '') }
 }
 
-/** Ports on the first loopback address that two settings name. */
+/** Settings that name a port of the first loopback address which another setting or the platform itself uses. */
 function sharedPorts(values: Settings): [SettingName, string][] {
-  const names = ['REGISTRY_PORT', 'INGRESS_HTTP_PORT', 'INGRESS_HTTPS_PORT'] as const
-  return names.flatMap((name, index) => {
-    const other = names.slice(0, index).find(earlier => Number(values[earlier]) === Number(values[name]))
-    return other === undefined
-      ? []
-      : [[name, `${values[name]} is ${other} already; both listen on ${values.MACULA_LOOPBACK}`]]
-  })
+  const owners = new Map([
+    [80, "the web server's port"],
+    [53, "the DNS server's port"],
+    [5300, "PowerDNS's port"],
+  ])
+  return (['REGISTRY_PORT', 'INGRESS_HTTP_PORT', 'INGRESS_HTTPS_PORT'] as const).flatMap(
+    (name): [SettingName, string][] => {
+      const port = Number(values[name])
+      const owner = owners.get(port)
+      owners.set(port, owner ?? name)
+      return owner === undefined
+        ? []
+        : [[name, `${port} is ${owner} already; both listen on ${values.MACULA_LOOPBACK}`]]
+    },
+  )
 }
 
 function closest(key: string): string {

@@ -164,6 +164,12 @@ describe('settings', () => {
     assert.deepEqual(await problemsOf('REGISTRY_PORT=8080'), [
       'INGRESS_HTTP_PORT: 8080 is REGISTRY_PORT already; both listen on 127.0.0.1',
     ])
+    for (const port of [80, 53, 5300])
+      assert.match(
+        (await problemsOf(`REGISTRY_PORT=${port}`)).join(),
+        /^line 8, REGISTRY_PORT: \d+ is .*'s port already/,
+      )
+    assert.match((await problemsOf('REGISTRY_PORT=05001'))[0] ?? '', /should be a port/)
   })
 
   it('refuse a subnet or loopback address that the platform could not use', async () => {
