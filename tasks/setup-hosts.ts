@@ -38,7 +38,7 @@ export default defineTask({
     const done = await changeMachine(change, async ({ open, step, owner, privilege, isPreview, requireOurs }) => {
       const present = await stat(hostsPath).catch(() => undefined)
       const ownership = present ? { mode: present.mode & 0o7777, owner: { uid: present.uid, gid: present.gid } } : {}
-      requireOurs(await foreignFiles([hostsPath], owner, root))
+      if (paths.sandbox === undefined) requireOurs(await foreignFiles([hostsPath], owner, root))
       if (!isPreview) await requireWritable(hostsPath, privilege)
 
       await step(`Write ${names.length} names to ${hostsPath}`, () =>

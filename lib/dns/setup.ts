@@ -61,8 +61,12 @@ export function dnsFiles(domain: string): string[] {
 }
 
 /** DNS settings on this machine that another installation wrote, or that our journal has lost. */
-export async function foreignDns({ domain }: Pick<Platform, 'domain'>, owner: Owner): Promise<Foreign[]> {
-  return foreignFiles([...new Set(dnsFiles(domain))], owner, root)
+export async function foreignDns(
+  { domain, paths }: Pick<Platform, 'domain' | 'paths'>,
+  owner: Owner,
+): Promise<Foreign[]> {
+  // a sandbox sees the files of its host, writes over a copy of them, and has no daemon of the host's
+  return paths.sandbox === undefined ? foreignFiles([...new Set(dnsFiles(domain))], owner, root) : []
 }
 
 /** Removes what this checkout wrote and the journal does not have, so that it is made anew and can be undone. */

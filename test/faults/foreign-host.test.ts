@@ -90,6 +90,9 @@ function foreignTests() {
     const found = JSON.parse(stdout).findings as { check: string; state: string; detail: string }[]
     for (const check of ['DNS settings', 'Routes'])
       assert.match(found.find(each => each.check === check)?.detail ?? '', /^Another installation .*theirs \(other\)/)
+    machine.environment.MACULA_SANDBOX = 'try'
+    await machine.succeeds('setup-dnsmasq', '--dry-run') // what a sandbox sees of its host is none of its business
+    delete machine.environment.MACULA_SANDBOX
     for (const name of routing) await machine.succeeds(name, '--remove')
     assert.deepEqual(await machine.changes(), [], 'removing our routes removes none of theirs')
     await machine.succeeds('teardown', '--yes')
