@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { machineArchitecture } from '../../lib/supply/image-archive.ts'
+import { type StubbedTasks, stubbedTasks } from '../helpers/stub-docker.ts'
+
+const config = JSON.stringify({ os: 'linux', architecture: machineArchitecture })
+const id = `sha256:${createHash('sha256').update(config).digest('hex')}`
+
+describe('the task images', () => {
+  let tasks: StubbedTasks
+  before(async () => {
+    tasks = await stubbedTasks()
+    await tasks.docker(`
+      'image inspect --format {"id"'*) echo '{"id":"sha256:0123","digests":["a@sha256:4567"]}';;
+      'image inspect --format {{.Id}} nginx'*) cat ${tasks.folder}/id;;
+      'image inspect --format {{.Id}}'*) exit 1;;
+      'image inspect'*) ;;
+      save*) echo saved >"$3";;
+      load*) echo ${id} >${tasks.folder}/id;;`)
+  })
+  after(() => tasks.remove())
+
+  it('saves one file for each image into a folder, with a list of what is where', async () => {
+    const folder = join(tasks.folder, 'saved')
+    const { status, stderr } = tasks.task('images', 'save', `${folder}/`)
+    assert.equal(status, 0, stderr)
+    assert.match(stderr, /^ {4}nginx:1\.30\.4-alpine {2}sha256:4567$/m)
+    const { images } = JSON.parse(await readFile(join(folder, 'images.json'), 'utf8'))
+    const [nginx] = images
+    assert.deepEqual(nginx, {
+      image: 'nginx:1.30.4-alpine',
+      id: 'sha256:0123',
+      digest: 'sha256:4567',
+      file: 'nginx_1.30.4-alpine.tar',
+    })
+    const files = images.map(({ file }: { file: string }) => file)
+    assert.deepEqual((await readdir(folder)).sort(), [...files, 'images.json'].sort())
+  })
+
+  it('saves all into one file, with the list beside it', async () => {
+    const file = join(tasks.folder, 'all.tar')
+    assert.equal(tasks.task('images', 'save', file).status, 0)
+    const { images } = JSON.parse(await readFile(`${file}.json`, 'utf8'))
+    assert.deepEqual([...new Set(images.map(({ file }: { file: string }) => file))], ['all.tar'])
+  })
+
+  it('loads what is new, says so of each image, and does nothing the second time', async () => {
+    const folder = join(tasks.folder, 'archive')
+    await mkdir(folder)
+    const manifest = [{ Config: 'config.json', RepoTags: ['docker.io/library/nginx:1.30.4-alpine'], Layers: [] }]
+    await writeFile(join(folder, 'manifest.json'), JSON.stringify(manifest))
+    await writeFile(join(folder, 'config.json'), config)
+    const file = join(tasks.folder, 'nginx.tar.gz')
+    spawnSync('tar', ['-czf', file, '-C', folder, '.'])
+    await writeFile(join(tasks.folder, 'id'), 'sha256:another')
+    const first = tasks.task('images', 'load', file)
+    assert.equal(first.status, 0, first.stderr)
+    assert.match(first.stderr, /^ {4}nginx:1\.30\.4-alpine {2}updated$/m)
+    assert.match(first.stderr, /1 of 1 image new/)
+    const second = tasks.task('images', 'load', file)
+    assert.match(second.stderr, /nginx:1\.30\.4-alpine {2}unchanged/)
+    assert.equal((await tasks.calls()).filter(call => call.startsWith('load')).length, 1)
+  })
+
+  it('loads nothing where a file is no archive', async () => {
+    const file = join(tasks.folder, 'words.tar')
+    await writeFile(file, 'words')
+    const { status, stderr } = tasks.task('images', 'load', file)
+    assert.equal(status, 2)
+    assert.match(stderr, /✗ Images cannot be read from these files\n {2}.*words\.tar: is no archive: tar: /)
+  })
+})
