@@ -4,6 +4,7 @@ import { type Options, type ProcessOutput, type ProcessPromise, which, $ as zx }
 import { cancelSignal } from './cancel.ts'
 import { codeOf, messageOf, PlatformError } from './errors.ts'
 import { end, type RunningCommand, track } from './running.ts'
+import { redacted, redacting } from './secrets.ts'
 
 type Duration = NonNullable<Options['timeout']>
 
@@ -119,21 +120,6 @@ export function commandLine(words: readonly string[]): string {
 /** The exit code a shell reports for a program that a signal ended. */
 export function exitCodeOfSignal(signal: NodeJS.Signals): number {
   return 128 + constants.signals[signal]
-}
-
-const secrets = new Set<string>()
-
-/** Replaces these values by *** in every message and verbose log from now on. */
-export function hideInMessages(values: readonly string[]): void {
-  // a shorter one would blacken words that are no secrets
-  for (const value of values) if (value.length >= 5) secrets.add(value)
-}
-
-/** A text without the secrets that are known. */
-export function redacted(text: string): string {
-  let shown = text
-  for (const secret of secrets) shown = shown.replaceAll(secret, '***')
-  return shown
 }
 
 function isTemplate(first: TemplateStringsArray | CommandOptions): first is TemplateStringsArray {
@@ -269,19 +255,6 @@ function millisecondsOf(duration: Duration | undefined): number {
   if (duration === undefined) return 0
   const [, count, unit = 'ms'] = /^([\d.]+)(ms|s|m)?$/.exec(String(duration)) ?? []
   return Number(count) * { ms: 1, s: 1000, m: 60_000 }[unit as 'ms' | 's' | 'm']
-}
-
-/** A log that knows no secrets. What a command prints is handed on in whole lines: a secret may come in two pieces. */
-function redacting(log: Options['log']): Options['log'] {
-  const rest: Record<string, Buffer> = {}
-  return entry => {
-    if (entry.kind === 'cmd') return log({ ...entry, cmd: redacted(entry.cmd) })
-    if (entry.kind !== 'stdout' && entry.kind !== 'stderr') return log(entry)
-    const data = Buffer.concat([rest[entry.kind] ?? Buffer.alloc(0), Buffer.from(entry.data)])
-    const end = data.lastIndexOf('\n') + 1 // zx adds the one that is missing at the end
-    rest[entry.kind] = data.subarray(end)
-    if (end > 0) log({ ...entry, data: Buffer.from(redacted(data.toString('utf8', 0, end))) })
-  }
 }
 
 function eachLine(stream: Readable | null | undefined, report: (line: string) => void): void {

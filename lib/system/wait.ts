@@ -1,3 +1,4 @@
+// not the `sleep` of zx: that takes no signal, and comes with all of zx, which every start would load
 import { setTimeout as pause } from 'node:timers/promises'
 import { cancelSignal } from './cancel.ts'
 import { messageOf, PlatformError } from './errors.ts'

@@ -9,9 +9,10 @@ import { within, $ as zx } from 'zx/core'
 import { cancelledBy } from '../../../lib/system/cancel.ts'
 import { root } from '../../../lib/system/checkout.ts'
 import { PlatformError } from '../../../lib/system/errors.ts'
-import { $, commandLine, hideInMessages, quote, shellWith } from '../../../lib/system/exec.ts'
+import { $, commandLine, quote, shellWith } from '../../../lib/system/exec.ts'
 import { identityOf } from '../../../lib/system/processes.ts'
 import { endCommands } from '../../../lib/system/running.ts'
+import { hideInMessages } from '../../../lib/system/secrets.ts'
 import { tries } from '../../helpers/property.ts'
 
 let folder: string
