@@ -22,13 +22,13 @@ const running = { onlyLooks: false, isInterrupted: false, isWorkflow: false }
 requireNode()
 requireFolder()
 const invocation = readInvocation()
-const { name, args: words } = invocation
+const { name, args } = invocation
 ensurePackages()
 const load = await loader()
 watchProcess({ interrupt, fail })
 endWithOurStarter()
-const alone = existsSync(scriptOf(name)) && !words.includes('--dry')
-const exitCode = await (alone ? runScript(name, words) : runWorkflow(name, words)).catch(fail)
+const alone = existsSync(scriptOf(name)) && !args.includes('--dry')
+const exitCode = await (alone ? runScript(name, args) : runWorkflow(name, args)).catch(fail)
 await flushed()
 // nothing that a task has left running in here may keep the process; an interruption ends it by itself
 if (!running.isInterrupted) process.exit(exitCode)
@@ -47,11 +47,11 @@ function scriptOf(task) {
   return join(root, 'tasks', /^[a-z][a-z-]*$/.test(task) ? `${task}.ts` : 'no-task')
 }
 
-async function runScript(script, words) {
+async function runScript(script, args) {
   const { runTask } = await load('lib/cli/task')
   const { default: task } = await load(`tasks/${script}`)
   running.onlyLooks = task.leaves.length === 0
-  return runTask(task, words, {
+  return runTask(task, args, {
     environment: process.env,
     showHelp: print,
     createOutput,
@@ -62,18 +62,18 @@ async function runScript(script, words) {
   })
 }
 
-async function runWorkflow(task, words) {
+async function runWorkflow(task, args) {
   const { readTaskfile, stepsOf, dryRun, workflowHelp } = await load('lib/cli/taskfile')
   const output = await createOutput(false)
   try {
     const taskfile = await readTaskfile()
     const steps = stepsOf(taskfile, task)
-    if (words.includes('--help') || words.includes('-h')) print(workflowHelp(taskfile, task))
-    else if (words.includes('--dry')) output.say(dryRun(steps, words).join('\n'))
+    if (args.includes('--help') || args.includes('-h')) print(workflowHelp(taskfile, task))
+    else if (args.includes('--dry')) output.say(dryRun(steps, args).join('\n'))
     else {
       running.isWorkflow = true
       for (const { script } of steps) {
-        const exitCode = await runScript(script, words)
+        const exitCode = await runScript(script, args)
         if (exitCode !== 0) return exitCode
       }
     }

@@ -82,7 +82,7 @@ export function defineTask<const O extends Options>(definition: TaskDefinition<O
  */
 export async function runTask(
   task: TaskDefinition,
-  words: readonly string[],
+  args: readonly string[],
   surroundings: {
     environment: NodeJS.ProcessEnv
     createOutput: (verbose: boolean) => Promise<Output>
@@ -96,7 +96,7 @@ export async function runTask(
     endProcesses?: () => Promise<void>
   },
 ): Promise<number> {
-  const parsed = parse(task, words)
+  const parsed = parse(task, args)
   if (!(parsed instanceof PlatformError) && parsed.help) {
     surroundings.showHelp(helpText(task))
     return ExitCode.done
@@ -193,14 +193,14 @@ interface Parsed {
   positionals: readonly string[]
 }
 
-function parse(task: TaskDefinition, words: readonly string[]): Parsed | PlatformError {
+function parse(task: TaskDefinition, args: readonly string[]): Parsed | PlatformError {
   const options: ParseArgsConfig['options'] = {}
   for (const [name, { type, short }] of Object.entries<OptionDefinition>({ ...task.options, ...commonOptions })) {
     options[name] = short === undefined ? { type } : { type, short }
   }
   try {
     const { values, positionals } = parseArgs({
-      args: [...words],
+      args: [...args],
       options,
       allowPositionals: task.positionals !== undefined,
     })
@@ -216,7 +216,7 @@ function parse(task: TaskDefinition, words: readonly string[]): Parsed | Platfor
   } catch (error) {
     return badInput(
       `${task.name} does not take these arguments`,
-      [{ where: words.join(' '), what: messageOf(error) }],
+      [{ where: args.join(' '), what: messageOf(error) }],
       `task ${task.name} -- --help`,
     )
   }

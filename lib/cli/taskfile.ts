@@ -67,8 +67,8 @@ export function stepsOf({ tasks }: Taskfile, name: string): WorkflowStep[] {
 }
 
 /** What `task --dry NAME -- ARGS` prints for these steps, a line each; `--dry` itself is not passed on. */
-export function dryRun(steps: readonly WorkflowStep[], words: readonly string[]): string[] {
-  const handed = words.filter(word => word !== '--dry')
+export function dryRun(steps: readonly WorkflowStep[], args: readonly string[]): string[] {
+  const handed = args.filter(word => word !== '--dry')
   return steps.map(
     ({ task, script }) => `task: [${task}] ${commandLine(['node', 'lib/cli/launch.mjs', script, ...handed])}`,
   )
