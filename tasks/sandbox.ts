@@ -8,10 +8,12 @@ import { pruneCache } from '../lib/sandbox/prune.ts'
 import { requireSandboxMachine } from '../lib/sandbox/requirements.ts'
 import { defaultName, execute, openShell, requireSandbox, sandboxShell } from '../lib/sandbox/sandbox.ts'
 import {
+  failedServices,
   keepSandbox,
   newSandbox,
   requireUp,
   runWorkflow,
+  servicesToCome,
   startSandbox,
   stopSandbox,
   supplyCluster,
@@ -96,12 +98,16 @@ export default defineTask({
     try {
       await out.step('Start the sandbox', progress => startSandbox(sandbox, progress))
       await out.step('Get the images', progress => supplySandbox(sandbox, progress))
-      let later = await runWorkflow(sandbox, ['platform', '--yes'])
-      while (later.length > 0) {
+      await runWorkflow(sandbox, ['platform', '--yes'])
+      for (let later = servicesToCome(sandbox); later.length > 0; later = servicesToCome(sandbox)) {
         out.say(`What is up can be used already: ${commandFor(name, '--enter')}`)
-        await out.step(`Get the image of ${later.join(' or ')}`, progress => supplyNext(sandbox, later, progress))
-        later = await runWorkflow(sandbox, ['start-infrastructure', '--yes'])
+        await out.step(`Get the image of ${later.join(' or ')}`, progress => supplyNext(sandbox, progress))
+        await runWorkflow(sandbox, ['start-infrastructure', '--yes'])
       }
+      for (const [service, error] of failedServices(sandbox))
+        out.warn(
+          `${service} is left out, because its image could not be made; everything else goes on\n  ${error.message}`,
+        )
       if (cluster) {
         await out.step('Get the images of the cluster', progress => supplyCluster(sandbox, progress))
         await runWorkflow(sandbox, ['cluster', '--yes'])

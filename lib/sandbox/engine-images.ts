@@ -52,9 +52,13 @@ export interface Supplied {
 
 /** Images that come one after the other, and the time to wait for the next. */
 export interface LaterImages {
-  /** Those that are not there yet. */
+  /** Those that are not there yet, or could not be made. */
   names(): string[]
-  /** Resolves when there is one more; throws where one cannot be made. */
+  /** Those that are being made. */
+  pending(): string[]
+  /** Why those that could not be made could not. */
+  failures(): ReadonlyMap<string, Error>
+  /** Resolves when one more is there, or has failed; at once when none is being made. */
   next(): Promise<void>
 }
 
@@ -133,13 +137,22 @@ async function loadFrom(
   return used.filter(({ outcome }) => outcome !== 'unchanged').length
 }
 
-/** Keeps account of images that are being made, by name. */
+/** Keeps account of images that are being made, by name. One that fails does not keep the others from being used. */
 export function laterImages(making: readonly (readonly [image: string, done: Promise<unknown>])[]): LaterImages {
-  const waiting = new Map(making.map(([image, done]) => [image, done.then(() => void waiting.delete(image))] as const))
-  // a failure reaches the caller of next(); until then an unhandled rejection must not end the process
-  for (const done of waiting.values()) done.catch(() => {})
+  const failed = new Map<string, Error>()
+  const waiting = new Map(
+    making.map(([image, done]) => [
+      image,
+      done
+        .catch(error => void failed.set(image, error instanceof Error ? error : new Error(String(error))))
+        .then(() => void waiting.delete(image)),
+    ]),
+  ) as Map<string, Promise<void>>
+  const order = making.map(([image]) => image)
   return {
-    names: () => [...waiting.keys()],
+    names: () => order.filter(image => waiting.has(image) || failed.has(image)),
+    pending: () => [...waiting.keys()],
+    failures: () => failed,
     async next() {
       if (waiting.size > 0) await Promise.race(waiting.values())
     },

@@ -117,23 +117,38 @@ export async function supplySandbox(sandbox: Sandbox, progress: StepProgress): P
   return told(supplied, servicesWithoutImage(sandbox))
 }
 
-/** Names of services whose image is still being made. */
+/** Names of services whose image is still being made, or could not be. */
 export function servicesWithoutImage({ services, later }: Sandbox): string[] {
   const images = later?.names() ?? []
   return services.filter(({ image }) => images.includes(image)).map(({ name }) => name)
 }
 
-/** Waits until one more of these services has its image, and names those that have it now. */
-export async function supplyNext(
-  sandbox: Sandbox,
-  services: readonly string[],
-  progress: StepProgress,
-): Promise<string> {
-  const found = () => services.filter(name => !servicesWithoutImage(sandbox).includes(name))
-  await sandbox.watch.during(progress, async () => {
-    while (found().length === 0) await sandbox.later?.next()
+/** Those of them whose image is being made; the others of `servicesWithoutImage` could not be had. */
+export function servicesToCome({ services, later }: Sandbox): string[] {
+  const images = later?.pending() ?? []
+  return services.filter(({ image }) => images.includes(image)).map(({ name }) => name)
+}
+
+/** Why images could not be made, by service. */
+export function failedServices({ services, later }: Sandbox): [service: string, error: Error][] {
+  const failures = later?.failures() ?? new Map<string, Error>()
+  return services.flatMap(({ name, image }) => {
+    const error = failures.get(image)
+    return error === undefined ? [] : [[name, error]]
   })
-  return found().join(', ')
+}
+
+/** Waits until one more service has its image, or cannot have it, and names those that have it now. */
+export async function supplyNext(sandbox: Sandbox, progress: StepProgress): Promise<string> {
+  const before = servicesToCome(sandbox)
+  const settled = () => before.filter(name => !servicesToCome(sandbox).includes(name))
+  await sandbox.watch.during(progress, async () => {
+    while (settled().length === 0 && servicesToCome(sandbox).length > 0) await sandbox.later?.next()
+  })
+  const lacking = servicesWithoutImage(sandbox)
+  return settled()
+    .map(name => (lacking.includes(name) ? `${name} failed` : name))
+    .join(', ')
 }
 
 /** Waits for the images of the cluster, and gives the sandbox a kubectl. */
@@ -244,5 +259,5 @@ function told({ fromFiles, pulled, standIns, present }: Supplied, later: readonl
 }
 
 async function allOf(images: LaterImages): Promise<void> {
-  while (images.names().length > 0) await images.next()
+  while (images.pending().length > 0) await images.next()
 }

@@ -3,10 +3,11 @@ import { pathsOf } from '../../lib/platform/settings.ts'
 import { requireSandboxMachine } from '../../lib/sandbox/requirements.ts'
 import { sandboxShell } from '../../lib/sandbox/sandbox.ts'
 import {
+  failedServices,
   newSandbox,
   requireUp,
   runWorkflow,
-  servicesWithoutImage,
+  servicesToCome,
   startSandbox as startEmptySandbox,
   stopSandbox,
   supplyCluster,
@@ -82,8 +83,8 @@ export async function startSandbox({
   try {
     await startEmptySandbox(sandbox, silent)
     await supplySandbox(sandbox, silent)
-    for (let later = servicesWithoutImage(sandbox); later.length > 0; later = servicesWithoutImage(sandbox))
-      await supplyNext(sandbox, later, silent)
+    while (servicesToCome(sandbox).length > 0) await supplyNext(sandbox, silent)
+    for (const [, error] of failedServices(sandbox)) throw error
     if (workflow) await runWorkflow(sandbox, workflow)
     if (cluster) await supplyCluster(sandbox, silent)
     if (cluster && workflow) await runWorkflow(sandbox, ['cluster', '--yes'])
