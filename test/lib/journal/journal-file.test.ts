@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { PlatformError } from '../../../lib/system/errors.ts'
 import { processesRunning } from '../../../lib/system/processes.ts'
+import { NotYet, waitFor } from '../../../lib/system/wait.ts'
 import { journalFolder, owner } from '../../helpers/journal-folder.ts'
 
 describe('journal', () => {
@@ -29,6 +30,11 @@ describe('journal', () => {
 
     it('finds one whose start was broken off before its pid was noted', async () => {
       await start()
+      // on a busy machine it may still be the program that starts it
+      await waitFor(async () => ((await running()) === 1 ? true : new NotYet('not there')), {
+        timeoutMs: 10_000,
+        onTimeout: last => new PlatformError(last),
+      })
       const path = join(place.stateDir, 'journal.jsonl')
       const lines = (await readFile(path, 'utf8')).trimEnd().split('\n')
       await writeFile(path, `${lines.filter(line => !line.includes('"kind":"started"')).join('\n')}\n`)
