@@ -5,6 +5,7 @@ import { parse } from 'dotenv'
 import { root } from '../system/checkout.ts'
 import { badInput, type Problem } from '../system/errors.ts'
 import { operatingSystems } from '../system/machine.ts'
+import { hideInMessages } from '../system/secrets.ts'
 import { readEnvText } from './env-text.ts'
 import {
   type Check,
@@ -158,7 +159,7 @@ export async function readSettingsFile({ envFile }: Pick<Paths, 'envFile'>): Pro
 
 /**
  * The settings in force: the environment over the file over the defaults.
- * Throws one error (exit code 2) with all problems: lines that cannot be read, unknown keys, wrong values, missing secrets.
+ * From then on no message shows a secret. Throws one error (exit code 2) with all problems: lines that cannot be read, unknown keys, wrong values, missing secrets.
  */
 export async function loadSettings(paths: Paths, environment: NodeJS.ProcessEnv = process.env): Promise<Settings> {
   const text = await readSettingsFile(paths)
@@ -170,6 +171,7 @@ export async function loadSettings(paths: Paths, environment: NodeJS.ProcessEnv 
       problems.length === 0 ? 'task configure' : 'Correct the file; .env.example explains every key',
     )
   }
+  hideInMessages(secretNames.map(name => values[name]))
   return values
 }
 

@@ -14,6 +14,7 @@ import {
 import { editEnvText } from '../../../lib/platform/env-text.ts'
 import { loadSettings, type Paths, secretNames } from '../../../lib/platform/settings.ts'
 import { PlatformError } from '../../../lib/system/errors.ts'
+import { redacted } from '../../../lib/system/secrets.ts'
 import { examplePaths } from '../../helpers/platform.ts'
 
 describe('the settings file', () => {
@@ -31,6 +32,7 @@ describe('the settings file', () => {
     assert.equal((await stat(paths.envFile)).mode & 0o777, 0o600)
     assert.match(await readFile(paths.envFile, 'utf8'), /^# Password of Grafana's user admin\.\nGRAFANA_PASSWORD=./m)
     assert.equal((await loadSettings(paths, {})).GRAFANA_PASSWORD, values.GRAFANA_PASSWORD)
+    assert.equal(redacted(`wrong: ${values.GRAFANA_PASSWORD}`), 'wrong: ***')
     const again = await readEnvFile(paths)
     assert.deepEqual(again.missing, [])
     assert.equal(await writeEnvFile(paths, again.values), 'unchanged')
