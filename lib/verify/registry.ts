@@ -4,6 +4,7 @@ import { PlatformError } from '../system/errors.ts'
 import { type HttpRequest, type HttpResponse, http } from '../system/http.ts'
 import { deadline } from '../system/wait.ts'
 import { type CheckGroup, defaultLimits, expectStatus, thenCleanUp } from './check.ts'
+import { webServerCheck } from './urls.ts'
 
 /** One repository for all runs: a registry still lists a repository whose last image is deleted. */
 const repository = 'macula/verify'
@@ -21,6 +22,8 @@ export const images: CheckGroup = ({ platform, unique }) => {
     {
       name: `an image, pushed to localhost:${port.listen} and pulled`,
       service: service.name,
+      // its port is the web server's
+      needs: [webServerCheck(platform)],
       realOnly: true,
       async run({ signal }) {
         const end = deadline(defaultLimits.checkMs + defaultLimits.cleanUpMs)

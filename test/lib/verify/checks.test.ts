@@ -5,6 +5,7 @@ import type { LookupAnswer } from '../../../lib/system/lookup.ts'
 import { type Check, NotVerified, runChecks } from '../../../lib/verify/check.ts'
 import { metrics } from '../../../lib/verify/metrics.ts'
 import { names, questionsOf } from '../../../lib/verify/names.ts'
+import { images } from '../../../lib/verify/registry.ts'
 import { urls, webServerCheck } from '../../../lib/verify/urls.ts'
 import { contextOf } from '../../helpers/check-context.ts'
 import { goodPlatform } from '../../helpers/platform.ts'
@@ -119,6 +120,7 @@ describe('checks of URLs', () => {
     assert.ok(byName.get('http://grafana.macula.local:3000')?.needs?.includes(server))
     assert.ok(byName.get('http://tempo.macula.local:4318')?.needs?.includes(server))
     assert.ok(!byName.get('postgres.macula.local:5432')?.needs?.includes(server))
+    assert.deepEqual(images(context())[0]?.needs, [server])
   })
 })
 
