@@ -106,7 +106,8 @@ async function supplyAs(
   const later = laterImages([...standIns].map(([image, { outcome }]) => [image, outcome]))
   const outcomes = await Promise.all([...standIns.values()].filter(({ slow }) => !slow).map(({ outcome }) => outcome))
   if (refusal !== undefined && (outcomes.includes('created') || later.names().length > 0)) {
-    warn(`No registry answers, so stand-ins for the images are built here\n  ${refusal}`)
+    const size = later.names().length > 0 ? '; compiling takes up to 16 GB of disk, about 6 GB stay' : ''
+    warn(`No registry answers, so stand-ins for the images are built here${size}\n  ${refusal}`)
   }
   return {
     present,
