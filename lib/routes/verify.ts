@@ -23,8 +23,8 @@ export interface VerifyOptions {
   withinMs?: number
 }
 
-/** One look at a route takes at most this long, whoever does not answer. */
-const lookMs = 2000
+/** One look at a route takes at most this long: more than the 3 s after which the gateway answers for a container that is not there (proxy_connect_timeout). */
+const lookMs = 4000
 
 /** Looks at a route from outside until it is as it should be, or the time is over; returns what the last look showed. */
 export async function verifyRoute(route: Route, options: VerifyOptions): Promise<RouteHealth> {
