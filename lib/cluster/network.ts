@@ -2,6 +2,7 @@ import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeIfChanged } from '../platform/render.ts'
 import type { Paths } from '../platform/settings.ts'
+import { answerOf } from '../stack/engine.ts'
 import { $ } from '../system/exec.ts'
 import { exists } from '../system/files.ts'
 
@@ -37,7 +38,7 @@ export async function removeNetwork(paths: Pick<Paths, 'stateDir'>): Promise<'un
 
 /** The engine's id of kind's network; undefined where there is none. */
 async function networkId(): Promise<string | undefined> {
-  const { exitCode, stdout } = await $({ nothrow: true })`docker network inspect --format '{{.Id}}' ${network}`
+  const { exitCode, stdout } = await answerOf()`docker network inspect --format '{{.Id}}' ${network}`
   return exitCode === 0 ? stdout.trim() : undefined
 }
 

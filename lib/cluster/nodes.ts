@@ -1,3 +1,4 @@
+import { answerOf } from '../stack/engine.ts'
 import { PlatformError } from '../system/errors.ts'
 import { $, failureOf, type Shell } from '../system/exec.ts'
 import { NotYet, waitFor } from '../system/wait.ts'
@@ -43,7 +44,7 @@ const roleLabel = 'io.x-k8s.kind.role'
 /** The nodes of the KinD cluster of that name, whoever created it, running or not, control plane first; none where there is no such cluster. */
 export async function nodesNamed(cluster: string): Promise<ClusterNode[]> {
   const label = `label=${clusterLabel}=${cluster}`
-  const listed = await $({ nothrow: true })`docker ps --all --quiet --no-trunc --filter ${label}`
+  const listed = await answerOf()`docker ps --all --quiet --no-trunc --filter ${label}`
   if (listed.exitCode !== 0)
     throw new PlatformError('Docker does not answer', { why: listed.stderr.trim(), hint: 'task doctor' })
   return nodesWithIds(listed.lines())
@@ -53,7 +54,7 @@ export async function nodesNamed(cluster: string): Promise<ClusterNode[]> {
 export async function nodesWithIds(ids: readonly string[]): Promise<ClusterNode[]> {
   if (ids.length === 0) return []
   // those that are gone are reported on stderr, with exit code 1; the others are printed all the same
-  const { stdout } = await $({ nothrow: true })`docker inspect --type container ${ids}`
+  const { stdout } = await answerOf()`docker inspect --type container ${ids}`
   return (JSON.parse(stdout || '[]') as Inspected[]).map(describeNode).sort(byRoleAndName)
 }
 
@@ -86,7 +87,7 @@ function byRoleAndName(one: ClusterNode, other: ClusterNode): number {
 
 /** The id of the containers' network. Throws where it does not exist, because the services have not been started. */
 export async function requireNetwork(network: string): Promise<string> {
-  const found = await $({ nothrow: true })`docker network inspect --format '{{.Id}}' ${network}`
+  const found = await answerOf()`docker network inspect --format '{{.Id}}' ${network}`
   if (found.exitCode === 0 && found.stdout.trim() !== '') return found.stdout.trim()
   throw new PlatformError(`The network ${network} of the platform's services does not exist`, {
     why: found.stderr.trim(),

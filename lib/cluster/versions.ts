@@ -1,3 +1,4 @@
+import { answerOf } from '../stack/engine.ts'
 import { releases } from '../supply/releases.ts'
 import { PlatformError } from '../system/errors.ts'
 import { $, type Command, failureOf, type Shell } from '../system/exec.ts'
@@ -61,7 +62,7 @@ export async function requireKubectl(shell: Shell = $): Promise<string> {
 export async function requireCgroupFor(image: string, shell: Shell = $): Promise<void> {
   const minor = kubernetesMinorOf(image)
   if (minor === undefined || minor < 35) return
-  const { exitCode, stdout } = await shell({ nothrow: true })`docker info --format '{{.CgroupVersion}}'`
+  const { exitCode, stdout } = await answerOf(shell)`docker info --format '{{.CgroupVersion}}'`
   if (exitCode !== 0 || stdout.trim() !== '1') return
   throw new PlatformError(`Kubernetes 1.${minor} does not run on this machine: Docker uses cgroup v1`, {
     why: 'Kubernetes 1.35 and newer need cgroup v2',

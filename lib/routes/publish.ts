@@ -1,6 +1,6 @@
 import { clusterGroup, clusterRoutes, nodeNames } from '../platform/ingress-routes.ts'
 import type { Platform, Route } from '../platform/platform.ts'
-import { engineTimeoutMs } from '../stack/engine.ts'
+import { engineTimeout } from '../stack/engine.ts'
 import { addressText } from '../system/address.ts'
 import { PlatformError } from '../system/errors.ts'
 import { $, type Shell } from '../system/exec.ts'
@@ -30,7 +30,7 @@ export function publishEngine(platform: Platform, shell: Shell = $): RouteEngine
   // an engine that does not answer publishes nothing
   async function containers(which: readonly string[]): Promise<string> {
     const format = '{{.Names}}\t{{.Ports}}'
-    const listed = shell({ timeout: engineTimeoutMs, nothrow: true })`docker ps ${which} --format ${format}`
+    const listed = shell({ timeout: engineTimeout, nothrow: true })`docker ps ${which} --format ${format}`
     return listed.then(
       ({ exitCode, stdout }) => (exitCode === 0 ? stdout : ''),
       () => '',

@@ -28,10 +28,8 @@ export async function engineFacts(shell: Shell = $): Promise<EngineFacts> {
   return { folder: /^\/\S*/.exec(stdout)?.[0], version: versionOf('engine'), compose: versionOf('compose') }
 }
 
-/** An engine that lists nothing within this time will not answer at all. */
-export const engineTimeout = '10s'
-/** The same for the array form; goes with it. */
-export const engineTimeoutMs = 10_000
+/** An engine that lists nothing within this time will not answer at all; with the 2 s that a client may take to end, it is named within 15 s. */
+export const engineTimeout = '8s'
 
 /** The engine is there and does not answer: whatever needs it, or needs to know whether it is needed, ends here. */
 export class HungEngine extends PlatformError {}
@@ -57,11 +55,20 @@ export function answerOf(shell: Shell = $) {
     })
 }
 
-/** The address that the client talks to; known without the engine. */
+/** The address that the client talks to; known without the engine. A client that hangs itself cannot be asked for it. */
 async function engineAddress(shell: Shell): Promise<string> {
+  const quick = shell({ nothrow: true, timeout: '1s' })
+  const said = (command: PromiseLike<{ stdout: string }>) =>
+    command.then(
+      ({ stdout }) => stdout.trim(),
+      () => '',
+    )
   const format = '{{.Endpoints.docker.Host}}'
-  const { stdout } = await shell({ nothrow: true, timeout: '3s' })`docker context inspect --format ${format}`
-  return stdout.trim() || 'its default address'
+  return (
+    (await said(quick`printenv DOCKER_HOST`)) ||
+    (await said(quick`docker context inspect --format ${format}`)) ||
+    'its default address'
+  )
 }
 
 function howToRestart({ platform, systemd }: EngineMachine): string {
