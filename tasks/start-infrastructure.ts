@@ -8,6 +8,7 @@ import { chooseEngine, inspectMachine } from '../lib/routes/choose.ts'
 import { publishedPorts } from '../lib/routes/publish.ts'
 import { makeWayForPublishing } from '../lib/routes/setup.ts'
 import { compose, requireAccepted } from '../lib/stack/compose.ts'
+import { requireValidConfigs } from '../lib/stack/config/validate.ts'
 import { type Container, projectContainers } from '../lib/stack/docker.ts'
 import { areWritten, renderStackFiles, writeStackFiles } from '../lib/stack/files.ts'
 import { ensureGrafanaPassword } from '../lib/stack/grafana.ts'
@@ -96,6 +97,7 @@ export default defineTask({
       const files = await renderStackFiles(platform, installation, ports)
       if (platform.compose.hasLocalFile || !(await areWritten(paths, files)))
         for (const warning of await requireAccepted(platform, files)) out.warn(warning)
+      await requireValidConfigs(platform, files, installation)
       const changed = await writeStackFiles(paths, files)
       return changed.length === 0 ? 'unchanged' : counted(changed.length, 'file')
     })
