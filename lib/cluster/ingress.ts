@@ -10,7 +10,7 @@ import { requireOk, type WebAddress } from './answer.ts'
 import { type Certificate, tlsManifest } from './certs.ts'
 import { applicationsNamespace, clusterOf, ingressNamespace, tlsSecret } from './cluster.ts'
 import { applyManifests, getObject, getObjects, kubectlOn } from './kubectl.ts'
-import type { Overlay, Patch } from './kustomize.ts'
+import type { Overlay } from './kustomize.ts'
 import type { ClusterNode } from './nodes.ts'
 
 /** Image of each controller as its template names it, and where its health page is. */
@@ -41,7 +41,6 @@ export async function ingressOverlay(platform: Platform, nodes: readonly Cluster
         target: { kind: 'Service', name: 'ingress-controller' },
         operations: [{ op: 'add', path: '/spec/externalIPs', value: addressesOf(nodes) }],
       },
-      ...(controller === 'traefik' && platform.domain !== MACULA_DOMAIN ? [readyOn(platform.domain)] : []),
     ],
   }
   if (wanted === image) return overlay
@@ -50,15 +49,6 @@ export async function ingressOverlay(platform: Platform, nodes: readonly Cluster
   return {
     ...overlay,
     images: [{ name: image, newName, ...(newTag ? { newTag } : {}), ...(digest ? { digest } : {}) }],
-  }
-}
-
-/** Traefik's readiness probe asks for the health page under the name that its Ingress has. */
-function readyOn(domain: string): Patch {
-  const path = '/spec/template/spec/containers/0/readinessProbe/httpGet/httpHeaders/0/value'
-  return {
-    target: { kind: 'Deployment', name: 'ingress-controller' },
-    operations: [{ op: 'replace', path, value: `ingress.${domain}` }],
   }
 }
 

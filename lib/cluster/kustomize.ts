@@ -24,7 +24,7 @@ export interface Overlay {
   patches?: readonly Patch[]
 }
 
-export interface Patch {
+interface Patch {
   target: { kind: string; name: string }
   /** JSON patch operations. */
   operations: readonly object[]

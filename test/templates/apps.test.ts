@@ -248,13 +248,16 @@ describe('the ingress controllers', { skip }, () => {
     })
   }
 
-  it('become ready by an Ingress whose Service has them before they are', async () => {
-    const objects = await ingressObjects(await platformWith({ INGRESS_CONTROLLER: 'traefik' }))
-    const health = ofKind(objects, 'Service').filter(({ metadata }) => metadata.name === 'ingress-health')
-    assert.deepEqual(
-      health.map(({ spec }) => (spec as { publishNotReadyAddresses?: boolean }).publishNotReadyAddresses),
-      [true],
-    )
+  it('are not sent requests before Traefik can have its first routes', async () => {
+    const [traefik] = ofKind(await ingressObjects(await platformWith({ INGRESS_CONTROLLER: 'traefik' })), 'Deployment')
+    const { template } = (traefik as KubeObject).spec as {
+      template: { spec: { containers: Record<string, object>[] } }
+    }
+    assert.deepEqual(template.spec.containers[0]?.readinessProbe, {
+      httpGet: { path: '/ping', port: 9000 },
+      initialDelaySeconds: 4,
+      periodSeconds: 1,
+    })
   })
 
   it('give the ports of the node back as soon as the last request is answered', async () => {
