@@ -1,7 +1,7 @@
 import { chmod, lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { codeOf, messageOf, PlatformError } from '../system/errors.ts'
-import { ensureFolder, exists, hintForWrite, requireTrusted } from '../system/files.ts'
+import { ensureFolder, hintForWrite, requireTrusted } from '../system/files.ts'
 
 /** Folders that only their owner may enter; containers get single files of `secrets` mounted. */
 const closed: readonly string[] = ['secrets', 'tls']
@@ -42,15 +42,15 @@ interface Folder {
 
 async function foldersOf(stateDir: string): Promise<Folder[]> {
   const top = await look(stateDir, () => 0o755)
-  if (top === undefined && !(await exists(stateDir))) return []
-  if (top === undefined) throw new PlatformError(`${stateDir} is not a folder`, { hint: `ls -ld ${stateDir}` })
+  if (top === undefined) return []
+  if (top === 'file') throw new PlatformError(`${stateDir} is not a folder`, { hint: `ls -ld ${stateDir}` })
   const folders = [top]
   // another task may just have removed an empty one
   for (const name of await readdir(stateDir).catch(ifAbsent)) {
     const path = join(stateDir, name)
     const wanted = (mode: number) => (closed.includes(name) ? 0o700 : open.includes(name) ? 0o755 : mode & ~0o022)
     const found = await look(path, wanted)
-    if (found === undefined) continue
+    if (found === undefined || found === 'file') continue
     folders.push(found)
     if (open.includes(name)) folders.push(...(await openFoldersBelow(path)))
   }
@@ -64,22 +64,23 @@ function ifAbsent(error: unknown): string[] {
 
 async function openFoldersBelow(folder: string): Promise<Folder[]> {
   const folders: Folder[] = []
-  for (const name of await readdir(folder)) {
+  for (const name of await readdir(folder).catch(ifAbsent)) {
     const path = join(folder, name)
     const found = await look(path, () => 0o755)
-    if (found !== undefined) folders.push(found, ...(await openFoldersBelow(path)))
+    if (found !== undefined && found !== 'file') folders.push(found, ...(await openFoldersBelow(path)))
   }
   return folders
 }
 
-/** A folder with the mode it has and should have; undefined for a file, or nothing. Throws for a link and for somebody else's. */
-async function look(path: string, wantedOf: (mode: number) => number): Promise<Folder | undefined> {
+/** A folder with the mode it has and should have; undefined where nothing is there any more. Throws for a link and for somebody else's. One look: another task may create or remove it. */
+async function look(path: string, wantedOf: (mode: number) => number): Promise<Folder | 'file' | undefined> {
   const stats = await lstat(path).catch(() => undefined)
   if (stats?.isSymbolicLink())
     throw new PlatformError(`${path} is a symbolic link, and the platform keeps secrets and deletes files there`, {
       hint: `Remove the link: rm ${path}\nTo keep the state folder elsewhere, set MACULA_STATE_DIR`,
     })
-  if (!stats?.isDirectory()) return undefined
+  if (stats === undefined) return undefined
+  if (!stats.isDirectory()) return 'file'
   requireTrusted(path, stats, { writable: true })
   const mode = stats.mode & 0o7777
   return { path, mode, wanted: wantedOf(mode) }
