@@ -59,9 +59,10 @@ describe('a journal', { skip: noMounts() }, () => {
     return spawnSync('unshare', words, { encoding: 'utf8', env, cwd: root })
   }
 
-  /** Every path of the state folder with its bytes. */
+  /** Every path of the state folder with its bytes; the folder of the lock comes and goes with each task. */
   async function stateFolder(): Promise<string> {
-    const names = await readdir(tasks.stateDir, { recursive: true }).catch(() => [])
+    const all = await readdir(tasks.stateDir, { recursive: true }).catch(() => [])
+    const names = all.filter(name => name !== 'lock')
     const lines = names.sort().map(async name => {
       const stats = await lstat(join(tasks.stateDir, name))
       const hash = stats.isFile()
@@ -78,6 +79,7 @@ describe('a journal', { skip: noMounts() }, () => {
     const { status, stderr } = run(['setup-hosts'])
     assert.equal(status, 0, stderr)
     assert.match(await hosts(), /BEGIN Macula/)
+    await mkdir(join(tasks.stateDir, 'lock'), { recursive: true })
   }
 
   /** One message that says what to do, the documented exit code, and nothing changed. */
@@ -91,7 +93,7 @@ describe('a journal', { skip: noMounts() }, () => {
     assert.equal(isChanged, false, stderr)
     assert.match(stderr, message)
     assert.doesNotMatch(stderr, /\n\s+at .*:\d+:\d+|defect/)
-    assert.equal(stderr.match(/^✗ .*(journal|symbolic link)/gm)?.length, 1, stderr)
+    assert.equal(stderr.match(/^✗ .*(journal|symbolic link|\/lock)/gm)?.length, 1, stderr)
     assert.match(stderr, /^ {2}→ ./m)
   }
 
@@ -115,9 +117,31 @@ describe('a journal', { skip: noMounts() }, () => {
     rm -r "$state.copy"; cat /dev/zero >"$state/filler" 2>/dev/null || true;`
   const readOnly = 'mount --bind "$state" "$state"; mount -o remount,ro,bind "$state";'
   const immutable = 'chattr +i "$state"/journal.*;'
+  // the lock of the tasks, which is taken first, has a disk of its own here
+  const lockElsewhere = 'mount -t tmpfs -o mode=755 tmpfs "$state/lock";'
+  for (const [name, prepare, message] of [
+    ['full', fillUp, /lock\S* cannot be written\n.*ENOSPC[\s\S]*df -h/],
+    ['read-only', readOnly, /lock\S* cannot be created\n.*EROFS[\s\S]*findmnt/],
+  ] as const)
+    it(`in a state folder on a ${name} file system: the lock cannot be taken there, so nothing is begun`, async () => {
+      await setUp()
+      await rm(join(tasks.stateDir, 'lock'), { recursive: true, force: true })
+      await isRefused(['teardown', '--yes'], message, prepare)
+      await writeFile(path('hosts'), '127.0.0.1 localhost\n')
+      await isRefused(['setup-hosts'], message, prepare)
+    })
+
   const conditions: [string, string, RegExp][] = [
-    ['on a full file system', fillUp, /cannot be written, so nothing was changed\n.*ENOSPC[\s\S]*df -h/],
-    ['on a read-only file system', readOnly, /cannot be written, so nothing was changed\n.*EROFS[\s\S]*findmnt/],
+    [
+      'on a full file system',
+      `${fillUp}${lockElsewhere}`,
+      /cannot be written, so nothing was changed\n.*ENOSPC[\s\S]*df -h/,
+    ],
+    [
+      'on a read-only file system',
+      `${readOnly}${lockElsewhere}`,
+      /cannot be written, so nothing was changed\n.*EROFS[\s\S]*findmnt/,
+    ],
     ['that is immutable', immutable, /cannot be written, so nothing was changed\n.*EPERM[\s\S]*lsattr/],
   ]
   for (const [name, prepare, message] of conditions) {
@@ -128,7 +152,7 @@ describe('a journal', { skip: noMounts() }, () => {
       // a line that is cut off by the full disk has a few bytes
       const { size } = await lstat(journal())
       const header = `${JSON.stringify({ journal: 'macula', version: 1 })}`
-      if (prepare === fillUp) await appendFile(journal(), `${header.padEnd(2 * 4096 - (size % 4096) - 10)}\n`)
+      if (prepare.startsWith(fillUp)) await appendFile(journal(), `${header.padEnd(2 * 4096 - (size % 4096) - 10)}\n`)
       await isRefused(['teardown', '--yes'], message, prepare)
       spawnSync('chattr', ['-i', journal(), join(tasks.stateDir, 'journal.begun')])
       await writeFile(path('hosts'), '127.0.0.1 localhost\n')
