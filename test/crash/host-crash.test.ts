@@ -18,10 +18,12 @@ import { succeeds } from '../helpers/resolver-tests.ts'
 import { snapshotOf } from '../helpers/snapshot.ts'
 
 const renderScript = `
+import { ensureInstallation } from './lib/platform/installation.ts'
 import { loadPlatform } from './lib/platform/platform.ts'
 import { pathsOf } from './lib/platform/settings.ts'
-import { writeStackFiles } from './lib/stack/stack.ts'
-await writeStackFiles(await loadPlatform(pathsOf(), process.env), {})`
+import { renderStackFiles, writeStackFiles } from './lib/stack/files.ts'
+const platform = await loadPlatform(pathsOf(), process.env)
+await writeStackFiles(platform.paths, await renderStackFiles(platform, await ensureInstallation(platform.paths), {}))`
 
 // what `deploy-ingress --trust` does after its work in a cluster
 const trustScript = `
