@@ -44,7 +44,7 @@ export async function startDaemon(
 ): Promise<'unchanged' | 'created' | 'updated'> {
   const { name, command, ready } = daemon
   const running = await processesRunning(command)
-  if (running.length > 0 && (await ready())) return 'unchanged'
+  if (running.length > 0 && (await ready())) return keepRunning(recorder, daemon, running)
   const log = join(recorder.stateDir, 'log', `${name}.log`)
   const replaced = await endRecorded(name)
   const planned = { what: `start ${name}`, command: `setsid ${commandLine(command)} </dev/null >>${log} 2>&1 &` }
@@ -53,6 +53,21 @@ export async function startDaemon(
     await start(recorder, daemon, log)
   })
   return replaced === 'removed' ? 'updated' : 'created'
+}
+
+/** One that runs as it should stays; where the journal that it was recorded in is lost, it is recorded again, so that undo ends it. */
+async function keepRunning(
+  recorder: Recorder,
+  { name, command }: Daemon,
+  running: readonly ProcessIdentity[],
+): Promise<'unchanged' | 'updated'> {
+  if (recordsOf(name, await recorder.file.read()).length > 0) return 'unchanged'
+  const planned = { what: `take over the process ${name}`, command: `# records ${name}` }
+  await perform(recorder, { kind: 'process', name, command: [...command] }, planned, async () => {
+    for (const { pid, startTime } of running)
+      await record(recorder, { kind: 'started', name, identity: { pid, startTime } })
+  })
+  return 'updated'
 }
 
 async function start(recorder: Recorder, daemon: Daemon, log: string): Promise<void> {
