@@ -2,7 +2,15 @@
 import { changeMachine } from '../lib/cli/change.ts'
 import { defineTask } from '../lib/cli/task.ts'
 import { configPath } from '../lib/dns/config.ts'
-import { answersWith, installedDnsmasq, logCommand, runDaemon, unitName, writeUnit } from '../lib/dns/daemon.ts'
+import {
+  answersWith,
+  dnsmasqPath,
+  installedDnsmasq,
+  logCommand,
+  runDaemon,
+  unitName,
+  writeUnit,
+} from '../lib/dns/daemon.ts'
 import {
   dnsScope,
   foreignDns,
@@ -71,7 +79,7 @@ export default defineTask({
       })
 
       await step(`Restart dnsmasq on ${listen.ip}:${listen.port}`, async () => {
-        const program = dnsmasq ?? '/usr/sbin/dnsmasq'
+        const program = dnsmasq ?? dnsmasqPath
         if (host.init !== 'systemd') return runDaemon(host, program, owner, isCurrent, dns)
         const unit = await writeUnit(program, domain, owner, dns)
         if (unit.isOutdated) await dns.$`systemctl daemon-reload`

@@ -20,6 +20,9 @@ export function dnsmasqPackage(host: Host): string {
   return host.os === 'debian' ? 'dnsmasq-base' : 'dnsmasq'
 }
 
+/** Where packages install dnsmasq; for a preview, before it is installed. */
+export const dnsmasqPath = '/usr/sbin/dnsmasq'
+
 /** Path of the installed dnsmasq; undefined where it is not installed (yet). Throws for a version whose answers for AAAA are wrong. */
 export async function installedDnsmasq(): Promise<string | undefined> {
   const program = await programPath('dnsmasq')

@@ -11,7 +11,16 @@ import { type Host, packageManagerOf, programPath } from '../system/machine.ts'
 import { boundSockets, listeners } from '../system/ports.ts'
 import { asRoot, type Privilege } from '../system/privilege.ts'
 import { configPath, dnsmasqConfig, versionName } from './config.ts'
-import { daemonUser, dnsmasqPackage, launchPath, unitName, unitPath, writeUnit } from './daemon.ts'
+import {
+  daemonUser,
+  dnsmasqPackage,
+  dnsmasqPath,
+  installedDnsmasq,
+  launchPath,
+  unitName,
+  unitPath,
+  writeUnit,
+} from './daemon.ts'
 import { query } from './query.ts'
 import { chooseListen, chooseResolver, resolvers } from './resolver.ts'
 import type { ResolverAdapter } from './resolvers/adapter.ts'
@@ -149,7 +158,8 @@ export async function plannedChanges(
   const dns = open(dnsScope)
   await installDnsmasq(host, dns)
   await writeConfig(plan, dns)
-  if (host.init === 'systemd') await writeUnit('dnsmasq', platform.domain, plan.owner, dns)
+  if (host.init === 'systemd')
+    await writeUnit((await installedDnsmasq()) ?? dnsmasqPath, platform.domain, plan.owner, dns)
   await pointResolver(platform, plan, open(resolverScope(plan.adapter)))
   return { plan, changes: journals.flatMap(({ planned }) => planned) }
 }
