@@ -12,11 +12,13 @@ import { boundSockets, listeners } from '../system/ports.ts'
 import { asRoot, type Privilege } from '../system/privilege.ts'
 import { configPath, dnsmasqConfig, versionName } from './config.ts'
 import {
+  answersWith,
   daemonUser,
   dnsmasqPackage,
   dnsmasqPath,
   installedDnsmasq,
   launchPath,
+  runDaemon,
   unitName,
   unitPath,
   writeUnit,
@@ -158,8 +160,12 @@ export async function plannedChanges(
   const dns = open(dnsScope)
   await installDnsmasq(host, dns)
   await writeConfig(plan, dns)
-  if (host.init === 'systemd')
-    await writeUnit((await installedDnsmasq()) ?? dnsmasqPath, platform.domain, plan.owner, dns)
+  const program = (await installedDnsmasq()) ?? dnsmasqPath
+  if (host.init === 'systemd') {
+    const { isOutdated } = await writeUnit(program, platform.domain, plan.owner, dns)
+    if (isOutdated) await dns.$`systemctl daemon-reload`
+    await dns.enableUnits([{ unit: unitName }])
+  } else await runDaemon(host, program, plan.owner, () => answersWith(plan.listen, plan.config.version), dns)
   await pointResolver(platform, plan, open(resolverScope(plan.adapter)))
   return { plan, changes: journals.flatMap(({ planned }) => planned) }
 }
