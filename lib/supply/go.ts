@@ -132,6 +132,11 @@ function inWorkshop(options: GoBuildOptions, work: (workshop: Workshop) => Promi
   })
 }
 
+/** Does something with Go's caches, which are not pruned meanwhile. */
+export function usingGoCaches<T>(cacheDir: string, action: () => Promise<T>): Promise<T> {
+  return withOneOf(compileSlots(cacheDir), () => {}, action)
+}
+
 /**
  * Removes the modules and objects that compiling has left, unless something is compiled right now or, with `unusedSince`, has been since then.
  * Returns the bytes that are free again; nobody's own Go caches are touched.
