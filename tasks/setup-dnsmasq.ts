@@ -57,52 +57,56 @@ export default defineTask({
       title: `Names of ${domain}`,
       reason: 'change how this machine resolves names',
     }
-    const done = await changeMachine(change, async ({ open, step, owner, privilege, isPreview, requireOurs }) => {
-      const dns = open(dnsScope)
-      const lost = await foreignDns(platform, owner)
-      requireOurs(lost)
-      await removeLostDns(lost, dns)
-      // which resolver decides on this machine, where dnsmasq can listen, what its configuration says
-      let plan = await planDns(platform, host, owner)
-      if (!isPreview) await requireChangeable(plan, privilege)
-      if ((await undoOtherResolvers(plan.adapter, open)).length > 0 && !isPreview)
-        plan = await planDns(platform, host, owner)
-      const { adapter, config, listen } = plan
-      const isCurrent = () => answersWith(listen, config.version)
+    const done = await changeMachine(
+      change,
+      async ({ open, step, owner, privilege, isPreview, dryRun, requireOurs }) => {
+        const dns = open(dnsScope)
+        const lost = await foreignDns(platform, owner)
+        requireOurs(lost)
+        await removeLostDns(lost, dns)
+        // which resolver decides on this machine, where dnsmasq can listen, what its configuration says
+        let plan = await planDns(platform, host, owner)
+        // where nothing is to be done, nothing has to be writable
+        if (!dryRun) await requireChangeable(plan, privilege)
+        if ((await undoOtherResolvers(plan.adapter, open)).length > 0 && !isPreview)
+          plan = await planDns(platform, host, owner)
+        const { adapter, config, listen } = plan
+        const isCurrent = () => answersWith(listen, config.version)
 
-      await step('Install dnsmasq', () => installDnsmasq(host, dns))
-      const dnsmasq = await installedDnsmasq()
+        await step('Install dnsmasq', () => installDnsmasq(host, dns))
+        const dnsmasq = await installedDnsmasq()
 
-      await step(`Write ${configPath}: ${platform.names.length} names and *.${domain}`, async () => {
-        if (dnsmasq) await $({ input: config.text })`${dnsmasq} --test --conf-file=-`
-        return writeConfig(plan, dns)
-      })
+        await step(`Write ${configPath}: ${platform.names.length} names and *.${domain}`, async () => {
+          if (dnsmasq) await $({ input: config.text })`${dnsmasq} --test --conf-file=-`
+          return writeConfig(plan, dns)
+        })
 
-      await step(`Restart dnsmasq on ${listen.ip}:${listen.port}`, async () => {
-        const program = dnsmasq ?? dnsmasqPath
-        if (host.init !== 'systemd') return runDaemon(host, program, owner, isCurrent, dns)
-        const unit = await writeUnit(program, domain, owner, dns)
-        if (unit.isOutdated) await dns.$`systemctl daemon-reload`
-        const [enabled] = await dns.enableUnits([{ unit: unitName }]) // systemctl enable --now
-        if (enabled === 'created') return 'created'
-        if (!unit.isOutdated && !unit.runsOtherwise && enabled === 'unchanged' && (await isCurrent()))
+        await step(`Restart dnsmasq on ${listen.ip}:${listen.port}`, async () => {
+          const program = dnsmasq ?? dnsmasqPath
+          if (host.init !== 'systemd') return runDaemon(host, program, owner, isCurrent, dns)
+          const unit = await writeUnit(program, domain, owner, dns)
+          if (unit.isOutdated) await dns.$`systemctl daemon-reload`
+          const [enabled] = await dns.enableUnits([{ unit: unitName }]) // systemctl enable --now
+          if (enabled === 'created') return 'created'
+          if (!unit.isOutdated && !unit.runsOtherwise && enabled === 'unchanged' && (await isCurrent()))
+            return 'unchanged'
+          await dns.$`systemctl restart ${unitName}`
+          return 'updated'
+        })
+
+        await step(`Point the resolver at dnsmasq: ${adapter.title}`, () =>
+          pointResolver(platform, plan, open(resolverScope(adapter))),
+        )
+
+        if (isPreview) return
+        const names = namesToCheck(platform)
+        await step(`Look up ${names.length} names`, async () => {
+          await verifyNames(() => checkServer(listen, names), logCommand(host))
+          await verifyNames(() => checkThroughResolver(names))
           return 'unchanged'
-        await dns.$`systemctl restart ${unitName}`
-        return 'updated'
-      })
-
-      await step(`Point the resolver at dnsmasq: ${adapter.title}`, () =>
-        pointResolver(platform, plan, open(resolverScope(adapter))),
-      )
-
-      if (isPreview) return
-      const names = namesToCheck(platform)
-      await step(`Look up ${names.length} names`, async () => {
-        await verifyNames(() => checkServer(listen, names), logCommand(host))
-        await verifyNames(() => checkThroughResolver(names))
-        return 'unchanged'
-      })
-    })
+        })
+      },
+    )
     if (done) out.summary(`Every name of ${domain} resolves on this machine. Look: getent hosts grafana.${domain}`)
   },
 })

@@ -78,19 +78,25 @@ async function requestRegistry(
   path: string,
   content?: { type: string; body: string },
 ): Promise<HttpResponse> {
-  try {
-    return await http(`${ownUrl(platform)}${path}`, {
-      ip: platform.loopback,
-      method,
-      headers: { accept: manifestTypes, ...(content ? { 'content-type': content.type } : {}) },
-      ...(content ? { body: content.body } : {}),
-    })
-  } catch (error) {
-    throw new PlatformError(`The registry does not answer at ${ownUrl(platform)}`, {
-      why: messageOf(error),
-      hint: 'task start-infrastructure',
-    })
-  }
+  const answer = await http(`${ownUrl(platform)}${path}`, {
+    ip: platform.loopback,
+    method,
+    headers: { accept: manifestTypes, ...(content ? { 'content-type': content.type } : {}) },
+    ...(content ? { body: content.body } : {}),
+  }).catch(error => {
+    throw registryDown(platform, messageOf(error))
+  })
+  // what the gateway says in the place of a registry that is stopped
+  if ([502, 503, 504].includes(answer.status))
+    throw registryDown(platform, `The gateway answers in its place, with status ${answer.status}`)
+  return answer
+}
+
+function registryDown(platform: Platform, why: string): PlatformError {
+  return new PlatformError(`The registry does not answer at ${ownUrl(platform)}`, {
+    why,
+    hint: 'task start-infrastructure',
+  })
 }
 
 function ownUrl({ settings }: Platform): string {

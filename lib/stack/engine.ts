@@ -1,5 +1,5 @@
 import type { ProcessOutput } from 'zx/core'
-import { PlatformError } from '../system/errors.ts'
+import { messageOf, PlatformError } from '../system/errors.ts'
 import { $, lastLines, type Shell } from '../system/exec.ts'
 import { systemdRuns } from '../system/systemd.ts'
 
@@ -43,16 +43,25 @@ export function engine(shell: Shell = $) {
   }
 }
 
-/** The same where any exit code is an answer. Throws HungEngine where none comes. */
+/** The first engine that hung: a run that goes on with its other parts does not wait for it again. */
+let hung: HungEngine | undefined
+
+/** The same where any exit code is an answer. Throws HungEngine where none comes, at once where none came before in this run. */
 export function answerOf(shell: Shell = $) {
-  return (pieces: TemplateStringsArray, ...values: unknown[]): Promise<ProcessOutput> =>
-    shell({ nothrow: true, timeout: engineTimeout })(pieces, ...values).catch(async error => {
-      if (!/ did not end within /.test(error.message)) throw error
-      throw new HungEngine(`Docker at ${await engineAddress(shell)} accepts connections and does not answer`, {
-        why: error.message,
+  return async (pieces: TemplateStringsArray, ...values: unknown[]): Promise<ProcessOutput> => {
+    if (hung !== undefined && shell === $) throw hung
+    try {
+      return await shell({ nothrow: true, timeout: engineTimeout })(pieces, ...values)
+    } catch (error) {
+      if (!/ did not end within /.test(messageOf(error))) throw error
+      const found = new HungEngine(`Docker at ${await engineAddress(shell)} accepts connections and does not answer`, {
+        why: messageOf(error),
         hint: howToRestart({ platform: process.platform, systemd: await systemdRuns() }),
       })
-    })
+      if (shell === $) hung = found
+      throw found
+    }
+  }
 }
 
 /** The address that the client talks to; known without the engine. A client that hangs itself cannot be asked for it. */
