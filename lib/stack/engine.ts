@@ -29,7 +29,7 @@ export async function engineFacts(shell: Shell = $): Promise<EngineFacts> {
 }
 
 /** An engine that lists nothing within this time will not answer at all; with the 2 s that a client may take to end, it is named within 15 s. */
-export const engineTimeout = '8s'
+export const engineTimeout = '7s'
 
 /** The engine is there and does not answer: whatever needs it, or needs to know whether it is needed, ends here. */
 export class HungEngine extends PlatformError {}
@@ -51,7 +51,8 @@ export function answerOf(shell: Shell = $) {
   return async (pieces: TemplateStringsArray, ...values: unknown[]): Promise<ProcessOutput> => {
     if (hung !== undefined && shell === $) throw hung
     try {
-      return await shell({ nothrow: true, timeout: engineTimeout })(pieces, ...values)
+      // a client that only reads has nothing to put in order
+      return await shell({ nothrow: true, timeout: engineTimeout, graceMs: 200 })(pieces, ...values)
     } catch (error) {
       if (!/ did not end within /.test(messageOf(error))) throw error
       const found = new HungEngine(`Docker at ${await engineAddress(shell)} accepts connections and does not answer`, {
@@ -66,7 +67,7 @@ export function answerOf(shell: Shell = $) {
 
 /** The address that the client talks to; known without the engine. A client that hangs itself cannot be asked for it. */
 async function engineAddress(shell: Shell): Promise<string> {
-  const quick = shell({ nothrow: true, timeout: '1s' })
+  const quick = shell({ nothrow: true, timeout: '1s', graceMs: 200 })
   const said = (command: PromiseLike<{ stdout: string }>) =>
     command.then(
       ({ stdout }) => stdout.trim(),

@@ -25,6 +25,8 @@ export interface CommandOptions {
   inherit?: boolean
   /** Called with each line of output as it comes. */
   onLine?: ((line: string, stream: 'stdout' | 'stderr') => void) | undefined
+  /** How long it has to end in order when its time is over, before SIGKILL; 2 s unless said otherwise. */
+  graceMs?: number
   /** It is never ended before its deadline, also when the task fails: a package manager would leave packages half installed. */
   finishes?: boolean
   /** Starts the process; how root's commands get to the helper that runs them. The environment there is another one, to which `env` is added. */
@@ -201,7 +203,7 @@ function follow(command: Command, options: CommandOptions, signal: AbortSignal |
     eachLine(child.stdout, line => options.onLine?.(line, 'stdout'))
     eachLine(child.stderr, line => options.onLine?.(line, 'stderr'))
   }
-  const running = { child, ended, finishes: options.finishes === true }
+  const running = { child, ended, finishes: options.finishes === true, graceMs: options.graceMs }
   track(running)
   const limits = watch(command, running, options, signal)
   const outcome = ended.finally(limits.done).then(output => {

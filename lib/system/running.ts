@@ -14,6 +14,8 @@ export interface RunningCommand {
   ended: Promise<unknown>
   /** Is not ended before its time, because what it works on would be left half done: a package manager. */
   finishes: boolean
+  /** How long it has to end in order; a command that only reads needs no time. 2 s unless said otherwise. */
+  graceMs?: number | undefined
 }
 
 const running = new Set<RunningCommand>()
@@ -42,14 +44,14 @@ export function onEnd(action: () => Promise<void>): void {
 
 /** SIGTERM to the group, SIGKILL after the grace; then its pipes are closed, which a process that left the group may still hold. */
 export async function end(command: RunningCommand): Promise<void> {
-  const { child, ended } = command
+  const { child, ended, graceMs: ownGraceMs = graceMs } = command
   const gone = ended.then(
     () => {},
     () => {},
   )
   if (!running.has(command)) return
   signalGroup(child, 'SIGTERM')
-  if (await within(gone, child.exitCode === null && child.signalCode === null ? graceMs : killedMs)) return
+  if (await within(gone, child.exitCode === null && child.signalCode === null ? ownGraceMs : killedMs)) return
   signalGroup(child, 'SIGKILL')
   if (await within(gone, killedMs)) return
   for (const stream of [child.stdout, child.stderr]) (stream as Readable | null)?.destroy()
