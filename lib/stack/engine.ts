@@ -29,7 +29,7 @@ export async function engineFacts(shell: Shell = $): Promise<EngineFacts> {
 }
 
 /** An engine that lists nothing within this time will not answer at all; with the 2 s that a client may take to end, it is named within 15 s. */
-export const engineTimeout = '7s'
+export const engineTimeout = '6s'
 
 /** The engine is there and does not answer: whatever needs it, or needs to know whether it is needed, ends here. */
 export class HungEngine extends PlatformError {}

@@ -41,7 +41,7 @@ const inPrivate = `set -e
 const isPrivate =
   spawnSync('unshare', ['--mount', '--net', 'sh', '-c', inPrivate, 'private', 'true'], { stdio: 'ignore' }).status === 0
 /** How many tasks run at the same time; most of that time they wait. */
-const atOnce = 5
+const atOnce = 3
 
 /** What a run of a task was like, from outside. */
 interface Ending {
