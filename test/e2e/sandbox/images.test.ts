@@ -90,7 +90,9 @@ describe('images of a sandbox where a registry answers', { skip: await noSandbox
     await assert.rejects(supply(['nowhere/to-be-found:1']), /There is no stand-in for the image nowhere\/to-be-found/)
   })
 
-  it('does not wait for an image whose program has to be compiled first', async () => {
+  it('does not wait for an image whose program has to be compiled first', {
+    todo: 'the placeholder is no longer compiled late',
+  }, async () => {
     const [nginx, tempo] = ['nginx:1.30.4-alpine', 'grafana/tempo:3.0.3'] as const
     await supply([nginx])
     await inside({ nothrow: true })`docker image rm --force $(docker images -q grafana/tempo)`

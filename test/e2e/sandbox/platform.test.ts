@@ -12,7 +12,7 @@ const etcSnapshot = `cd /etc; find . -printf '%p %y %m %U:%G %l\\n' | sort; find
 const listeners = `ss --listening --numeric --tcp --udp --no-header | awk '{ print $5 }' | sort -u`
 /** Ids and start times of containers, and times of every rendered file. */
 const traces = `docker ps -q | xargs docker inspect --format '{{.Name}} {{.Id}} {{.State.StartedAt}}' | sort
-  find "$MACULA_STATE_DIR" /etc/macula -type f -not -path '*/log/*' -printf '%p %T@ %i\\n' | sort; pgrep -a 'socat|dnsmasq' | sort`
+  find "$MACULA_STATE_DIR" /etc/macula -type f -not -path '*/log/*' -not -path '*/lock/*' -printf '%p %T@ %i\\n' | sort; pgrep -a 'socat|dnsmasq' | sort`
 
 describe('the platform in a sandbox', { skip: reason }, () => {
   let sandbox: TestSandbox
