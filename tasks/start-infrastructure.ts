@@ -54,7 +54,7 @@ export default defineTask({
       if (found.adoptable.length > 0 && !yes) {
         if (!out.interactive) {
           const problem = { where: '--adopt', what: 'there is no terminal to prompt on' }
-          throw badInput('Taking these over needs a yes', [problem], 'Add --yes')
+          throw badInput('Taking these over needs a confirmation', [problem], 'Add --yes')
         }
         if (!(await out.confirm('Take these over?'))) return
       }

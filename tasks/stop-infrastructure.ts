@@ -32,7 +32,7 @@ export default defineTask({
     if (things.length === 0) return out.summary('There is nothing to remove.')
     if (!yes && !out.interactive) {
       const problem = { where: '--volumes', what: 'there is no terminal to prompt on' }
-      throw badInput('Deleting all data needs a yes', [problem], 'Add --yes')
+      throw badInput('Deleting all data needs a confirmation', [problem], 'Add --yes')
     }
     if (!yes && !(await out.confirm('Delete all data: databases, objects, images, metrics, logs and dashboards?')))
       return

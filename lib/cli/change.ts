@@ -100,7 +100,7 @@ async function confirmAdoption(out: Output, what: readonly string[]): Promise<bo
   for (const each of what) out.say(`  ${each}`)
   if (out.interactive) return out.confirm('Take these over?')
   throw badInput(
-    'Taking these over needs a yes',
+    'Taking these over needs a confirmation',
     [{ where: '--adopt', what: 'there is no terminal to prompt on' }],
     'Add --yes',
   )

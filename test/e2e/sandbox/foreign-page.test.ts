@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
+import { PlatformError } from '../../../lib/system/errors.ts'
+import { NotYet, waitFor } from '../../../lib/system/wait.ts'
 import { skipBrowser } from '../../helpers/foreign-page.ts'
 import { noSandbox, startSandbox, type TestSandbox } from '../../helpers/sandbox.ts'
 
@@ -21,6 +23,11 @@ describe('a web page of another site, in a real browser beside the real services
   let sandbox: TestSandbox
   before(async () => {
     sandbox = await startSandbox({ only: ['observability'] })
+    // Prometheus is ready before it has scraped anything
+    await waitFor(async () => (await samples()) > 0 || new NotYet('no samples yet'), {
+      timeoutMs: 60_000,
+      onTimeout: last => new PlatformError(`Prometheus scrapes nothing: ${last}`),
+    })
   })
   after(() => sandbox?.end())
 

@@ -49,7 +49,7 @@ describe('a cluster that is not ours', { skip: await noSandbox() }, () => {
     await succeeds('build-and-push', elsewhere)
     const refused = await fails('deploy-apps', elsewhere)
     assert.equal(refused.exitCode, 2)
-    assert.match(refused.stderr, /context\s+big\n[\s\S]*namespace\s+macula[\s\S]*needs a yes/)
+    assert.match(refused.stderr, /context\s+big\n[\s\S]*namespace\s+macula[\s\S]*Deploying to big needs a confirmation/)
     assert.equal(await text('kubectl --context big get namespace macula --ignore-not-found'), '')
   })
 

@@ -100,7 +100,7 @@ describe('routes that containers publish themselves', { skip }, () => {
     assert.deepEqual(await silent(pages), [])
     const { exitCode, stderr } = await task('setup-cluster', 'socat')
     assert.equal(exitCode, 1)
-    assert.match(stderr, /was made with another configuration.*extraPortMappings.*--recreate/s)
+    assert.match(stderr, /was created with another configuration.*extraPortMappings.*--recreate/s)
     assert.deepEqual(await silent(applications), [])
     await succeeds('setup-cluster --recreate', 'socat')
     await succeeds('setup-kind-routing', 'socat')
