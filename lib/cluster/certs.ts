@@ -4,7 +4,7 @@ import type { Platform } from '../platform/platform.ts'
 import { writeIfChanged } from '../platform/render.ts'
 import { $, hasTool } from '../system/exec.ts'
 import { ensureFolder } from '../system/files.ts'
-import { tlsSecret } from './cluster.ts'
+import { ownLabels, tlsSecret } from './cluster.ts'
 import { permits } from './name-constraints.ts'
 
 /** A certificate for the applications' names, and the CA that issued it. */
@@ -105,7 +105,8 @@ export function tlsManifest(namespace: string, { certificate, key }: Pair): stri
   return JSON.stringify({
     apiVersion: 'v1',
     kind: 'Secret',
-    metadata: { name: tlsSecret, namespace },
+    // deploy-ingress and deploy-apps both apply this secret: where one left the labels out, each would undo what the other did
+    metadata: { name: tlsSecret, namespace, labels: ownLabels },
     type: 'kubernetes.io/tls',
     data: { 'tls.crt': encoded(certificate), 'tls.key': encoded(key) },
   })

@@ -1,6 +1,6 @@
 import { type Platform, serviceNamed, webServer } from '../platform/platform.ts'
 import { PlatformError } from '../system/errors.ts'
-import { clusterOf, platformNamespace } from './cluster.ts'
+import { clusterOf, ownLabels, platformNamespace } from './cluster.ts'
 import { applyManifests, getObject, getObjects, type KubeObject, kubectlOn, manifestText } from './kubectl.ts'
 
 /** What is behind a name of the platform, seen from a pod: the same ports as on the machine itself. */
@@ -76,8 +76,6 @@ export function nameManifests(names: readonly PodName[]): KubeObject[] {
     ]
   })
 }
-
-const ownLabels = { 'app.kubernetes.io/part-of': 'macula' }
 
 // a label may start with a digit, a Service may not
 function serviceName(host: string): string {

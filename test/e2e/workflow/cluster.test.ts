@@ -113,10 +113,7 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
     assert.match((await task('logs console')).stdout, /"application":"console"/)
   })
 
-  // the first deploy-apps after the first deployment says `updated` although nothing but managed fields differs; the one after that says `unchanged`
-  it('a second setup makes nothing anew and says so', {
-    todo: 'deploy-apps says updated once more than it should',
-  }, async () => {
+  it('a second setup makes nothing anew and says so', async () => {
     const first = await text(identities)
     const said = await succeeds('cluster --yes')
     assert.equal(await text(identities), first)

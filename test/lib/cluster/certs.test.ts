@@ -6,10 +6,18 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { parse } from 'yaml'
 import { $, within } from 'zx/core'
-import { certificateFiles, certificateNames, ensureCertificate, isGood } from '../../../lib/cluster/certs.ts'
+import {
+  certificateFiles,
+  certificateNames,
+  ensureCertificate,
+  isGood,
+  tlsManifest,
+} from '../../../lib/cluster/certs.ts'
 import { issue } from '../../../lib/cluster/issue.ts'
 import { permits } from '../../../lib/cluster/name-constraints.ts'
+import { root } from '../../../lib/system/checkout.ts'
 import { codeOf } from '../../../lib/system/errors.ts'
 import { hasTool } from '../../../lib/system/exec.ts'
 import { http } from '../../../lib/system/http.ts'
@@ -95,6 +103,14 @@ describe('a certificate of the local CA', () => {
       assert.match(`${error.message} ${codeOf(error)}`, /subtree|PERMITTED/i)
       return true
     })
+  })
+})
+
+describe('the secret of the certificate', () => {
+  it('is the same from deploy-ingress, which renews it, as from deploy-apps', async () => {
+    const { metadata } = JSON.parse(tlsManifest('macula', none))
+    const { labels } = parse(await readFile(join(root, 'templates/apps/_common/kustomization.yaml'), 'utf8'))
+    assert.deepEqual(metadata.labels, labels[0].pairs)
   })
 })
 
