@@ -97,11 +97,13 @@ export async function fingerprintOf(folder: string): Promise<string> {
 
 /**
  * Builds an application's image and pushes it, where its source has changed or the registry does not have it any more.
- * The image is tagged with a name of its content beside `dev`. Throws with the build's last lines and exit code.
+ * The image is tagged with a name of its content beside `dev`. `builds` holds the ids of what is built in the same run, by source folder: from one
+ * folder one image is built, since two builds side by side may differ in the times of their layers. Throws with the build's last lines and exit code.
  */
 export async function buildAndPush(
   platform: Platform,
   { application, folder }: { application: string; folder: string },
+  builds: Map<string, Promise<string>>,
   report: (phase: string) => void = () => {},
 ): Promise<BuildOutcome> {
   const cluster = clusterOf(platform)
@@ -116,7 +118,10 @@ export async function buildAndPush(
     return { application, image: record, outcome: 'unchanged', before: record.digest }
 
   report('building')
-  const id = await build(platform, application, folder, `${repository}:dev`)
+  const building = builds.get(folder) ?? build(platform, application, folder, `${repository}:dev`)
+  builds.set(folder, building)
+  const id = await building
+  await $`docker tag ${id} ${repository}:dev`
   const tag = id.replace(/^sha256:/, '').slice(0, 16)
   let digest = await digestOf(platform, repository, tag)
   if (digest === undefined || digest !== (await digestOf(platform, repository, 'dev'))) {

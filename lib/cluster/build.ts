@@ -29,9 +29,10 @@ export async function buildAll(
   progress: StepProgress,
 ): Promise<BuildOutcome[]> {
   const phases = new Map<string, string>()
+  const builds = new Map<string, Promise<string>>()
   const results = await Promise.allSettled(
     sources.map(async source => {
-      const built = await buildAndPush(platform, source, phase => {
+      const built = await buildAndPush(platform, source, builds, phase => {
         phases.set(source.application, phase)
         progress.update([...phases].map(([application, phase]) => `${application}: ${phase}`).join(', '))
       })
@@ -40,7 +41,8 @@ export async function buildAll(
       return built
     }),
   )
-  const failures = results.flatMap(result => (result.status === 'rejected' ? [result.reason] : []))
+  // a build that several applications share fails once
+  const failures = [...new Set(results.flatMap(result => (result.status === 'rejected' ? [result.reason] : [])))]
   if (failures.length > 0) throw oneError(failures)
   return results.flatMap(result => (result.status === 'fulfilled' ? [result.value] : []))
 }

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { within, $ as zx } from 'zx/core'
 import { deployableImages, fingerprintOf, sourcesOf, unusedSources } from '../../../lib/cluster/application-images.ts'
+import { buildAll } from '../../../lib/cluster/build.ts'
 import { clusterOf } from '../../../lib/cluster/cluster.ts'
 import { digestOf, requireRegistry, tagInRegistry } from '../../../lib/cluster/image-registry.ts'
 import { nodeName } from '../../../lib/cluster/node-images.ts'
@@ -118,6 +119,75 @@ esac`
       assert.equal(error.hint, 'task build-and-push')
       return true
     })
+  })
+})
+
+describe('applications with the same source', () => {
+  let folder = ''
+  let server: Server
+  let port = ''
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'macula-same-source-'))
+    // the registry has every image once it was pushed, under the digest of its last tag
+    const digest = `sha256:${'a'.repeat(64)}`
+    server = createServer(async (request, response) => {
+      const [, name = ''] = /^\/v2\/(.+)\/manifests\//.exec(request.url ?? '') ?? []
+      if (request.method === 'PUT') return response.writeHead(201).end()
+      const isHeld = (await calls()).some(call => call === `push localhost:${port}/${name}:dev`)
+      response.writeHead(isHeld ? 200 : 404, { 'docker-content-digest': digest }).end()
+    })
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    port = String((server.address() as AddressInfo).port)
+  })
+  beforeEach(async () => {
+    await rm(join(folder, 'calls'), { force: true })
+    await rm(join(folder, 'state'), { recursive: true, force: true })
+  })
+  after(async () => {
+    server.close()
+    await rm(folder, { recursive: true })
+  })
+
+  const calls = async () =>
+    (await readFile(join(folder, 'calls'), 'utf8').catch(() => '')).split('\n').filter(line => line !== '')
+  /** Builds the bundled applications with a docker that gives each build another id, as one does that runs beside another. */
+  const build = async (exitCode = 0) => {
+    const paths = examplePaths(folder)
+    const platform = await goodPlatform({
+      paths: { ...paths, stateDir: join(folder, 'state') },
+      settings: { REGISTRY_PORT: port },
+    })
+    const script = `#!/bin/sh
+echo "$*" >>${folder}/calls
+[ "$1" = build ] || exit 0
+while [ "$1" != --iidfile ]; do shift; done
+echo "sha256:$$0123456789abcdef" >"$2"
+exit ${exitCode}`
+    await writeFile(join(folder, 'docker'), script, { mode: 0o755 })
+    return within(async () => {
+      zx.env = { ...zx.env, PATH: `${folder}:${zx.env.PATH}` }
+      return buildAll(platform, await sourcesOf(platform), { update: () => {}, line: () => {} })
+    })
+  }
+
+  it('get one image, built once', async () => {
+    const images = (await build()).map(({ image }) => image)
+    assert.deepEqual(
+      images.map(({ application }) => application),
+      ['console', 'bootstrap', 'peer1', 'peer2'],
+    )
+    assert.equal(new Set(images.map(({ tag }) => tag)).size, 1)
+    const said = await calls()
+    assert.equal(said.filter(call => call.startsWith('build ')).length, 1)
+    for (const { repository } of images) assert.ok(said.includes(`push ${repository}:dev`), said.join('\n'))
+  })
+
+  it('fail with one error', async () => {
+    await assert.rejects(build(1), (error: PlatformError) => {
+      assert.match(error.message, /^The image of \w+ could not be built from .*placeholder: /)
+      return true
+    })
+    assert.equal((await calls()).length, 1)
   })
 })
 
