@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { ensurePackages, requireNode, root } from './bootstrap.mjs'
-import { bundleFolder } from './bundle.mjs'
+import { bundledHelp, bundleFolder } from './bundle.mjs'
 import { endChildren } from './children.mjs'
 import { inUsedForm, readInvocation } from './invocation.mjs'
 import { endWithOurStarter, goTask, requireFolder, watchProcess } from './process.mjs'
@@ -24,6 +24,13 @@ requireFolder()
 const invocation = readInvocation()
 const { name, args } = invocation
 ensurePackages()
+const bundle = process.features.typescript ? undefined : await bundleFolder()
+const help = args.every(arg => ['--help', '-h'].includes(arg)) && args.length > 0 && bundledHelp(bundle, name)
+if (help) {
+  print(help)
+  await flushed()
+  process.exit(0)
+}
 const load = await loader()
 watchProcess({ interrupt, fail })
 endWithOurStarter()
@@ -35,7 +42,6 @@ if (!running.isInterrupted) process.exit(exitCode)
 
 /** Imports a module of ours, like `lib/cli/task`: as it is where Node runs TypeScript, else out of the bundle, or compiled one by one. */
 async function loader() {
-  const bundle = process.features.typescript ? undefined : await bundleFolder()
   if (bundle === undefined && !process.features.typescript) (await import('tsx/esm/api')).register()
   process.setSourceMapsEnabled(bundle !== undefined)
   const pathOf = module => (bundle === undefined ? join(root, `${module}.ts`) : join(bundle, `${module}.js`))

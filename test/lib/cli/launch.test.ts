@@ -4,8 +4,11 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { helpText } from '../../../lib/cli/task.ts'
+import { readTaskfile, workflowHelp } from '../../../lib/cli/taskfile.ts'
 import { root } from '../../../lib/system/checkout.ts'
 import { isRoot } from '../../../lib/system/privilege.ts'
+import status from '../../../tasks/status.ts'
 import { type StubbedTasks, stubbedTasks, workingDocker } from '../../helpers/stub-docker.ts'
 
 const launcher = join(root, 'lib', 'cli', 'launch.mjs')
@@ -38,6 +41,17 @@ describe('the launcher', () => {
       assert.equal(status, 2)
       assert.match(stderr, /^✗ (There is no task|No task was named)/)
     })
+
+  for (const { task, expected } of [
+    { task: 'status', expected: async () => helpText(status) },
+    { task: 'setup', expected: async () => workflowHelp(await readTaskfile(), 'setup') },
+  ])
+    for (const flag of ['--help', '-h'])
+      it(`prints the help of ${task} on ${flag}, from the bundle or not`, async () => {
+        const { status, stdout } = shell(`node ${launcher} ${task} ${flag}`)
+        assert.equal(status, 0)
+        assert.equal(stdout, `${await expected()}\n`)
+      })
 
   it('says so where the working directory is gone, and starts nothing', async () => {
     const gone = join(folder, 'gone')
