@@ -33,11 +33,16 @@ export default defineTask({
     '.macula/config/portal/applications.json: their versions, for the portal',
   ],
   undo: 'kubectl delete namespace macula, or task delete-cluster',
-  options: { build: { type: 'boolean', help: 'first build and push what has changed' } },
+  options: {
+    build: { type: 'boolean', help: 'first build and push what has changed' },
+    'no-check': { type: 'boolean', help: 'do not wait until each answers at its URL, as the ingress may not run yet' },
+    'only-check': { type: 'boolean', help: 'only wait until each answers at its URL' },
+  },
   positionals: '[APPLICATION to build first…]',
   async run({ options, positionals, yes, out, environment }) {
     const platform = await loadPlatform(pathsOf(environment), environment)
     const cluster = clusterOf(platform)
+    if (options['only-check']) return checkUrls(platform, out)
     if (cluster.kind === 'existing' && !yes && !(await isAgreed(platform, cluster, out))) return
     if (cluster.kind === 'kind') await ownNodes(platform)
     for (const setting of await unusedSources(platform)) out.warn(`${setting} in .env belongs to no application`)
@@ -75,17 +80,24 @@ export default defineTask({
     if (cluster.kind === 'existing')
       return out.summary(`Deployed to ${cluster.context}. The names have to resolve to that cluster's ingress.`)
     await out.step('Add them to what Prometheus scrapes', () => ensureScraped(platform, objects))
-    await out.step('Wait until each answers at its URL', async () => {
-      await probeApplications(platform, await readFile(certificate.caFile, 'utf8'))
-      return 'unchanged'
-    })
-    out.summary(
-      applicationNames(platform)
-        .map(name => `http://${name}.${platform.domain}`)
-        .join('  '),
-    )
+    if (!options['no-check']) await checkUrls(platform, out)
   },
 })
+
+/** Waits until each application answers at its URL; those on a cluster that is not ours have names that are not ours to check. */
+async function checkUrls(platform: Platform, out: Output): Promise<void> {
+  if (clusterOf(platform).kind === 'existing') return
+  const { certificate } = await ensureCertificate(platform)
+  await out.step('Wait until each answers at its URL', async () => {
+    await probeApplications(platform, await readFile(certificate.caFile, 'utf8'))
+    return 'unchanged'
+  })
+  out.summary(
+    applicationNames(platform)
+      .map(name => `http://${name}.${platform.domain}`)
+      .join('  '),
+  )
+}
 
 /** Whether a person agrees to what will be done to a cluster that is not ours. */
 async function isAgreed(platform: Platform, cluster: Cluster, out: Output): Promise<boolean> {

@@ -77,8 +77,8 @@ export default defineTask({
         throw new PlatformError('The platform does not know how this system is told to trust a CA', { hint: command })
       return out.summary(`https://… is signed by ${certificate.caFile}. To trust it: ${command}`)
     }
-    const { interactive, say } = out
-    const asking = { interactive, say, reason: `change ${store.file}` }
+    const { interactive, say, alone } = out
+    const asking = { interactive, say, alone, reason: `change ${store.file}` }
     if (await isOutdated(store, ca, journalAs(asRoot, platform.paths, true)))
       await out.step('Withdraw the trust in the previous CA', async () => {
         await change(platform.paths, asking, journal => journal.undo())

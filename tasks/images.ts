@@ -1,23 +1,26 @@
 #!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { resolve } from 'node:path'
 import { defineTask } from '../lib/cli/task.ts'
+import { clusterOf } from '../lib/cluster/cluster.ts'
+import { ingressImage } from '../lib/cluster/ingress.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
 import { loadImages, saveImages } from '../lib/stack/image-files.ts'
-import { missingImages, pullImages } from '../lib/stack/image-store.ts'
+import { missingImages, type PullProgress, pullImages } from '../lib/stack/image-store.ts'
+import { startableNow } from '../lib/stack/stack.ts'
 import { readImageArchives } from '../lib/supply/image-archive.ts'
 import { badInput } from '../lib/system/errors.ts'
-import { counted, table } from '../lib/system/text.ts'
+import { bytes, counted, table } from '../lib/system/text.ts'
 
 export default defineTask({
   name: 'images',
   summary: 'List the images, or save and load them for a machine without a network',
-  leaves: ['images in the Docker engine (load); archives and a list of what is in them (save)'],
+  leaves: ['images in the Docker engine (pull, load); archives and a list of what is in them (save)'],
   undo: 'task teardown; delete the archives',
   options: {
     json: { type: 'boolean', help: 'print the list as JSON' },
   },
-  positionals: '[save FILE | save FOLDER/ | load PATH…]',
+  positionals: '[pull | save FILE | save FOLDER/ | load PATH…]',
   async run({ options, positionals, out, environment }) {
     const platform = await loadPlatform(pathsOf(environment), environment)
     const images = [...new Set(platform.services.map(({ image }) => image))]
@@ -34,6 +37,40 @@ export default defineTask({
             rows.map(({ image, present }) => [image, present ? 'yes' : 'no']),
           ),
         )
+    } else if (action === 'pull' && file === undefined) {
+      const now = startableNow(platform)
+        .services.filter(({ isBuilt }) => !isBuilt)
+        .map(({ image }) => image)
+      const isOurs = clusterOf(platform).kind === 'kind'
+      // each under the name it has where it is used: mirrors are part of the cluster's names already
+      const cluster = isOurs ? [platform.settings.KIND_NODE_IMAGE, await ingressImage(platform)] : []
+      await out.step('Pull images of services, nodes and ingress', async ({ update }) => {
+        const missing = await missingImages([...now, ...cluster])
+        if (missing.length === 0) return 'unchanged'
+        const pulls = new Map<string, PullProgress>()
+        const report = (some: readonly PullProgress[]) => {
+          for (const pull of some) pulls.set(pull.image, pull)
+          update(
+            [...pulls.values()]
+              .map(({ image, current, total }) => `${image} ${bytes(current)} of ${bytes(total)}`)
+              .join(', '),
+          )
+        }
+        await Promise.all([
+          pullImages(
+            missing.filter(image => now.includes(image)),
+            platform.settings.IMAGE_MIRROR,
+            report,
+          ),
+          pullImages(
+            missing.filter(image => !now.includes(image)),
+            '',
+            report,
+          ),
+        ])
+        return counted(missing.length, 'image')
+      })
+      out.summary('To start with them: task start-infrastructure')
     } else if (action === 'save' && file !== undefined && rest.length === 0) {
       await out.step('Pull images', async () => {
         const missing = await missingImages(images)
@@ -60,7 +97,12 @@ export default defineTask({
     } else {
       throw badInput(
         'images does not take these arguments',
-        [{ where: positionals.join(' '), what: 'should be `save FILE`, `save FOLDER/`, `load PATH…`, or nothing' }],
+        [
+          {
+            where: positionals.join(' '),
+            what: 'should be `pull`, `save FILE`, `save FOLDER/`, `load PATH…`, or nothing',
+          },
+        ],
         'task images -- --help',
       )
     }

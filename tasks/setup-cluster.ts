@@ -58,6 +58,10 @@ export default defineTask({
       type: 'boolean',
       help: 'take over a cluster that was created from this folder, where the record of that is lost',
     },
+    nodes: {
+      type: 'boolean',
+      help: 'only create the nodes; the services need not run yet, but their network has to be there',
+    },
     'merge-kubeconfig': {
       type: 'boolean',
       help: 'add the context to your own kubeconfig, too; your current context stays',
@@ -99,6 +103,7 @@ export default defineTask({
       await finishCreation(platform, wanted)
       return 'created'
     })
+    if (options.nodes) return out.summary('The nodes are there. To connect them: task setup-cluster')
     const nodes = await requireNodes(platform)
     await out.step('Connect the nodes to the services', () =>
       ensureOnNetwork(

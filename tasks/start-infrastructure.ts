@@ -2,7 +2,7 @@
 import { defineTask } from '../lib/cli/task.ts'
 import { stackChecks } from '../lib/doctor/checks.ts'
 import { examine, requireNoFailure } from '../lib/doctor/finding.ts'
-import { loadPlatform } from '../lib/platform/platform.ts'
+import { loadPlatform, type Platform, type Service } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
 import { chooseEngine, inspectMachine } from '../lib/routes/choose.ts'
 import { publishedPorts } from '../lib/routes/publish.ts'
@@ -43,9 +43,11 @@ export default defineTask({
       help: 'take over what an earlier release created from this checkout, or what is left after its .macula/ was deleted; prompts first',
     },
   },
-  async run({ options, yes, out, environment }) {
+  positionals: '[SERVICE…]',
+  async run({ options, positionals, yes, out, environment }) {
     const paths = pathsOf(environment)
     const platform = await loadPlatform(paths, environment)
+    const wanted = servicesNamed(platform, positionals)
 
     if (options.adopt) {
       const found = await findNotOurs(platform)
@@ -67,7 +69,8 @@ export default defineTask({
     const owned = early(requireOwnership(platform))
     const containers = early(projectContainers(platform))
     const machine = await inspectMachine()
-    const now = startableNow(platform)
+    const startable = startableNow(platform)
+    const now = { ...startable, services: startable.services.filter(service => wanted.includes(service)) }
     const engine = chooseEngine(platform.settings.ROUTING, machine)
     const images = now.services.filter(({ isBuilt }) => !isBuilt).map(({ image }) => image)
     const lacking = early(options.pull ? Promise.resolve(images) : missingImages(images))
@@ -112,7 +115,7 @@ export default defineTask({
       }
       const outcome = await startContainers(
         now,
-        seen,
+        seen.filter(({ service }) => positionals.length === 0 || positionals.includes(service)),
         shown,
         (services, signal) =>
           compose(platform)({
@@ -124,6 +127,8 @@ export default defineTask({
       return outcome
     })
 
+    if (positionals.length > 0)
+      return out.summary(`Running: ${positionals.join(', ')}. All others: task start-infrastructure`)
     await out.step("Set Grafana's password", () => ensureGrafanaPassword(platform, seen))
 
     const home = `home.${platform.domain}`
@@ -135,6 +140,15 @@ export default defineTask({
     )
   },
 })
+
+/** The services of these names; all where none is named. Throws for names that the catalogue does not have. */
+function servicesNamed({ services }: Platform, names: readonly string[]): Service[] {
+  const problems = names
+    .filter(where => !services.some(({ name }) => name === where))
+    .map(where => ({ where, what: `is no service; known: ${services.map(({ name }) => name).join(', ')}` }))
+  if (problems.length > 0) throw badInput('These services cannot be started', problems)
+  return services.filter(({ name }) => names.length === 0 || names.includes(name))
+}
 
 /** Begun before the step that needs it, which then reports its error. */
 function early<T>(look: Promise<T>): Promise<T> {

@@ -19,7 +19,7 @@ import { pathToFileURL } from 'node:url'
 import { root } from './bootstrap.mjs'
 
 /** What the launcher imports itself, beside the tasks. */
-const own = ['lib/cli/task.ts', 'lib/cli/output.ts', 'lib/cli/taskfile.ts', 'lib/system/running.ts']
+const own = ['lib/cli/task.ts', 'lib/cli/output.ts', 'lib/cli/board.ts', 'lib/cli/taskfile.ts', 'lib/system/running.ts']
 /** No task runs for longer, and a running one may still import parts of an outdated bundle. */
 const outdatedMs = 12 * 60 * 60 * 1000
 

@@ -4,7 +4,7 @@ import { type Journal, openJournal, type PlannedChange } from '../journal/journa
 import { type Owner, ownerOf, withOurId } from '../platform/owner.ts'
 import type { Paths } from '../platform/settings.ts'
 import { badInput } from '../system/errors.ts'
-import { acquireRoot, asRoot, type Privilege } from '../system/privilege.ts'
+import { acquireRoot, asRoot, noteNeed, type Privilege } from '../system/privilege.ts'
 import type { Outcome, StepProgress } from '../system/progress.ts'
 import { counted } from '../system/text.ts'
 import type { Output } from './output.ts'
@@ -64,6 +64,7 @@ export async function changeMachine(
   await steps(preview)
   const planned = preview.planned()
   if (dryRun) {
+    if (planned.length > 0 && (await needsRoot(planned))) noteNeed(planned.map(({ command }) => command))
     for (const { what } of planned) out.result(what)
     out.summary(planned.length === 0 ? 'Nothing would be changed.' : 'Nothing was changed (--dry-run).')
     return false
@@ -78,6 +79,7 @@ export async function changeMachine(
         commands: planned.map(({ command }) => command),
         interactive: out.interactive,
         say: out.say,
+        alone: out.alone,
       })
     : asRoot
   const isDone = planned.length === 0

@@ -15,6 +15,7 @@ import { endWithOurStarter, goTask, requireFolder, watchProcess } from './proces
 const interruptions = []
 /** All that speaks to the user. */
 const outputs = []
+const boards = []
 /** Ends what the running task has started. */
 const cancellation = new AbortController()
 const running = { onlyLooks: false, isInterrupted: false, isWorkflow: false }
@@ -64,16 +65,18 @@ async function runScript(script, args) {
     onInterrupt: action => interruptions.push(action),
     cancellation,
     endProcesses,
+    createBoard,
+    loadTask: async name => (await load(`tasks/${name}`)).default,
     workflow: running.isWorkflow ? process.pid : goTask(),
   })
 }
 
 async function runWorkflow(task, args) {
-  const { readTaskfile, stepsOf, dryRun, workflowHelp } = await load('lib/cli/taskfile')
+  const { readTaskfile, workflowOf, dryRun, workflowHelp } = await load('lib/cli/taskfile')
   const output = await createOutput(false)
   try {
     const taskfile = await readTaskfile()
-    const steps = stepsOf(taskfile, task)
+    const steps = workflowOf(taskfile, task)
     if (args.includes('--help') || args.includes('-h')) print(workflowHelp(taskfile, task))
     else if (args.includes('--dry')) output.say(dryRun(steps, args).join('\n'))
     else {
@@ -97,8 +100,21 @@ function print(text) {
 
 async function createOutput(verbose) {
   const { createOutput } = await load('lib/cli/output')
+  const output = createOutput(outputOptions(verbose))
+  outputs.push(output)
+  return output
+}
+
+async function createBoard(verbose) {
+  const { createBoard } = await load('lib/cli/board')
+  const board = createBoard(outputOptions(verbose), { streams: verbose })
+  boards.push(board)
+  return board
+}
+
+function outputOptions(verbose) {
   const watched = process.stderr.isTTY === true && !process.env.CI
-  const output = createOutput({
+  return {
     stdout: process.stdout,
     stderr: process.stderr,
     interactive: process.stdin.isTTY === true && process.stderr.isTTY === true,
@@ -106,9 +122,7 @@ async function createOutput(verbose) {
     inUsedForm: text => inUsedForm(text, invocation),
     // a terminal that does not know its width (0 columns) sends ora into an endless loop
     spinner: watched && !verbose && process.stderr.columns > 0,
-  })
-  outputs.push(output)
-  return output
+  }
 }
 
 /** Resolves when no process of ours is left. A package manager finishes first. */
@@ -122,7 +136,7 @@ async function endProcesses(signal = 'SIGTERM') {
 async function interrupt(signal, exitCode, message) {
   if (running.isInterrupted) return
   running.isInterrupted = true
-  for (const output of outputs) output.interrupted()
+  for (const shown of [...boards, ...outputs]) shown.interrupted()
   // what ends in order by itself must not have its parts shot one by one
   for (const action of interruptions) await action().catch(error => process.stderr.write(`✗ ${error.message}\n`))
   cancellation.abort()

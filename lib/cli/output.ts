@@ -28,6 +28,10 @@ export interface Output {
   /** Lets a person choose one of several values. */
   choose(question: string, choices: readonly string[], preset: string): Promise<string>
   readonly color: boolean
+  /** Keeps everything else off the terminal while something else uses it: a program that prompts. */
+  alone<T>(action: () => Promise<T>): Promise<T>
+  /** Whether a step has changed something. */
+  hasChanged(): boolean
   /** Shows the running step as interrupted. Nothing is printed afterwards: errors of a task that is being ended mean nothing. */
   interrupted(): void
 }
@@ -42,17 +46,21 @@ export interface OutputOptions {
   inUsedForm?: (text: string) => string
   /** A spinner moves only where a person watches; elsewhere the same text is printed as plain lines. */
   spinner: boolean
+  /** Told what the running step does, by somebody who shows it elsewhere; then it is not said here. */
+  onProgress?: (text: string) => void
+  /** How the terminal is had alone, for prompts, where several speak on it. */
+  alone?: Output['alone']
 }
 
 /** How often a long step prints its progress where no spinner shows it. */
-const reminderMs = 30_000
+export const reminderMs = 30_000
 
 type Style = Parameters<typeof styleText>[0]
 
 const unchanged: readonly string[] = ['unchanged', 'skipped']
 
 export function createOutput(options: OutputOptions): Output {
-  const { stdout, interactive, color } = options
+  const { stdout, interactive, color, alone = action => action() } = options
   const printer = createPrinter(options)
   const { say, paint } = printer
   const steps = createSteps(printer, options)
@@ -60,9 +68,12 @@ export function createOutput(options: OutputOptions): Output {
   return {
     interactive,
     color,
-    confirm: async question => (await import('./prompt.ts')).confirm(question),
-    promptSecret: async (question, check) => (await import('./prompt.ts')).promptSecret(question, check),
-    choose: async (question, choices, preset) => (await import('./prompt.ts')).choose(question, choices, preset),
+    confirm: question => alone(async () => (await import('./prompt.ts')).confirm(question)),
+    promptSecret: (question, check) => alone(async () => (await import('./prompt.ts')).promptSecret(question, check)),
+    choose: (question, choices, preset) =>
+      alone(async () => (await import('./prompt.ts')).choose(question, choices, preset)),
+    alone,
+    hasChanged: steps.hasChanged,
     title: text => say(paint('bold', text)),
     say,
     warn: text => say(`${paint('yellow', '!')} ${text}`),
@@ -103,7 +114,10 @@ function createPrinter({ stderr, color, inUsedForm = text => text }: OutputOptio
 }
 
 /** Runs and shows steps, and counts which of them changed something. */
-function createSteps(printer: ReturnType<typeof createPrinter>, { stderr, spinner: animated }: OutputOptions) {
+function createSteps(
+  printer: ReturnType<typeof createPrinter>,
+  { stderr, spinner: animated, onProgress }: OutputOptions,
+) {
   const { say, paint } = printer
   const running = new Set<(mark: string, outcome: string) => void>()
   let finished = 0
@@ -116,8 +130,10 @@ function createSteps(printer: ReturnType<typeof createPrinter>, { stderr, spinne
       ? ora({ text: title, stream: stderr as NodeJS.WriteStream, discardStdin: false }).start()
       : undefined
     let latest = ''
-    const reminder = spinner ? undefined : setInterval(() => latest && say(`    ${latest}  ${elapsed()}`), reminderMs)
+    const reminder =
+      spinner || onProgress ? undefined : setInterval(() => latest && say(`    ${latest}  ${elapsed()}`), reminderMs)
     reminder?.unref()
+    onProgress?.(title)
     const end = (mark: string, outcome: string) => {
       spinner?.stop()
       clearInterval(reminder)
@@ -128,6 +144,7 @@ function createSteps(printer: ReturnType<typeof createPrinter>, { stderr, spinne
     const progress: StepProgress = {
       update(text, rows = []) {
         latest = text
+        onProgress?.(`${title}  ${text}`)
         if (spinner) spinner.text = [`${title}  ${paint('dim', text)}`, ...rows.map(row => `    ${row}`)].join('\n')
       },
       line(text) {
@@ -141,6 +158,7 @@ function createSteps(printer: ReturnType<typeof createPrinter>, { stderr, spinne
 
   return {
     changedNothing: () => finished > 0 && changes === 0,
+    hasChanged: () => changes > 0,
     endAll(mark: string, outcome: string) {
       for (const end of running) end(mark, outcome)
     },

@@ -21,7 +21,7 @@ export function readmeTables(platform: Platform, { tasks }: Taskfile): Record<st
     ),
     tasks: markdownTable(
       ['Task', 'What it does'],
-      Object.entries(tasks).map(([name, { desc }]) => [`\`${name}\``, desc]),
+      Object.entries(tasks).flatMap(([name, { desc }]) => (desc === undefined ? [] : [[`\`${name}\``, desc]])),
     ),
   }
 }

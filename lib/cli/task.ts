@@ -7,7 +7,8 @@ import { pathsOf, toolsFolder } from '../platform/settings.ts'
 import { cancelledBy } from '../system/cancel.ts'
 import { root } from '../system/checkout.ts'
 import { badInput, ExitCode, messageOf, PlatformError, refusedBySystem } from '../system/errors.ts'
-import { endCommands } from '../system/running.ts'
+import { endCommands, endCommandsOf } from '../system/running.ts'
+import type { Board } from './board.ts'
 import { isStartedDirectly } from './invocation.mjs'
 import type { Output } from './output.ts'
 
@@ -37,6 +38,15 @@ export interface TaskContext<O extends Options = Options> {
   out: Output
   /** Registers clean-up for an interrupted run; the process ends when it is done. */
   onInterrupt: (action: () => Promise<void>) => void
+  /** For a task that runs others at once: `--verbose` runs them one at a time, because what commands print is not kept apart. */
+  verbose: boolean
+  createBoard: () => Promise<Board>
+  /** Runs another task with these arguments in this process, and returns its exit code; it has said itself why it failed. */
+  runOther: (
+    script: string,
+    args: readonly string[],
+    own: { out: Output; cancellation: AbortController },
+  ) => Promise<number>
 }
 
 export interface TaskDefinition<O extends Options = Options> {
@@ -94,6 +104,9 @@ export async function runTask(
     cancellation?: AbortController
     /** Resolves when no process of ours is left. */
     endProcesses?: () => Promise<void>
+    /** For a task that runs others. */
+    loadTask?: (script: string) => Promise<TaskDefinition>
+    createBoard?: (verbose: boolean) => Promise<Board>
   },
 ): Promise<number> {
   const parsed = parse(task, args)
@@ -114,6 +127,16 @@ export async function runTask(
         environment: surroundings.environment,
         out,
         onInterrupt: surroundings.onInterrupt ?? (() => {}),
+        verbose: parsed.verbose,
+        createBoard: async () => surroundings.createBoard!(parsed.verbose),
+        runOther: async (script, args, own) =>
+          runTask(await surroundings.loadTask!(script), args, {
+            ...surroundings,
+            createOutput: async () => own.out,
+            cancellation: own.cancellation,
+            // the commands of other tasks go on
+            endProcesses: () => endCommandsOf(own.cancellation.signal),
+          }),
       })
     })
   let release: Release = async () => {}

@@ -4,6 +4,7 @@ import type { Platform } from '../platform/platform.ts'
 import { writeIfChanged } from '../platform/render.ts'
 import { $, hasTool } from '../system/exec.ts'
 import { ensureFolder } from '../system/files.ts'
+import { inOrder } from '../system/in-order.ts'
 import { ownLabels, tlsSecret } from './cluster.ts'
 import { permits } from './name-constraints.ts'
 
@@ -41,9 +42,17 @@ export function certificateNames(platform: Platform): string[] {
  * installed, else from a CA of our own that can issue certificates for nothing outside the platform's domain. A CA of another domain, or whose key
  * is another's, is replaced. Trusts nothing by itself.
  */
-export async function ensureCertificate(
-  platform: Platform,
-): Promise<{ outcome: 'unchanged' | 'created'; certificate: Certificate }> {
+export function ensureCertificate(platform: Platform): Promise<Ensured> {
+  // the ingress and the applications need it at the same time
+  return inOrder(certificateFiles(platform).ca, () => ensure(platform))
+}
+
+interface Ensured {
+  outcome: 'unchanged' | 'created'
+  certificate: Certificate
+}
+
+async function ensure(platform: Platform): Promise<Ensured> {
   const files = certificateFiles(platform)
   const names = certificateNames(platform)
   const mkcert = await hasTool('mkcert')

@@ -4,6 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { ensureStateFolder } from '../platform/state-folder.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
 import { hintForWrite, requireTrusted } from '../system/files.ts'
+import { inOrder } from '../system/in-order.ts'
 import { type JournalLine, type JournalRecord, journalVersion, parseLine } from './records.ts'
 
 /**
@@ -55,16 +56,18 @@ export function journalFile(stateDir: string): JournalFile {
     path,
     begunPath,
     read,
-    async append(record) {
-      await read()
-      await write(record)
-      await cutTornLine(begunPath)
-      await appendToDisk(begunPath, `${record.id}\n`)
-    },
+    // tasks that run at once in this process write one after the other
+    append: record =>
+      inOrder(path, async () => {
+        await read()
+        await write(record)
+        await cutTornLine(begunPath)
+        await appendToDisk(begunPath, `${record.id}\n`)
+      }),
     // a header, which there may be several of
-    requireWritable: () => write(header),
+    requireWritable: () => inOrder(path, () => write(header)),
     async close(ids) {
-      if (ids.length > 0) await write({ undone: [...ids] })
+      if (ids.length > 0) await inOrder(path, () => write({ undone: [...ids] }))
     },
   }
 }

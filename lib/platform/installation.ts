@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { messageOf, PlatformError } from '../system/errors.ts'
 import { replaceFile } from '../system/files.ts'
+import { inOrder } from '../system/in-order.ts'
 import type { Paths } from './settings.ts'
 import { ensureStateFolder } from './state-folder.ts'
 
@@ -48,18 +49,25 @@ export async function readInstallation(paths: StateFolder): Promise<Installation
 }
 
 /** The installation of this state folder, made where there is none; for tasks that are about to create something. */
-export async function ensureInstallation(paths: StateFolder): Promise<Installation> {
+export function ensureInstallation(paths: StateFolder): Promise<Installation> {
+  return inOrder(installationFile(paths), () => readOrMake(paths))
+}
+
+// tasks that run at once in this process must not each make an id, or lose what another records
+async function readOrMake(paths: StateFolder): Promise<Installation> {
   const known = await readInstallation(paths)
   if (known !== undefined) return known
   return writeInstallation(paths, { id: randomBytes(6).toString('hex'), owned: {} })
 }
 
 /** Makes an id that was found on containers of this state folder its id again, as after `git clean`. */
-export async function restoreInstallation(paths: StateFolder, id: string): Promise<Installation> {
-  const known = await readInstallation(paths)
-  if (known === undefined) return writeInstallation(paths, checked({ id, owned: {} }))
-  if (isOurId(known, id)) return known
-  return writeInstallation(paths, checked({ ...known, id, former: [...(known.former ?? []), known.id] }))
+export function restoreInstallation(paths: StateFolder, id: string): Promise<Installation> {
+  return inOrder(installationFile(paths), async () => {
+    const known = await readInstallation(paths)
+    if (known === undefined) return writeInstallation(paths, checked({ id, owned: {} }))
+    if (isOurId(known, id)) return known
+    return writeInstallation(paths, checked({ ...known, id, former: [...(known.former ?? []), known.id] }))
+  })
 }
 
 /** Records things as ours, before they are changed or right after they were created. */
@@ -82,16 +90,18 @@ export function isRecorded(installation: Installation | undefined, kind: OwnedKi
   return installation?.owned[kind]?.includes(id) ?? false
 }
 
-async function change(
+function change(
   paths: StateFolder,
   kind: OwnedKind,
   edit: (known: readonly string[]) => readonly string[],
 ): Promise<Installation> {
-  const installation = await ensureInstallation(paths)
-  const before = installation.owned[kind] ?? []
-  const after = edit(before)
-  if (after.length === before.length && after.every(id => before.includes(id))) return installation
-  return writeInstallation(paths, { ...installation, owned: { ...installation.owned, [kind]: after } })
+  return inOrder(installationFile(paths), async () => {
+    const installation = await readOrMake(paths)
+    const before = installation.owned[kind] ?? []
+    const after = edit(before)
+    if (after.length === before.length && after.every(id => before.includes(id))) return installation
+    return writeInstallation(paths, { ...installation, owned: { ...installation.owned, [kind]: after } })
+  })
 }
 
 async function writeInstallation(paths: StateFolder, installation: Installation): Promise<Installation> {

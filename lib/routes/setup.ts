@@ -80,7 +80,7 @@ export async function makeWayForPublishing(
   platform: Platform,
   machine: RoutingMachine,
   of: 'compose' | 'cluster',
-  person: Pick<PrivilegeNeed, 'interactive' | 'say'>,
+  person: Pick<PrivilegeNeed, 'interactive' | 'say' | 'alone'>,
 ): Promise<'unchanged' | 'updated'> {
   const owns = (group: string) => (group === clusterGroup) === (of === 'cluster')
   const { stateDir } = platform.paths
@@ -103,8 +103,7 @@ export async function makeWayForPublishing(
   const { isNeeded, commands } = await act(asRoot, true)
   if (!isNeeded) return 'unchanged'
   const reason = `free the addresses that ${of === 'cluster' ? 'the cluster is' : 'containers are'} to publish`
-  const { interactive, say } = person
-  await act(await acquireRoot({ reason, commands, interactive, say }), false)
+  await act(await acquireRoot({ ...person, reason, commands }), false)
   return 'updated'
 }
 

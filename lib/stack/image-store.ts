@@ -60,6 +60,9 @@ export async function pullImages(
   )
 }
 
+/** Docker itself loads three layers of each at once; more images than this make all of them late on a slow line. */
+const pullsAtOnce = 6
+
 /** One attempt at all of them; a failed pull does not stop the others. Returns what Compose printed about failures. */
 async function pullOnce(
   images: readonly string[],
@@ -73,7 +76,7 @@ async function pullOnce(
   const events = new PullEvents(images)
   const pull = $({
     input: JSON.stringify({ name: 'macula-images', services }),
-    env: { COMPOSE_FILE: '', COMPOSE_PROJECT_NAME: '' },
+    env: { COMPOSE_FILE: '', COMPOSE_PROJECT_NAME: '', COMPOSE_PARALLEL_LIMIT: String(pullsAtOnce) },
     idle: '60s',
     nothrow: true,
     onLine: line => events.read(line) && report(events.progress()),

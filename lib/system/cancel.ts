@@ -13,6 +13,11 @@ export function cancelledBy<T>(signal: AbortSignal, action: () => T): T {
   return scope.run(signal, action)
 }
 
+/** Whose the caller's commands are: the signal of the innermost `cancelledBy` around it. */
+export function cancelScope(): AbortSignal | undefined {
+  return scope.getStore()
+}
+
 /** The signal that ends what the caller does: that of its task, and its own; undefined where nothing does. */
 export function cancelSignal(own?: AbortSignal): AbortSignal | undefined {
   const task = scope.getStore()

@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
 import { type Options, type ProcessOutput, type ProcessPromise, which, $ as zx } from 'zx/core'
-import { cancelSignal } from './cancel.ts'
+import { cancelScope, cancelSignal } from './cancel.ts'
 import { codeOf, messageOf, PlatformError } from './errors.ts'
 import { end, type RunningCommand, track } from './running.ts'
 import { redacted, redacting } from './secrets.ts'
@@ -203,7 +203,7 @@ function follow(command: Command, options: CommandOptions, signal: AbortSignal |
     eachLine(child.stdout, line => options.onLine?.(line, 'stdout'))
     eachLine(child.stderr, line => options.onLine?.(line, 'stderr'))
   }
-  const running = { child, ended, finishes: options.finishes === true, graceMs: options.graceMs }
+  const running = { child, ended, finishes: options.finishes === true, graceMs: options.graceMs, scope: cancelScope() }
   track(running)
   const limits = watch(command, running, options, signal)
   const outcome = ended.finally(limits.done).then(output => {

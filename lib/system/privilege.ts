@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { userInfo } from 'node:os'
 import { PlatformError } from './errors.ts'
 import { $, type CommandOptions, hasTool, type Shell, shellWith } from './exec.ts'
@@ -19,6 +20,8 @@ export interface PrivilegeNeed {
   interactive: boolean
   /** Told the reason before the password prompt appears. */
   say: (text: string) => void
+  /** Keeps everything else off the terminal while a password is typed. */
+  alone?: <T>(action: () => Promise<T>) => Promise<T>
 }
 
 /** Root as it is: for processes that run as root already. */
@@ -29,8 +32,23 @@ export function isRoot(): boolean {
   return userInfo().uid === 0
 }
 
-/** Root as it was acquired before in this process. */
+/** Root as it was acquired before in this process, or is being acquired. */
 let acquired: Privilege | undefined
+let acquiring: Promise<Privilege> | undefined
+
+const rehearsal = new AsyncLocalStorage<string[][]>()
+
+/** What previews in an action would need root for, by their own `noteNeed`: the commands, as a person would type them. */
+export async function needsIn(action: () => Promise<unknown>): Promise<string[]> {
+  const needs: string[][] = []
+  await rehearsal.run(needs, action)
+  return [...new Set(needs.flat())]
+}
+
+/** Notes what a preview would need root for, where somebody wants to know. */
+export function noteNeed(commands: readonly string[]): void {
+  rehearsal.getStore()?.push([...commands])
+}
 
 /**
  * Root through what the machine offers: this process itself, sudo, or doas. Prompts for a password at most once in the life of this process, at a
@@ -40,6 +58,15 @@ let acquired: Privilege | undefined
 export async function acquireRoot(need: PrivilegeNeed): Promise<Privilege> {
   if (isRoot()) return asRoot
   if (acquired !== undefined) return acquired
+  // of several that need it at once, one prompts for all
+  acquiring ??= request(need).finally(() => {
+    acquiring = undefined
+  })
+  return acquiring
+}
+
+async function request(need: PrivilegeNeed): Promise<Privilege> {
+  const { alone = action => action() } = need
   const tools: string[] = []
   for (const tool of ['sudo', 'doas']) if (await hasTool(tool)) tools.push(tool)
   let why = tools.length === 0 ? 'Neither sudo nor doas is installed' : ''
@@ -51,7 +78,7 @@ export async function acquireRoot(need: PrivilegeNeed): Promise<Privilege> {
   const [tool] = tools
   if (need.interactive && tool !== undefined) {
     need.say(`${tool} is needed to ${need.reason}`)
-    const started = await startRootHelper(tool, openly(tool), true)
+    const started = await alone(() => startRootHelper(tool, openly(tool), true))
     if (typeof started === 'function') return keep(started)
     why = `${tool} did not let this user become root`
   } else if (tool !== undefined) {

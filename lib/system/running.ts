@@ -16,6 +16,8 @@ export interface RunningCommand {
   finishes: boolean
   /** How long it has to end in order; a command that only reads needs no time. 2 s unless said otherwise. */
   graceMs?: number | undefined
+  /** The signal of the task that started it, where several run in one process. */
+  scope?: AbortSignal | undefined
 }
 
 const running = new Set<RunningCommand>()
@@ -26,6 +28,11 @@ export function track(command: RunningCommand): void {
   running.add(command)
   const remove = () => void running.delete(command)
   command.ended.then(remove, remove)
+}
+
+/** Ends what still runs of one task's commands, as endCommands does for all; what others run, and root's helper, stay. */
+export async function endCommandsOf(scope: AbortSignal): Promise<void> {
+  await Promise.all([...running].filter(command => !command.finishes && command.scope === scope).map(end))
 }
 
 /**

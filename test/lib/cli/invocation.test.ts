@@ -9,35 +9,35 @@ const started = (argv: string[], { env = {}, execArgv = [] }: { env?: object; ex
   readInvocation({ argv: ['/usr/bin/node', ...argv], execArgv, env, ppid: 1 } as unknown as NodeJS.Process)
 
 describe('the form of a command in hints', () => {
-  const hint = 'Run `task teardown -- --dry-run`, then task setup'
+  const hint = 'Run `task teardown -- --dry-run`, then task platform'
   const forms: Record<string, [ReturnType<typeof started>, string]> = {
     'the launcher, as go-task calls it': [started([launcher, 'status']), hint],
     npm: [
       started([launcher, 'status'], { env: { npm_lifecycle_event: 'status', INIT_CWD: root } }),
-      'Run `npm run teardown -- --dry-run`, then npm run setup',
+      'Run `npm run teardown -- --dry-run`, then npm run platform',
     ],
     'npm from another directory': [
       started([launcher, 'status'], { env: { npm_lifecycle_event: 'status', INIT_CWD: '/' } }),
-      `Run \`npm --prefix ${root} run teardown -- --dry-run\`, then npm --prefix ${root} run setup`,
+      `Run \`npm --prefix ${root} run teardown -- --dry-run\`, then npm --prefix ${root} run platform`,
     ],
     'a script by its first line': [
       started([launcher, './tasks/status.ts']),
-      'Run `./tasks/teardown.ts --dry-run`, then npm run setup',
+      'Run `./tasks/teardown.ts --dry-run`, then npm run platform',
     ],
     'a script by its absolute path': [
       started([launcher, join(root, 'tasks/status.ts')]),
-      `Run \`${root}/tasks/teardown.ts --dry-run\`, then npm run setup`,
+      `Run \`${root}/tasks/teardown.ts --dry-run\`, then npm run platform`,
     ],
     tsx: [
       started([join(root, 'tasks/status.ts')], {
         execArgv: ['--import', 'file:///x/node_modules/tsx/dist/loader.mjs'],
       }),
-      'Run `npx tsx tasks/teardown.ts --dry-run`, then npm run setup',
+      'Run `npx tsx tasks/teardown.ts --dry-run`, then npm run platform',
     ],
-    node: [started([join(root, 'tasks/status.ts')]), 'Run `node tasks/teardown.ts --dry-run`, then npm run setup'],
+    node: [started([join(root, 'tasks/status.ts')]), 'Run `node tasks/teardown.ts --dry-run`, then npm run platform'],
     zx: [
       started([join(root, 'node_modules/.bin/zx'), 'tasks/status.ts']),
-      'Run `npx zx tasks/teardown.ts --dry-run`, then npm run setup',
+      'Run `npx zx tasks/teardown.ts --dry-run`, then npm run platform',
     ],
   }
   for (const [way, [invocation, expected]] of Object.entries(forms)) {
