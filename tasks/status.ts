@@ -4,6 +4,7 @@ import { defineTask } from '../lib/cli/task.ts'
 import { type ClusterRow, clusterStatus } from '../lib/cluster/cluster-status.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
+import { alertsLine, firingAlerts } from '../lib/stack/alerts.ts'
 import { type ServiceStatus, statusOf } from '../lib/stack/status.ts'
 import { elapsed, table } from '../lib/system/text.ts'
 
@@ -13,11 +14,18 @@ export default defineTask({
   leaves: [],
   undo: '',
   options: {
-    json: { type: 'boolean', help: 'print { "services": [...], "cluster": [...] } on stdout and nothing else there' },
+    json: {
+      type: 'boolean',
+      help: 'print { "services": [...], "cluster": [...], "alerts": [...] } on stdout and nothing else there',
+    },
   },
   async run({ options, out, environment }) {
     const platform = await loadPlatform(pathsOf(environment), environment)
-    const [services, cluster] = await Promise.all([statusOf(platform), clusterStatus(platform)])
+    const [services, cluster, alerts] = await Promise.all([
+      statusOf(platform),
+      clusterStatus(platform),
+      firingAlerts(platform),
+    ])
     if (options.json) {
       // every key in every row: what is not known is null
       const rows = services.map(({ standIn, standInName, since, ...service }) => ({
@@ -32,7 +40,8 @@ export default defineTask({
         digest: row.digest ?? null,
         current: row.current ?? null,
       }))
-      out.json({ services: rows, cluster: clusterRows })
+      // null = nobody could say
+      out.json({ services: rows, cluster: clusterRows, alerts: alerts && 'firing' in alerts ? alerts.firing : null })
       return
     }
 
@@ -57,6 +66,11 @@ export default defineTask({
       row.detail,
     ])
     out.result(table(['GROUP', 'SERVICE', 'URL', 'ADDRESS', 'STATE', 'SINCE', ''], [...rows, ...clusterTable]))
+    const alertLine = alertsLine(alerts)
+    if (alertLine !== undefined)
+      out.result(
+        alerts && 'firing' in alerts && alerts.firing.length === 0 ? alertLine : paintAlerts(alertLine, out.color),
+      )
     const troubled = sorted.filter(({ state }) => !good.has(state))
     const offCluster = cluster.filter(({ state }) => !good.has(state))
     if (troubled.length === 0 && offCluster.length > 0)
@@ -77,6 +91,10 @@ function paint({ state, standIn }: Pick<ServiceStatus, 'standIn'> & { state: str
   if (!color) return state
   if (!good.has(state)) return styleText(state === 'starting' ? 'yellow' : 'red', state)
   return styleText(standIn === 'placeholder' ? 'yellow' : 'green', state)
+}
+
+function paintAlerts(line: string, color: boolean): string {
+  return color ? styleText('red', line) : line
 }
 
 /** What a reader has to know beside the state: that it is not the real thing, or why it is not well. */

@@ -123,6 +123,8 @@ async function configFor(folder: string, port: number): Promise<string> {
   config.receivers.file_log.include = [join(folder, 'containers/*/*-json.log')]
   config.extensions.file_storage.directory = join(folder, 'state')
   config.extensions.health_check.endpoint = `127.0.0.1:${await freePort()}`
+  // there is no Prometheus here to take them
+  delete config.service.pipelines.metrics
   config.exporters['otlp_http/loki'].endpoint = `http://127.0.0.1:${port}/otlp`
   const [reader] = config.service.telemetry.metrics.readers
   Object.assign(reader.pull.exporter.prometheus, { host: '127.0.0.1', port: await freePort() })

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
+import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { parse } from 'yaml'
+import { root } from '../../lib/system/checkout.ts'
 import { contentOf, examplePlatform, renderExample, writtenTo } from '../helpers/example.ts'
-import { run } from '../helpers/run.ts'
+import { ask, run } from '../helpers/run.ts'
 import { builtValidator, debianValidator } from '../helpers/validators.ts'
 
 const files = await renderExample()
@@ -29,6 +31,39 @@ test('promtool takes the configuration and the targets', { skip: promtool.skip }
     },
   )
   assert.doesNotMatch(stdout, /WARNING|FAILED/)
+})
+
+test('each alert fires where it should, and does not where it should not', { skip: promtool.skip }, async () => {
+  const tests = join(root, 'test/templates/alerts.yml')
+  const beside = join(folder, 'config/prometheus/alerts.yml')
+  await copyFile(tests, beside)
+  await run([promtool.program, 'test', 'rules', beside], { env: promtool.env })
+  // the other way round: a service that never went down
+  await writeFile(beside, (await readFile(tests, 'utf8')).replace("'1x5 0x20'", "'1x26'"))
+  const { exitCode } = await ask([promtool.program, 'test', 'rules', beside], { env: promtool.env })
+  assert.notEqual(exitCode, 0)
+})
+
+test('each alert has a test in which it fires and one in which it does not', async () => {
+  const { groups } = parse(contentOf(files, 'config/prometheus/rules/macula.yml')) as {
+    groups: { rules: { alert: string; annotations: { summary: string } }[] }[]
+  }
+  const { tests } = parse(await readFile(join(root, 'test/templates/alerts.yml'), 'utf8')) as {
+    tests: { alert_rule_test: { alertname: string; exp_alerts?: object[] }[] }[]
+  }
+  const cases = tests.flatMap(({ alert_rule_test }) => alert_rule_test)
+  for (const { alert, annotations } of groups.flatMap(({ rules }) => rules)) {
+    const own = cases.filter(({ alertname }) => alertname === alert)
+    assert.ok(
+      own.some(({ exp_alerts }) => exp_alerts !== undefined),
+      `${alert} fires`,
+    )
+    assert.ok(
+      own.some(({ exp_alerts }) => exp_alerts === undefined),
+      `${alert} does not`,
+    )
+    assert.ok(annotations.summary.length > 0, alert)
+  }
 })
 
 test('everything with metrics is scraped, by its name on the network', async () => {

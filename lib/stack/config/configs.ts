@@ -12,6 +12,7 @@ const verbatim: Readonly<Record<string, string>> = {
   'tempo/tempo.yml': 'config/tempo/tempo.yml',
   'collector/collector.yml': 'config/collector/collector.yml',
   'prometheus/prometheus.yml': 'config/prometheus/prometheus.yml',
+  'prometheus/rules/macula.yml': 'config/prometheus/rules/macula.yml',
   'grafana/datasources/macula.yml': 'config/grafana/datasources/macula.yml',
   'grafana/dashboards/macula.yml': 'config/grafana/dashboards/macula.yml',
   'grafana/dashboards/macula-overview.json': 'config/grafana/dashboards/macula-overview.json',
