@@ -13,12 +13,12 @@ import { type StubbedTasks, stubbedTasks } from '../helpers/stub-docker.ts'
 
 // Every task, against engines that hang, refuse and die: it says which engine that is, in time, and no process is left a second later.
 
-/** The sandbox has an engine of its own. */
+/** The sandbox has an engine of its own; setup runs the others. */
 const names = readdirSync(join(root, 'tasks'))
   .map(file => file.replace(/\.ts$/, ''))
-  .filter(name => name !== 'sandbox')
+  .filter(name => name !== 'sandbox' && name !== 'setup')
 /** These neither use an engine nor need to know of it. */
-const withoutEngine = ['configure', 'outdated', 'setup-dnsmasq', 'setup-hosts']
+const withoutEngine = ['configure', 'outdated', 'setup-dnsmasq', 'setup-hosts', 'timings']
 /** Where nothing is deployed yet, these end before they come to the engine. */
 const early = ['deploy-ingress', 'deploy-apps', 'build-and-push']
 const words: Record<string, string[]> = {
@@ -26,6 +26,7 @@ const words: Record<string, string[]> = {
   teardown: ['--yes'],
   'delete-cluster': ['--yes'],
   logs: ['--tail', '1'],
+  'install-packages': ['--dry-run'],
   'setup-dnsmasq': ['--dry-run'],
   'setup-hosts': ['--dry-run'],
 }

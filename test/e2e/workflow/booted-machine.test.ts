@@ -87,6 +87,7 @@ describe('the whole workflow on a machine with systemd and an engine of its own'
 
   test('task setup makes everything answer', async () => {
     console.error(await task('setup'))
+    console.error(await task('timings'))
     await everythingAnswers()
     await machine.upstreamQueries()
     assert.deepEqual(await askOtherNames(machine, platform.domain), otherNamesAsUsual)
@@ -97,6 +98,7 @@ describe('the whole workflow on a machine with systemd and an engine of its own'
     const containers = "docker ps --no-trunc --format '{{.Names}} {{.ID}} {{.CreatedAt}}' | sort"
     const running = await machine.sh(containers)
     console.error(await task('setup'))
+    console.error(await task('timings'))
     assert.equal(differences(first, await snapshotOf(machine)).join('\n'), '')
     assert.equal(await machine.sh(containers), running)
   })

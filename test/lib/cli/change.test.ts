@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import { changeMachine, type Machine } from '../../../lib/cli/change.ts'
 import type { Output } from '../../../lib/cli/output.ts'
 import { byHand, signature } from '../../../lib/platform/owner.ts'
-import { isRoot } from '../../../lib/system/privilege.ts'
+import { isRoot, needsIn } from '../../../lib/system/privilege.ts'
 
 describe('a change of this machine', { skip: !isRoot() && 'needs root' }, () => {
   let folder: string
@@ -49,6 +49,18 @@ describe('a change of this machine', { skip: !isRoot() && 'needs root' }, () => 
     const { ran, said } = await change(signed, { dryRun: true })
     assert.deepEqual([ran, said], [false, [`create ${join(folder, 'file')}`, 'Nothing was changed (--dry-run).']])
     assert.deepEqual(await readdir(folder), [])
+  })
+
+  it('says in a preview what it would need root for, so that several changes prompt once', async () => {
+    const commands = await needsIn(async () => {
+      await change(signed, { dryRun: true })
+      await change(async () => {}, { dryRun: true })
+      await change(signed, { dryRun: true })
+    })
+    assert.deepEqual(
+      commands.map(command => command.split('\n')[0]),
+      [`install -D -m 0644 /dev/stdin ${join(folder, 'file')} <<'EOF'`],
+    )
   })
 
   it('is made once, in the name of this installation', async () => {

@@ -23,6 +23,17 @@ async function inFolder(test: (paths: { stateDir: string }) => Promise<void>): P
 }
 
 describe('the installation of a state folder', () => {
+  it('is one, and loses nothing, where steps that run at once make it and record in it', () =>
+    inFolder(async paths => {
+      const ids = Array.from({ length: 8 }, (_, index) => `node-${index}`)
+      const made = await Promise.all([
+        ...Array.from({ length: 4 }, () => ensureInstallation(paths)),
+        ...ids.map(id => recordOwned(paths, 'node', [id])),
+      ])
+      assert.equal(new Set(made.map(({ id }) => id)).size, 1)
+      assert.deepEqual((await readInstallation(paths))?.owned.node, ids)
+    }))
+
   it('has one id, made once, and none before something is created', () =>
     inFolder(async paths => {
       assert.equal(await readInstallation(paths), undefined)
