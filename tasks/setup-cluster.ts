@@ -81,7 +81,8 @@ export default defineTask({
       )
     }
 
-    // whatever could end this half way is found before anything is created
+    // whatever could end this half way is found before anything is created, and first of all a cluster of somebody else
+    if (!options.adopt) await ownNodes(platform)
     await requireNetwork(networkName(platform.settings))
     const machine = await inspectMachine()
     const publishes = chooseEngine(platform.settings.ROUTING, machine) === 'publish'

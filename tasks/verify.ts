@@ -19,10 +19,10 @@ export default defineTask({
       help: 'print { "checks": [...] } on stdout and nothing else there; "ok" is true, false, or null for not verified',
     },
   },
-  async run({ options, out, environment }) {
+  async run({ options, out, environment, onInterrupt }) {
     const platform = await loadPlatform(pathsOf(environment), environment)
     const started = performance.now()
-    const checks = await verifyPlatform(platform)
+    const checks = await verifyPlatform(platform, { onInterrupt })
     const failed = checks.filter(({ ok }) => ok === false)
     const unverified = checks.filter(({ ok }) => ok === null)
     if (options.json) {

@@ -84,6 +84,8 @@ export function deadline(timeoutMs: number, own?: AbortSignal): { signal: AbortS
 function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason)
+    // a rejection that nobody waits for would end the process
+    promise.catch(() => {})
     if (signal.aborted) return abort()
     signal.addEventListener('abort', abort, { once: true })
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))

@@ -23,12 +23,15 @@ export interface Check {
 
 /** What a check looks with. */
 export interface Tools {
-  /** Fires when the check's time is over. */
+  /** Fires when the check's time is over, or the run is to end. */
   signal: AbortSignal
   /** The address a name of the platform has for programs on this machine; throws where it has none. */
   addressOf(name: string): Promise<string>
-  /** Sends a request to the address that the system resolver has for the URL's host. */
-  http(url: string, request?: HttpRequest): Promise<HttpResponse>
+  /**
+   * Sends a request to `ip`, or to the address that the system resolver has for the URL's host. One that writes is answered, or out of time, before
+   * the run ends: only then is it known what there is to remove.
+   */
+  http(url: string, request?: HttpRequest & { ip?: string }): Promise<HttpResponse>
   /** Looks again and again until `look` finds something; throws `what` and what the last look threw when the check's time is over. */
   until<T>(what: string, look: () => Promise<T | undefined>): Promise<T>
   /** Sends a request that has time of its own, for removing what the check made when its time is over. */
@@ -75,17 +78,26 @@ export interface Limits {
 /** With the start of the program they stay below five seconds. */
 export const defaultLimits: Limits = { checkMs: 3000, downMs: 800, cleanUpMs: 800 }
 
-/** Runs all checks at once. A failure that follows from another check's is reported as not verified. */
+/**
+ * Runs all checks at once. A failure that follows from another check's is reported as not verified. With `stop` nothing more is looked at; it still
+ * takes the time of a request that writes, and of removing what was made.
+ */
 export async function runChecks(
   checks: readonly Check[],
   context: CheckContext,
   limits: Limits = defaultLimits,
+  stop?: AbortSignal,
 ): Promise<CheckResult[]> {
-  const results = await Promise.all(checks.map(check => runCheck(check, context, limits)))
+  const results = await Promise.all(checks.map(check => runCheck(check, context, limits, stop)))
   return attribute(checks, results, context)
 }
 
-async function runCheck(check: Check, context: CheckContext, limits: Limits): Promise<CheckResult> {
+async function runCheck(
+  check: Check,
+  context: CheckContext,
+  limits: Limits,
+  stop: AbortSignal | undefined,
+): Promise<CheckResult> {
   const { name, service } = check
   const started = performance.now()
   const container = context.containers.get(service)
@@ -100,9 +112,10 @@ async function runCheck(check: Check, context: CheckContext, limits: Limits): Pr
 
   const isDown = containerName !== undefined && container?.state !== 'running'
   const limitMs = isDown ? limits.downMs : limits.checkMs
-  const { signal, done } = deadline(limitMs)
+  const time = deadline(limitMs)
+  const signal = stop === undefined ? time.signal : AbortSignal.any([time.signal, stop])
   try {
-    const seen = await check.run(toolsOf(context, signal, { ...limits, checkMs: limitMs }))
+    const seen = await check.run(toolsOf(context, signal, time.signal, { ...limits, checkMs: limitMs }))
     return placeholder ? end(null, `a placeholder runs here; ${seen}`) : end(true, seen)
   } catch (error) {
     if (error instanceof NotVerified) return end(null, error.message)
@@ -110,7 +123,7 @@ async function runCheck(check: Check, context: CheckContext, limits: Limits): Pr
       containerName === undefined || isHealthy(container) ? '' : `; ${containerName} is ${describeContainer(container)}`
     return end(false, messageOf(error) + engine, error)
   } finally {
-    done()
+    time.done()
   }
 }
 
@@ -122,7 +135,7 @@ function hintFor(group: string | undefined, container: Container | undefined, er
   return `task logs -- ${container.service}`
 }
 
-function toolsOf({ lookups }: CheckContext, signal: AbortSignal, limits: Limits): Tools {
+function toolsOf({ lookups }: CheckContext, signal: AbortSignal, time: AbortSignal, limits: Limits): Tools {
   const addressOf = async (name: string) => {
     const [address] = (await lookups(name)).addresses
     if (address === undefined) throw new PlatformError(`${name} does not resolve`)
@@ -132,7 +145,11 @@ function toolsOf({ lookups }: CheckContext, signal: AbortSignal, limits: Limits)
     signal,
     addressOf,
     until: untilWithin(limits.checkMs, signal),
-    http: async (url, request) => http(url, { ...request, ip: await addressOf(new URL(url).hostname), signal }),
+    async http(url, { ip, ...request } = {}) {
+      const address = ip ?? (await addressOf(new URL(url).hostname))
+      signal.throwIfAborted()
+      return http(url, { ...request, ip: address, signal: (request.method ?? 'GET') === 'GET' ? signal : time })
+    },
     cleanUp: async (url, request) =>
       http(url, { ...request, ip: await addressOf(new URL(url).hostname), timeoutMs: limits.cleanUpMs }),
   }

@@ -28,19 +28,20 @@ async function roundTrip(base: string, unique: string, { http, cleanUp, until }:
     streams: [{ stream: { job: 'macula-verify' }, values: [[`${written}000000000`, line]] }],
   })
   const query = `${selector} |= "${unique}"`
-  const pushed = await http(`${base}/loki/api/v1/push`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body,
-  })
-  expectStatus(pushed, [204], 'The push')
   const search = new URLSearchParams({ query, start: String(end - 60), end: String(end) })
   return thenCleanUp(
-    () =>
-      until('The line that was pushed is not found', async () => {
+    async () => {
+      const pushed = await http(`${base}/loki/api/v1/push`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body,
+      })
+      expectStatus(pushed, [204], 'The push')
+      return until('The line that was pushed is not found', async () => {
         const answer = expectStatus(await http(`${base}/loki/api/v1/query_range?${search}`), [200], 'The query')
         return linesOf(answer.body).includes(line) ? 'pushed and read back' : undefined
-      }),
+      })
+    },
     // Loki removes it when the request can no longer be cancelled (delete_request_cancel_period: a day)
     async () => {
       const deleted = await cleanUp(`${base}/loki/api/v1/delete?${search}`, { method: 'POST' })

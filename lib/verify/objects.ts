@@ -33,14 +33,14 @@ async function roundTrip(client: AwsClient, bucket: string, unique: string, tool
     const headers = Object.fromEntries(signed.headers)
     return by(url, { method, headers, ...(body === undefined ? {} : { body }) })
   }
-  expectStatus(
-    await send(tools.http, 'PUT', bucket),
-    [200],
-    'Making a bucket with MINIO_ROOT_USER and MINIO_ROOT_PASSWORD',
-  )
   const cleanUp: Tools['http'] = (url, request = {}) => tools.cleanUp(url, request)
   await thenCleanUp(
     async () => {
+      expectStatus(
+        await send(tools.http, 'PUT', bucket),
+        [200],
+        'Making a bucket with MINIO_ROOT_USER and MINIO_ROOT_PASSWORD',
+      )
       expectStatus(await send(tools.http, 'PUT', object, unique), [200], 'Putting an object')
       const { body } = expectStatus(await send(tools.http, 'GET', object), [200], 'Getting the object')
       if (body !== unique) throw new PlatformError(`Got ${JSON.stringify(body.slice(0, 80))} in place of what was put`)

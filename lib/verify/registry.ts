@@ -25,13 +25,13 @@ export const images: CheckGroup = ({ platform, unique }) => {
       // its port is the web server's
       needs: [webServerCheck(platform)],
       realOnly: true,
-      async run({ signal }) {
+      async run(tools) {
         const end = deadline(defaultLimits.checkMs + defaultLimits.cleanUpMs)
         try {
           return await roundTrip(
             base,
             unique,
-            (url, request) => http(url, { ...request, ip: loopback, signal }),
+            (url, request) => tools.http(url, { ...request, ip: loopback }),
             (url, request) => http(url, { ...request, ip: loopback, signal: end.signal }),
           )
         } finally {

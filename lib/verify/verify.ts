@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Platform } from '../platform/platform.ts'
 import { projectContainers } from '../stack/docker.ts'
+import { ExitCode, PlatformError } from '../system/errors.ts'
 import { $, type Shell } from '../system/exec.ts'
 import { lookUp } from '../system/lookup.ts'
 import { applications } from './applications.ts'
@@ -19,12 +20,22 @@ import { zones } from './zones.ts'
 const groups: readonly CheckGroup[] = [names, urls, images, zones, metrics, dashboards, logs, traces, database, objects]
 
 /**
- * Uses the whole platform from outside, under its documented names, all at once. Whatever is sent is unique and removed afterwards.
+ * Uses the whole platform from outside, under its documented names, all at once. Whatever is sent is unique and removed afterwards, also where the
+ * run is interrupted.
  * Throws where the engine cannot be asked, because without it placeholders cannot be told from the real thing.
  */
 export async function verifyPlatform(
   platform: Platform,
-  { shell = $, limits = defaultLimits }: { shell?: Shell; limits?: Limits } = {},
+  {
+    shell = $,
+    limits = defaultLimits,
+    onInterrupt = () => {},
+  }: {
+    shell?: Shell
+    limits?: Limits
+    /** Is given what ends the checks in order; it resolves when what they made is removed. */
+    onInterrupt?: (end: () => Promise<void>) => void
+  } = {},
 ): Promise<CheckResult[]> {
   const cluster = applications(platform)
   const containers = await projectContainers(platform, shell)
@@ -37,5 +48,13 @@ export async function verifyPlatform(
     lookups: lookUp(questionsOf(platform, unique), limits.checkMs),
   }
   const checks = [...groups.flatMap(group => group(context)), ...(await cluster)]
-  return runChecks(checks, context, limits)
+  const stop = new AbortController()
+  const results = runChecks(checks, context, limits, stop.signal)
+  onInterrupt(async () => {
+    stop.abort(new PlatformError('Interrupted', { exitCode: ExitCode.interrupted }))
+    await results
+  })
+  const seen = await results
+  stop.signal.throwIfAborted()
+  return seen
 }

@@ -33,9 +33,11 @@ async function roundTrip(base: string, server: string, key: string, unique: stri
     nameservers: [`ns.${zone}`],
     rrsets: [{ name: zone, type: 'TXT', ttl: 1, records: [record] }],
   })
-  expectStatus(await tools.http(api, { method: 'POST', headers, body }), [201], 'Making a zone with PDNS_API_KEY')
   await thenCleanUp(
-    () => requireAnswer(server, zone, unique, tools),
+    async () => {
+      expectStatus(await tools.http(api, { method: 'POST', headers, body }), [201], 'Making a zone with PDNS_API_KEY')
+      await requireAnswer(server, zone, unique, tools)
+    },
     async () =>
       expectStatus(await tools.cleanUp(`${api}/${zone}`, { method: 'DELETE', headers }), [204], 'Deleting the zone'),
   )

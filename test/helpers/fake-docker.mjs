@@ -21,7 +21,19 @@ const fail = text => {
   process.stderr.write(`${text}\n`)
   process.exit(1)
 }
-const composeFile = () => parse(readFileSync(join(process.cwd(), 'docker-compose.yml'), 'utf8'))
+const read = path => parse(readFileSync(join(process.cwd(), path), 'utf8'), { merge: true, maxAliasCount: -1 })
+/** The project file with what it includes; of a service that several files describe, only the labels are merged. */
+function composeFile() {
+  const project = read('docker-compose.yml')
+  for (const file of (project.include ?? []).flatMap(({ path }) => path).map(path => read(path)))
+    for (const kind of ['services', 'networks', 'volumes'])
+      for (const [name, described] of Object.entries(file[kind] ?? {})) {
+        const known = project[kind]?.[name]
+        const labels = { ...known?.labels, ...described?.labels }
+        project[kind] = { ...project[kind], [name]: { ...known, ...described, labels } }
+      }
+  return project
+}
 const hashOf = service => String(JSON.stringify(service).length)
 const find = (kind, names) => state[kind].filter(({ id, name }) => names.includes(id) || names.includes(name))
 const rest = args
@@ -68,7 +80,8 @@ function compose() {
   if (args.includes('version')) return print('5.6.0')
   if (args.includes('--hash'))
     return print(Object.entries(composeFile().services).map(([name, service]) => `${name} ${hashOf(service)}`))
-  if (args.includes('config')) return process.stdout.write(readFileSync(0, 'utf8'))
+  if (args.includes('config'))
+    return args.includes('json') ? print('{}') : process.stdout.write(readFileSync(0, 'utf8'))
   if (args.includes('up')) return up()
   if (args.includes('stop')) {
     for (const each of state.containers) if (each.project === composeFile().name) each.running = false
