@@ -79,7 +79,9 @@ export default defineTask({
     for (const { application, digest } of images) out.say(`    ${application}  ${digest}`)
     if (cluster.kind === 'existing')
       return out.summary(`Deployed to ${cluster.context}. The names have to resolve to that cluster's ingress.`)
-    await out.step('Add them to what Prometheus scrapes', () => ensureScraped(platform, objects))
+    await out.step('Add them to what Prometheus scrapes', () =>
+      ensureScraped(platform, objects, certificate.certificate),
+    )
     if (!options['no-check']) await checkUrls(platform, out)
   },
 })

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { clusterGroup } from '../platform/ingress-routes.ts'
@@ -14,6 +15,23 @@ function targetsFile({ stateDir }: Pick<Paths, 'stateDir'>): string {
 /** Beside the portal's page. */
 function digestsFile({ stateDir }: Pick<Paths, 'stateDir'>): string {
   return join(stateDir, 'config', 'portal', 'applications.json')
+}
+
+/** Beside them; the web server shows it to Prometheus among its own metrics. */
+function certificatesFile({ stateDir }: Pick<Paths, 'stateDir'>): string {
+  return join(stateDir, 'config', 'portal', 'certificates.txt')
+}
+
+/** When a certificate ends, as a metric: it needs no exporter, because it does not change. `certificate` is PEM. */
+export function certificateMetric(certificate: string): string {
+  const { validTo, subjectAltName } = new X509Certificate(certificate)
+  const names = (subjectAltName ?? '').split(', ').map(name => name.replace(/^DNS:/, ''))
+  return [
+    '# HELP macula_certificate_end_seconds When the certificate of the applications ends, in Unix time.',
+    '# TYPE macula_certificate_end_seconds gauge',
+    `macula_certificate_end_seconds{name="${names[0] ?? ''}"} ${Date.parse(validTo) / 1000}`,
+    '',
+  ].join('\n')
 }
 
 /**
@@ -43,15 +61,17 @@ export function applicationDigests(objects: readonly KubeObject[]): Record<strin
   )
 }
 
-/** Has Prometheus scrape the applications, and the portal show their versions. */
+/** Has Prometheus scrape the applications and the end of their certificate (PEM), and the portal show their versions. */
 export async function ensureScraped(
   { paths, domain }: Pick<Platform, 'paths' | 'domain'>,
   objects: readonly KubeObject[],
+  certificate: string,
 ): Promise<'unchanged' | 'created' | 'updated'> {
   const write = (file: string, content: object) => writeIfChanged(file, `${JSON.stringify(content, null, 2)}\n`)
   const shown = await write(digestsFile(paths), applicationDigests(objects))
   const scraped = await write(targetsFile(paths), applicationTargets(objects, domain))
-  return scraped === 'unchanged' ? shown : scraped
+  const watched = await writeIfChanged(certificatesFile(paths), certificateMetric(certificate))
+  return [scraped, shown].find(outcome => outcome !== 'unchanged') ?? watched
 }
 
 /** The applications that Prometheus was told to scrape. */
@@ -64,4 +84,5 @@ export async function scrapedApplications(paths: Paths): Promise<string[]> {
 export async function forgetScraped(paths: Paths): Promise<void> {
   await rm(targetsFile(paths), { force: true })
   await rm(digestsFile(paths), { force: true })
+  await rm(certificatesFile(paths), { force: true })
 }

@@ -17,6 +17,8 @@ export interface Gateway {
   /** Where it listens: `port` stands for port 80, every other port has its own number on `ip`. */
   ip: string
   port: number
+  /** Where the configuration and the portal's pages are. */
+  folder: string
   /** Stands in for every service but Tempo's API, whose address has no listener. */
   upstream: Server
   stop(): Promise<void>
@@ -43,6 +45,7 @@ export async function startGateway(files: readonly RenderedFile[], answer: Reque
   const gateway: Gateway = {
     ip,
     port,
+    folder,
     upstream,
     async stop() {
       server.kill('SIGTERM')

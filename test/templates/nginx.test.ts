@@ -1,10 +1,18 @@
 import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { issue } from '../../lib/cluster/issue.ts'
+import { certificateMetric } from '../../lib/cluster/scrape.ts'
 import { renderExample } from '../helpers/example.ts'
 import { type Gateway, nginx, send, startGateway } from '../helpers/gateway.ts'
+import { run } from '../helpers/run.ts'
+import { debianValidator } from '../helpers/validators.ts'
 
 const { skip } = nginx
+const promtool = await debianValidator('promtool')
+const days = { leafDays: 90, caDays: 900, marginDays: 30 }
 const files = await renderExample()
 let gateway: Gateway
 
@@ -88,6 +96,30 @@ test('the portal hears from a service under its own origin', { skip }, async () 
   const up = await get('home.macula.local', '/health/loki')
   assert.deepEqual([up.status, JSON.parse(up.body).url], [200, '/ready'])
   assert.equal((await get('home.macula.local', '/health/tempo')).status, 502)
+})
+
+test('Prometheus reads of nginx its connections, and of the certificate when it ends once there is one', {
+  skip: nginx.skip || promtool.skip,
+}, async () => {
+  const scrape = () => send(gateway, { path: '/metrics', headers: { host: 'nginx:9113' }, port: 9113 })
+  const before = await scrape()
+  assert.match(before.body, /^nginx_connections_active [1-9]\d*$/m)
+  assert.match(before.body, /^nginx_connections_total [1-9]\d*$/m)
+  assert.doesNotMatch(before.body, /macula_certificate|error/)
+  const { certificate } = await issue(['*.macula.local'], 'macula.local', { certificate: '', key: '' }, days)
+  await writeFile(join(gateway.folder, 'config/portal/certificates.txt'), certificateMetric(certificate))
+  const { body, headers } = await scrape()
+  const end = Number(/^macula_certificate_end_seconds\{name="\*\.macula\.local"\} (\d+)$/m.exec(body)?.[1])
+  assert.equal(Math.round((end - Date.now() / 1000) / 86400), days.leafDays)
+  assert.equal(headers['content-type'], 'text/plain; version=0.0.4')
+  await run([promtool.program, 'check', 'metrics'], { env: promtool.env, input: body })
+})
+
+test('metrics are for those who may ask at all', { skip }, async () => {
+  for (const host of ['evil.example', 'evil.example:9113'])
+    assert.equal((await send(gateway, { path: '/metrics', headers: { host }, port: 9113 })).status, 403)
+  const inner = await send(gateway, { path: '/certificates.txt', headers: { host: 'nginx:9113' }, port: 9113 })
+  assert.equal(inner.status, 404)
 })
 
 test('each state that the portal asks for is one that nginx knows', { skip }, async () => {

@@ -72,6 +72,7 @@ test('everything with metrics is scraped, by its name on the network', async () 
   assert.deepEqual(
     groups.flatMap(({ targets }) => targets),
     [
+      'nginx:9113',
       'registry:5001',
       'powerdns:8081',
       'prometheus:9090',

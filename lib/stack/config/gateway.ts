@@ -5,7 +5,7 @@ import { fillTemplate, type RenderedFile, readTemplate } from '../../platform/re
 
 /** Configuration of the web server in front of everything: who is answered, one virtual host per name, one port per documented HTTP port, and the portal. */
 export async function gatewayFiles(platform: Platform, portalPage: string): Promise<RenderedFile[]> {
-  const verbatim = ['nginx.conf', 'headers.conf', 'server.conf', 'pages.conf', 'proxy.conf']
+  const verbatim = ['nginx.conf', 'headers.conf', 'server.conf', 'pages.conf', 'proxy.conf', 'metrics.txt']
   return [
     ...(await Promise.all(
       verbatim.map(async file => ({ path: `config/nginx/${file}`, content: await readTemplate(`nginx/${file}`) })),
