@@ -7,8 +7,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { loadPlatform } from '../../lib/platform/platform.ts'
 import { pathsOf } from '../../lib/platform/settings.ts'
 import { root } from '../../lib/system/checkout.ts'
-import { table } from '../../lib/system/text.ts'
-import { compare, header, median, ratioRow, seconds, taskSeconds, timeRow } from './timing.ts'
+import { markdown, report } from './report.ts'
+import { compare, header, ratioRow, rounds, seconds, taskSeconds, timeRow } from './timing.ts'
 
 const platform = await loadPlatform(pathsOf())
 const { stateDir } = platform.paths
@@ -51,25 +51,18 @@ function rollOutOurs(): void {
 
 rollOutOurs()
 const rollOut = await compare(
-  5,
+  rounds,
   edit,
   () => untilServed(rollOutOurs),
   () => untilServed(rollOutBare),
 )
 rollOutOurs()
 const again = ['bash', '-c', 'node lib/cli/launch.mjs build-and-push && node lib/cli/launch.mjs deploy-apps']
-const idle = median([seconds(again), seconds(again), seconds(again)])
-
-// at once: what follows takes minutes
-const rollOutRows = [
-  ratioRow('edit to new version at its URL', rollOut, 1.1),
-  timeRow('build and deploy with no change', idle, 2),
-]
-process.stdout.write(`${table(header, rollOutRows)}\n`)
+const idle = Array.from({ length: rounds }, () => seconds(again))
 
 const config = join(stateDir, 'cluster', 'kind.yaml')
 const create = await compare(
-  3,
+  rounds,
   () => taskSeconds('delete-cluster', '--yes'),
   () => taskSeconds('setup-cluster'),
   () =>
@@ -91,4 +84,12 @@ await rm(join(source, '..'), { recursive: true })
 // the platform is measured after this, and a cluster beside it would take a share of the processors
 taskSeconds('delete-cluster', '--yes')
 
-process.stdout.write(`${table(header, [ratioRow('create to Ready (setup-cluster)', create, 1.1)])}\n`)
+report('cluster', [
+  '## The cluster',
+  '',
+  ...markdown(header, [
+    ratioRow('create to Ready (setup-cluster), against kind', create, 1.05),
+    ratioRow('edit to new version at its URL, against docker and kubectl', rollOut, 1.1),
+    timeRow('build-and-push and deploy-apps with no change', idle, 1),
+  ]),
+])

@@ -1,17 +1,13 @@
 // Runs inside a sandbox whose platform is up, and prints what our tasks cost against the bare commands they stand for.
 
-import { readdirSync } from 'node:fs'
 import { get } from 'node:http'
-import { join } from 'node:path'
 import { loadPlatform } from '../../lib/platform/platform.ts'
 import { pathsOf } from '../../lib/platform/settings.ts'
 import { composeOptions } from '../../lib/stack/compose.ts'
-import { root } from '../../lib/system/checkout.ts'
-import { table } from '../../lib/system/text.ts'
-import { compare, header, median, ratioRow, seconds, taskSeconds, timeRow } from './timing.ts'
+import { markdown, report } from './report.ts'
+import { compare, header, ratioRow, rounds, seconds, taskSeconds, timeRow } from './timing.ts'
 
 const platform = await loadPlatform(pathsOf())
-const rounds = 3
 const compose = (...words: string[]) => seconds(['docker', 'compose', ...words], composeOptions(platform))
 
 async function slowestProbe(): Promise<number> {
@@ -39,23 +35,21 @@ const bringUp = await compare(
 )
 taskSeconds('platform', '--yes')
 const again = await compare(
-  7,
+  rounds,
   () => undefined,
   () => taskSeconds('platform', '--yes'),
   () => compose('up', '--detach'),
 )
-const status = median(Array.from({ length: rounds }, () => taskSeconds('status')))
-const probe = await slowestProbe()
-const helps = readdirSync(join(root, 'tasks')).map(file => {
-  const name = file.replace('.ts', '')
-  return { name, taken: median(Array.from({ length: rounds }, () => taskSeconds(name, '--help'))) }
-})
-const slowest = helps.sort((one, other) => other.taken - one.taken)[0] ?? { name: '', taken: Number.NaN }
+const status = Array.from({ length: rounds }, () => taskSeconds('status'))
+const probes: number[] = []
+for (let round = 0; round < rounds; round += 1) probes.push(await slowestProbe())
 
-const rows = [
-  ratioRow('bring-up, images present', bringUp, 1.2),
-  ratioRow('second setup (platform)', again, 3),
-  timeRow('status, against its slowest probe', status, 1, probe),
-  timeRow(`slowest --help (${slowest.name})`, slowest.taken, 0.5),
-]
-process.stdout.write(`${table(header, rows)}\n`)
+report('platform', [
+  '## The platform',
+  '',
+  ...markdown(header, [
+    ratioRow('bring-up, images present, against `compose up`', bringUp, 1.15),
+    ratioRow('second setup (platform), against `compose up` with nothing to do', again, 2),
+    timeRow('status, against its slowest probe', status, 0.3, probes),
+  ]),
+])

@@ -1,16 +1,42 @@
-// `npm run bench`: ratios measured in one run, on one machine, in a sandbox of their own. Needs Linux and root, like the sandbox.
-// `npm run bench -- --no-cluster` leaves out what needs a cluster.
+// `npm run bench` measures everything, `npm run bench -- NAME…` just those, ours and the bare commands in turn, and writes docs/performance.md.
+// `--rounds N` for a quick look. Needs Linux, and root for all but help and growth: private network namespaces, or a sandbox of its own.
 import { spawnSync } from 'node:child_process'
+import { parseArgs } from 'node:util'
 import { ensurePackages, requireNode, root, typescriptArguments } from '../../lib/cli/bootstrap.mjs'
+
+/** What can be measured; `sandbox` says what has to be up there. The cluster comes before the platform, which is taken down and up again. */
+const benches = {
+  help: {},
+  growth: {},
+  routes: {},
+  dns: {},
+  workflow: { sandbox: 'cluster' },
+  cluster: { sandbox: 'cluster' },
+  images: { sandbox: 'platform' },
+  platform: { sandbox: 'platform' },
+}
 
 requireNode()
 ensurePackages()
-const withCluster = !process.argv.includes('--no-cluster')
-const node = ['node', ...typescriptArguments].join(' ')
-// the cluster first: measuring the platform takes it down and up again
-const measure = [...(withCluster ? [`${node} test/bench/cluster.ts`] : []), `${node} test/bench/platform.ts`].join(
-  ' && ',
-)
-const words = ['sandbox', '--name', 'bench', ...(withCluster ? [] : ['--no-cluster']), '--exec', measure]
-const { status } = spawnSync(process.execPath, ['lib/cli/launch.mjs', ...words], { cwd: root, stdio: 'inherit' })
-process.exit(status ?? 1)
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: { type: 'string' } } })
+const unknown = positionals.filter(name => !Object.hasOwn(benches, name))
+if (unknown.length > 0 || !/^[1-9]\d*$/.test(values.rounds ?? '5')) {
+  process.stderr.write(`✗ Usage: npm run bench -- [--rounds N] [${Object.keys(benches).join('|')}…]\n`)
+  process.exit(2)
+}
+const names = Object.keys(benches).filter(name => positionals.length === 0 || positionals.includes(name))
+const env = { ...process.env, BENCH_ROUNDS: values.rounds ?? '5' }
+const run = args => spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit', env }).status ?? 1
+const fileOf = name => `test/bench/${name}.ts`
+
+let failed = 0
+for (const name of names.filter(name => benches[name].sandbox === undefined))
+  failed ||= run([...typescriptArguments, fileOf(name)])
+const inSandbox = names.filter(name => benches[name].sandbox !== undefined)
+if (inSandbox.length > 0) {
+  const node = ['node', ...typescriptArguments].join(' ')
+  const measure = inSandbox.map(name => `${node} ${fileOf(name)}`).join(' && ')
+  const bare = inSandbox.some(name => benches[name].sandbox === 'cluster') ? [] : ['--no-cluster']
+  failed ||= run(['lib/cli/launch.mjs', 'sandbox', '--name', 'bench', ...bare, '--exec', measure])
+}
+process.exit(failed)

@@ -47,25 +47,29 @@ export async function compare(
   return taken
 }
 
-const inSeconds = (value: number) => `${value.toFixed(2)} s`
-
-/** A row of the result, judged by the median of the rounds' ratios; their spread tells how restless the machine was. */
+/** A row of the result, judged by the median of the rounds' ratios: one round's two halves meet the same machine. */
 export function ratioRow(what: string, { ours, theirs }: Comparison, goal: number): string[] {
-  const ratios = ours.map((taken, round) => taken / (theirs[round] ?? Number.NaN)).sort((one, other) => one - other)
-  const ratio = median(ratios)
-  const spread = [ratios[0], ratios.at(-1)].map(value => value?.toFixed(2)).join(' to ')
-  const measured = [inSeconds(median(ours)), inSeconds(median(theirs)), ratio.toFixed(2), spread]
-  return [what, ...measured, `<= ${goal}`, met(ratio, goal)]
+  const ratios = ours.map((taken, round) => taken / (theirs[round] ?? Number.NaN))
+  return [what, spread(ours), spread(theirs), spread(ratios), `≤ ${goal}`, met(median(ratios), goal)]
 }
 
 /** A row for what took `taken` seconds, where `allowed` is the most beyond what `theirs` took. */
-export function timeRow(what: string, taken: number, allowed: number, theirs?: number): string[] {
-  const beyond = taken - (theirs ?? 0)
+export function timeRow(what: string, taken: readonly number[], allowed: number, theirs?: readonly number[]): string[] {
+  const beyond = median(taken) - (theirs === undefined ? 0 : median(theirs))
   const plus = theirs === undefined ? '' : '+'
-  const measured = theirs === undefined ? ['', ''] : [inSeconds(theirs), `+${inSeconds(beyond)}`]
-  return [what, inSeconds(taken), ...measured, '', `<= ${plus}${allowed} s`, met(beyond, allowed)]
+  const bare = theirs === undefined ? ['', ''] : [spread(theirs), `+${beyond.toFixed(2)}`]
+  return [what, spread(taken), ...bare, `≤ ${plus}${allowed}`, met(beyond, allowed)]
 }
 
-const met = (value: number, goal: number) => (value <= goal ? 'met' : 'MISSED')
+const met = (value: number, goal: number) => (value <= goal ? 'met' : '**missed**')
 
-export const header = ['WHAT', 'OURS', 'BARE', 'RATIO', 'OF THE ROUNDS', 'GOAL', ''] as const
+export const header = ['seconds, median (smallest–largest)', 'ours', 'bare', 'ratio', 'goal', ''] as const
+
+/** Median, smallest and largest: `0.12 (0.11–0.14)`. */
+export function spread(values: readonly number[], digits = 2): string {
+  const shown = (value: number) => (digits === 0 ? Math.round(value).toLocaleString('en') : value.toFixed(digits))
+  return `${shown(median(values))} (${shown(Math.min(...values))}–${shown(Math.max(...values))})`
+}
+
+/** How often each row is measured, `--rounds` of `npm run bench`. */
+export const rounds = Number(process.env.BENCH_ROUNDS ?? 5)
