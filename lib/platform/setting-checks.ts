@@ -14,6 +14,14 @@ export const oneOf = (...values: string[]): Check =>
 export const port: Check = value =>
   /^[1-9]\d*$/.test(value) && Number(value) <= 65535 ? undefined : `${value} should be a port, 1 to 65535`
 
+/** A whole number within bounds, both included. */
+export const numberFrom =
+  (minimum: number, maximum: number): Check =>
+  value =>
+    /^[1-9]\d*$/.test(value) && Number(value) >= minimum && Number(value) <= maximum
+      ? undefined
+      : `${JSON.stringify(value)} should be a whole number, ${minimum} to ${maximum}`
+
 export const optional =
   (check: Check): Check =>
   value =>

@@ -14,6 +14,7 @@ import {
   imageName,
   imagePrefix,
   matches,
+  numberFrom,
   oneLine,
   oneOf,
   optional,
@@ -98,6 +99,10 @@ const checks = {
   DOCKER_DATA_ROOT: matches(/^\/[\w./-]*$/, 'an absolute path'),
   ROUTING: oneOf('auto', 'systemd', 'socat', 'publish'),
   IMAGE_MIRROR: optional(imagePrefix),
+  // ten years: beyond that the durations of some programs overflow
+  METRICS_DAYS: numberFrom(1, 3650),
+  METRICS_GB: numberFrom(1, 10_000),
+  LOGS_DAYS: numberFrom(1, 3650),
   MINIO_ROOT_USER: matches(/^[\w.-]{3,64}$/, '3 to 64 letters, digits, _ . -'),
   POSTGRES_USER: plainName,
   POSTGRES_DB: plainName,

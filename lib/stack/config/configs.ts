@@ -8,7 +8,6 @@ import { scrapeTargets } from './targets.ts'
 /** Templates that are mounted just as they stand: file under `templates/` → path in the state folder. */
 const verbatim: Readonly<Record<string, string>> = {
   'registry/config.yml': 'config/registry/config.yml',
-  'loki/loki.yml': 'config/loki/loki.yml',
   'tempo/tempo.yml': 'config/tempo/tempo.yml',
   'collector/collector.yml': 'config/collector/collector.yml',
   'prometheus/prometheus.yml': 'config/prometheus/prometheus.yml',
@@ -46,6 +45,14 @@ export async function renderConfigs(platform: Platform): Promise<RenderedFile[]>
           networkGateway: platform.settings.MACULA_SUBNET.replace(/0\/16$/, '1'),
         },
         'powerdns/pdns.conf',
+      ),
+    },
+    {
+      path: 'config/loki/loki.yml',
+      content: fillTemplate(
+        await readTemplate('loki/loki.yml'),
+        { days: platform.settings.LOGS_DAYS },
+        'loki/loki.yml',
       ),
     },
     { path: 'config/prometheus/targets/services.json', content: scrapeTargets(platform.services) },

@@ -21,6 +21,15 @@ async function problemsOf(text: string, environment: NodeJS.ProcessEnv = {}) {
   return problems.map(({ where, what }) => `${where}: ${what}`)
 }
 
+it('takes whole numbers of days and gigabytes within bounds, and nothing else', async () => {
+  for (const good of ['1', '30', '3650'])
+    assert.deepEqual(await problemsOf(`METRICS_DAYS=${good}\nLOGS_DAYS=${good}`), [])
+  for (const bad of ['0', '-1', '1.5', '30d', '03', '3651', '1e3'])
+    for (const key of ['METRICS_DAYS', 'LOGS_DAYS'])
+      assert.match((await problemsOf(`${key}=${bad}`)).join(), /should be a whole number, 1 to 3650/, `${key}=${bad}`)
+  assert.match((await problemsOf('METRICS_GB=4GB')).join(), /should be a whole number, 1 to 10000/)
+})
+
 describe('.env.example', () => {
   it('names exactly the settings that are known', async () => {
     assert.deepEqual(Object.keys(await defaultSettings()).sort(), [...settingNames].sort())

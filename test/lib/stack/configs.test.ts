@@ -79,6 +79,15 @@ test('everything follows the domain and the subnet of the settings', async () =>
   assert.match(contentOf(files, 'config/powerdns/pdns.conf'), /^gpgsql-host=10\.99\.0\.11$/m)
 })
 
+test('what is kept follows the settings', async () => {
+  const files = await renderExample({ settings: { METRICS_DAYS: '7', METRICS_GB: '1', LOGS_DAYS: '3' } })
+  const compose = contentOf(files, 'docker-compose.services.yml')
+  assert.match(compose, /--storage\.tsdb\.retention\.time=7d\b/)
+  assert.match(compose, /--storage\.tsdb\.retention\.size=1GB\b/)
+  assert.match(contentOf(files, 'config/loki/loki.yml'), /retention_period: 3d$/m)
+  assert.match(contentOf(files, 'config/portal/index.html'), /kept for 7 days or 1 GB/)
+})
+
 test('secrets stand in files under secrets/ and nowhere else', async () => {
   const files = await renderExample()
   const secretFiles = files.filter(({ path }) => path.startsWith('secrets/'))
