@@ -71,6 +71,9 @@ export default defineTask({
     const platform = await loadPlatform(pathsOf(environment), environment)
     const cluster = clusterOf(platform)
     out.title(`Cluster ${cluster.name}`)
+    // whether they fit the settings is for the run that connects them
+    if (options.nodes && cluster.kind === 'kind' && (await areThere(platform)))
+      return out.step('Create the nodes', async () => 'unchanged')
     await out.step(`Check ${cluster.kind === 'kind' ? 'kind and kubectl' : 'kubectl'}`, ({ update }) =>
       ensureTools(platform, { report: update }),
     )
@@ -130,6 +133,16 @@ export default defineTask({
 
 /** kind pulls a node image of one gigabyte without printing how far it is, then gives the nodes four minutes to start. */
 const createTimeout = '20m'
+
+/** Whether all nodes of our cluster run, and their creation was finished. */
+async function areThere(platform: Platform): Promise<boolean> {
+  const nodes = await ownNodes(platform)
+  return (
+    nodes.length > 0 &&
+    nodes.every(({ running }) => running) &&
+    (await unfinishedCreation(platform.paths)) === undefined
+  )
+}
 
 /** Takes over a cluster that was created from this folder, where a person agrees; false where they do not. */
 async function adoptForeign(platform: Platform, { yes, out }: { yes: boolean; out: Output }): Promise<boolean> {

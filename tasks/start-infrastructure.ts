@@ -73,6 +73,9 @@ export default defineTask({
     const now = { ...startable, services: startable.services.filter(service => wanted.includes(service)) }
     const engine = chooseEngine(platform.settings.ROUTING, machine)
     const images = now.services.filter(({ isBuilt }) => !isBuilt).map(({ image }) => image)
+    // some of the services where they run already: whether they run as described is for the run that has all of them
+    if (positionals.length > 0 && areReady(now, await containers) && (await owned.then(() => true)))
+      return out.step(`Start ${positionals.join(', ')}`, async () => 'unchanged')
     const lacking = early(options.pull ? Promise.resolve(images) : missingImages(images))
 
     let seen: Container[] = []

@@ -59,11 +59,17 @@ export interface Platform {
 /** The service that serves every virtual host. */
 export const webServer = 'nginx'
 
+// each step of a setup loads the same description, which takes some 50 ms of the processor
+let built: ({ given: string } & ReturnType<typeof buildPlatform>) | undefined
+
 /** Loads settings and compose files. Throws one error (exit code 2) with all problems of either. */
 export async function loadPlatform(paths: Paths, environment: NodeJS.ProcessEnv = process.env): Promise<Platform> {
   const settings = await loadSettings(paths, environment)
   const { sources, problems: unreadable } = await composeSources(paths, variablesFrom(settings, environment))
-  const { platform, problems } = buildPlatform(sources, settings, await defaultSettings(), paths, environment)
+  const given = JSON.stringify([sources, settings, paths, environment])
+  if (built?.given !== given)
+    built = { given, ...buildPlatform(sources, settings, await defaultSettings(), paths, environment) }
+  const { platform, problems } = built
   if (unreadable.length + problems.length > 0)
     throw badInput(
       'The description of the services is not usable',
