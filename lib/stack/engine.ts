@@ -46,15 +46,41 @@ export function engine(shell: Shell = $) {
 /** The first engine that hung: a run that goes on with its other parts does not wait for it again. */
 let hung: HungEngine | undefined
 
-/** The same where any exit code is an answer. Throws HungEngine where none comes, at once where none came before in this run. */
+/** How long an engine that is busy may take: an inspection waits for the containers that it starts or ends at the moment. */
+const busyTimeout = '60s'
+/** What it says without looking at any container it says at once. */
+const aliveTimeout = '3s'
+
+async function isAlive(shell: Shell): Promise<boolean> {
+  const ping = shell({
+    nothrow: true,
+    timeout: aliveTimeout,
+    graceMs: 200,
+  })`docker version --format ${'{{.Server.Version}}'}`
+  return ping.then(
+    ({ exitCode }) => exitCode === 0,
+    () => false,
+  )
+}
+
+/**
+ * The same where any exit code is an answer. An engine that is just busy is waited for. Throws HungEngine where none comes, at once where none came
+ * before in this run.
+ */
 export function answerOf(shell: Shell = $) {
   return async (pieces: TemplateStringsArray, ...values: unknown[]): Promise<ProcessOutput> => {
     if (hung !== undefined && shell === $) throw hung
+    // a client that only reads has nothing to put in order
+    const within = async (timeout: typeof engineTimeout | typeof busyTimeout) =>
+      shell({ nothrow: true, timeout, graceMs: 200 })(pieces, ...values)
+    const isLate = (error: unknown) => / did not end within /.test(messageOf(error))
     try {
-      // a client that only reads has nothing to put in order
-      return await shell({ nothrow: true, timeout: engineTimeout, graceMs: 200 })(pieces, ...values)
+      return await within(engineTimeout).catch(async error => {
+        if (isLate(error) && (await isAlive(shell))) return within(busyTimeout)
+        throw error
+      })
     } catch (error) {
-      if (!/ did not end within /.test(messageOf(error))) throw error
+      if (!isLate(error)) throw error
       const found = new HungEngine(`Docker at ${await engineAddress(shell)} accepts connections and does not answer`, {
         why: messageOf(error),
         hint: howToRestart({ platform: process.platform, systemd: await systemdRuns() }),

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { answerOf, HungEngine } from '../../../lib/stack/engine.ts'
+import { shellWith } from '../../../lib/system/exec.ts'
+
+describe('an engine that does not answer in time', { concurrency: true }, () => {
+  let folder: string
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'macula-engine-'))
+  })
+  after(() => rm(folder, { recursive: true }))
+
+  /** Asks a docker that takes `seconds` for what looks at containers, and does `version` when it is asked for its version. */
+  async function ask(name: string, seconds: number, version: string) {
+    const path = join(folder, name)
+    await mkdir(path)
+    const script = `#!/bin/sh\ncase "$*" in version*) ${version};; ps*) sleep ${seconds}; echo one;; esac\n`
+    await writeFile(join(path, 'docker'), script, { mode: 0o755 })
+    return answerOf(shellWith({ env: { PATH: `${path}:${process.env.PATH}` } }))`docker ps`
+  }
+
+  it('is waited for where it is just busy with its containers', async () => {
+    assert.equal((await ask('busy', 7, 'echo 29.10.0')).stdout, 'one\n')
+  })
+
+  it('is named within 15 s where it says nothing at all', async () => {
+    const started = Date.now()
+    await assert.rejects(ask('hung', 100, 'sleep 100'), HungEngine)
+    assert.ok(Date.now() - started < 15_000)
+  })
+})
