@@ -6,7 +6,11 @@ import { get } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import fc from 'fast-check'
+import { values } from '../helpers/env-arbitraries.ts'
 import { contentOf, exampleSecrets, renderExample } from '../helpers/example.ts'
+import { countInputs } from '../helpers/fault-table.ts'
+import { tries } from '../helpers/property.ts'
 import { ask, run } from '../helpers/run.ts'
 import { freePort, until } from '../helpers/sockets.ts'
 import { debianValidator, postgresPrograms } from '../helpers/validators.ts'
@@ -123,6 +127,24 @@ test('a changed password arrives at the next start, whatever its characters', { 
   await restart('SIGINT', 'pdns', exampleSecrets.POSTGRES_PASSWORD)
   assert.equal(await login('pdns', exampleSecrets.POSTGRES_PASSWORD), true)
   assert.equal(await login('pdns', 'the password before'), false)
+})
+
+test('any password arrives, and psql logs in with it', { skip, timeout: 240_000 }, async () => {
+  const counts = { tried: 0, refused: 0, exact: 0, crashed: 0 }
+  const password = values.filter(value => value !== '')
+  const arrives = fc.asyncProperty(password, async value => {
+    counts.tried += 1
+    await restart('SIGINT', 'pdns', value)
+    assert.equal(await login('pdns', value), true)
+    assert.equal(await login('pdns', `${value}x`), false)
+    counts.exact += 1
+  })
+  try {
+    await fc.assert(arrives, { ...tries(4), endOnFailure: true })
+  } finally {
+    countInputs('password of PostgreSQL', counts)
+    await restart('SIGINT', 'pdns', exampleSecrets.POSTGRES_PASSWORD)
+  }
 })
 
 test('it arrives after the server was killed, too', { skip }, async () => {

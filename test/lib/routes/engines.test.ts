@@ -4,8 +4,10 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import fc from 'fast-check'
 import type { Journal } from '../../../lib/journal/journal.ts'
 import { clusterRoutes } from '../../../lib/platform/ingress-routes.ts'
+import { ownerIn } from '../../../lib/platform/owner.ts'
 import type { Route } from '../../../lib/platform/platform.ts'
 import { aliasAddresses, ensureLoopbackAliases, renderAliases } from '../../../lib/routes/loopback.ts'
 import { publishEngine, publishedPorts, routesOfContainers } from '../../../lib/routes/publish.ts'
@@ -13,8 +15,11 @@ import { routeOfSocat } from '../../../lib/routes/socat.ts'
 import { bootUnits, routeOfUnit, routeUnits } from '../../../lib/routes/units.ts'
 import { addressText } from '../../../lib/system/address.ts'
 import { args } from '../../../lib/system/exec.ts'
+import { values } from '../../helpers/env-arbitraries.ts'
+import { countInputs } from '../../helpers/fault-table.ts'
 import { them, us } from '../../helpers/owner.ts'
 import { goodPlatform } from '../../helpers/platform.ts'
+import { tries } from '../../helpers/property.ts'
 import { socatCommand } from '../../helpers/route-commands.ts'
 import { shellOf } from '../../helpers/shell.ts'
 
@@ -224,6 +229,40 @@ describe('units of systemd', () => {
     if (rated.stdout !== '') assert.equal(rated.status, 0, `exposed more than 2.5 of 10:\n${rated.stdout}`)
     assert.deepEqual(ours, [])
     assert.equal(status, 0, stderr)
+  })
+
+  it('are clean wherever the checkout lies and whatever its settings are', {
+    skip: verify.status !== 0 && 'systemd-analyze is not installed',
+  }, async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'macula-units-'))
+    const name = values.filter(value => value !== '' && !value.includes('/') && !/^\.\.?$/.test(value))
+    const counts = { tried: 0, refused: 0, exact: 0, crashed: 0 }
+    const clean = fc.asyncProperty(name, values, async (name, value) => {
+      counts.tried += 1
+      const owner = { ...us, stateDir: `/srv/${name}` }
+      const environment = { COMPOSE_PROJECT_NAME: 'macula', DOCKER_HOST: value }
+      const units = [
+        ...Object.values(await routeUnits(route('timescaledb', 5432), '/bin/true', owner)),
+        ...Object.values(await bootUnits({ ...boot, root: owner.stateDir, owner, environment }, '/bin/true')),
+        { name: 'docker.service', content: '[Service]\nExecStart=/bin/true\n' },
+      ]
+      for (const { name, content } of units) await writeFile(join(folder, name), content)
+      const files = units.map(({ name }) => join(folder, name))
+      const { status, stdout, stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', ...files], {
+        encoding: 'utf8',
+      })
+      const said = (stdout + stderr).split('\n').filter(line => units.some(({ name }) => line.includes(name)))
+      assert.deepEqual(said, [])
+      assert.equal(status, 0, stderr)
+      for (const { content } of units.slice(0, -1)) assert.equal(ownerIn(content)?.stateDir, owner.stateDir)
+      counts.exact += 1
+    })
+    try {
+      await fc.assert(clean, { ...tries(10), interruptAfterTimeLimit: 60_000 })
+    } finally {
+      countInputs('folder and settings in units of systemd', counts)
+      await rm(folder, { recursive: true })
+    }
   })
 })
 
