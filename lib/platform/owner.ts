@@ -41,7 +41,7 @@ export function signature({ id, stateDir }: Owner): string {
 /** The owner that a text names; undefined for one that names none. */
 export function ownerIn(text: string): Owner | undefined {
   const [, id, stateDir] =
-    /by the Macula platform\b.*?\(installation ([0-9a-f]{12}) in (.+?)\)(?=[.:,;]| for |$)/m.exec(text) ?? []
+    /by the Macula platform\b.*?\(installation ([0-9a-f]{12}) in (.+)\)(?=[.:,;]| for |$)/m.exec(text) ?? []
   return id === undefined || stateDir === undefined ? undefined : { id, stateDir }
 }
 

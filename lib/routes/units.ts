@@ -93,11 +93,12 @@ export async function bootUnits(
   return {
     target: await render('macula.target', 'macula.target', {
       owner: signature(owner),
-      root: encodeURI(root).replaceAll('%', '%%'),
+      root: escapedPath(root),
     }),
     stack: await render('macula-stack.service', 'macula-stack.service', {
       owner: signature(owner),
-      state: owner.stateDir.replaceAll('%', '%%'),
+      // a backslash at the end of a line joins the next one to it, and blanks there are no part of the path
+      state: owner.stateDir.replaceAll('%', '%%').replace(/[\\\s]$/, '$&/.'),
       environment: lines.join('\n'),
     }),
     network: await render('macula-network.service', 'macula-network.service', {
@@ -112,6 +113,11 @@ export async function bootUnits(
 // `%` starts a specifier everywhere in a unit; quotes and backslashes mean something inside quotes
 function escaped(value: string): string {
   return value.replaceAll('%', '%%').replace(/["\\]/g, '\\$&')
+}
+
+/** A path as part of a URL in a unit, where an apostrophe begins a quoted word. */
+function escapedPath(path: string): string {
+  return path.split('/').map(encodeURIComponent).join('/').replaceAll("'", '%27').replaceAll('%', '%%')
 }
 
 async function render(name: string, template: string, values: Record<string, string>): Promise<Unit> {
