@@ -10,6 +10,20 @@ import { journalFolder, owner } from '../../helpers/journal-folder.ts'
 describe('journal', () => {
   const { place, open, machine, changeEverything } = journalFolder()
 
+  it('of steps that run at once has one header and every record, and undoes them all', async () => {
+    const before = await machine()
+    const files = Array.from({ length: 20 }, (_, index) => join(place.etc, 'macula', `file-${index}`))
+    await Promise.all(files.map((file, index) => open(undefined, `step-${index}`).writeFile(file, 'text', { owner })))
+    const lines = (await readFile(join(place.stateDir, 'journal.jsonl'), 'utf8')).trimEnd().split('\n')
+    assert.equal(lines.filter(line => line.includes('"journal":')).length, 1)
+    assert.deepEqual(
+      files.filter(file => !lines.some(line => line.includes(`"${file}"`))),
+      [],
+    )
+    await open().undo({ scope: '' })
+    assert.deepEqual(await machine(), before)
+  })
+
   describe('of a daemon', { skip: process.platform !== 'linux' && 'reads /proc' }, () => {
     const command = ['sleep', `300.${process.pid}`]
     const running = async () => (await processesRunning(command)).length

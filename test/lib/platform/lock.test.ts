@@ -98,6 +98,17 @@ describe('the lock of an installation', () => {
     await release()
   })
 
+  it('is shared by the steps that its holder runs at once, none of which gives it back', async () => {
+    const release = await acquireLock(fresh(), { task: 'setup', waitMs: 5000 })
+    const steps = Array.from({ length: 5 }, async (_, index) =>
+      (await acquireLock(stateDir, { task: `step-${index}`, waitMs: 1000 }))(),
+    )
+    await Promise.all(steps)
+    assert.equal((await readdir(join(stateDir, 'lock'))).length, 1)
+    await release()
+    assert.deepEqual(await readdir(join(stateDir, 'lock')).catch(() => []), [])
+  })
+
   it('belongs to the workflow for as long as that lives, where one is named', async () => {
     fresh()
     const workflow = spawn('sleep', ['30'])
