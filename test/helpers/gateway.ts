@@ -91,7 +91,7 @@ export function send(
 }
 
 /** The same configuration with this test's folders, addresses and ports; Tempo's API leads nowhere. */
-function movedHere(
+export function movedHere(
   content: string,
   { folder, ip, port, upstreamPort }: { folder: string; ip: string; port: number; upstreamPort: number },
 ): string {

@@ -1,15 +1,20 @@
 import assert from 'node:assert/strict'
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import type { Platform } from '../../../lib/platform/platform.ts'
 import { requireValidConfigs } from '../../../lib/stack/config/validate.ts'
 import { writeStackFiles } from '../../../lib/stack/files.ts'
 import type { PlatformError } from '../../../lib/system/errors.ts'
 import type { Result, Shell } from '../../../lib/system/exec.ts'
-import { exampleInstallation } from '../../helpers/example.ts'
+import { exampleInstallation, renderExample } from '../../helpers/example.ts'
+import { movedHere, nginx } from '../../helpers/gateway.ts'
 import { goodPlatform } from '../../helpers/platform.ts'
-import { shellAnswering } from '../../helpers/shell.ts'
+import { ask } from '../../helpers/run.ts'
+import { shellAnswering, shellOf } from '../../helpers/shell.ts'
+import { freePort } from '../../helpers/sockets.ts'
 import { installedState } from '../../helpers/things.ts'
+import { builtValidator, debianValidator } from '../../helpers/validators.ts'
 
 describe('a configuration that would replace a working one', () => {
   let platform: Platform
@@ -85,5 +90,68 @@ describe('a configuration that would replace a working one', () => {
     await judge('new', engine({ exitCode: 1 }, asked, 'placeholder'))
     assert.deepEqual(runs(asked), [])
     await judge('new', engine({ exitCode: 127, stderr: 'executable file not found in $PATH' }))
+  })
+
+  describe('judged by the real program', async () => {
+    const programs = {
+      nginx: nginx,
+      prometheus: await debianValidator('promtool'),
+      collector: await builtValidator('collector', 'collector'),
+    }
+    /** What is wrong in a way that only the program knows, and its words for that. */
+    const wrong: Record<keyof typeof programs, [path: string, more: string, words: RegExp]> = {
+      nginx: ['config/nginx/nginx.conf', 'server { listen 80; }\n', /nginx: .*"server" directive is not allowed here/],
+      prometheus: [
+        'config/prometheus/prometheus.yml',
+        'scrape_config: []\n',
+        /prometheus: .*field scrape_config not found/s,
+      ],
+      collector: ['config/collector/collector.yml', 'exporter: {}\n', /collector: .*invalid keys: exporter/s],
+    }
+
+    /** An engine that runs the program of this machine in the place of the image's, on the folder that is mounted. */
+    const engineOf = (service: keyof typeof programs) =>
+      shellOf(async command => {
+        if (command.startsWith('docker image inspect')) return ''
+        const { program, env } = programs[service]
+        const [, source = '', target = ''] = /source=([^,]+),target=([^,]+)/.exec(command) ?? []
+        const folder = source.replace(/\/config\/\w+$/, '')
+        const image = platform.services.find(({ name }) => name === service)?.image ?? ''
+        const words = command.slice(command.indexOf(image) + image.length + 1).split(' ')
+        if (service === 'nginx')
+          for (const name of await readdir(source)) {
+            const text = await readFile(join(source, name), 'utf8')
+            const here = { folder, ip: '127.88.0.1', port: await freePort(), upstreamPort: 9 }
+            await writeFile(join(source, name), movedHere(text, here))
+          }
+        const { exitCode, stdout, stderr } = await ask(
+          [program, ...words.map(word => word.replaceAll(target, source))],
+          { env },
+        )
+        return { exitCode, stdout, stderr }
+      })
+
+    for (const service of ['nginx', 'prometheus', 'collector'] as const)
+      it(`of ${service}: the working one stays, and the message has its words`, {
+        skip: programs[service].skip,
+      }, async () => {
+        const [path, more, words] = wrong[service]
+        const all = (await renderExample()).filter(file => file.path.startsWith(`config/${service}/`))
+        await writeStackFiles(state, all)
+        const changed = (text: string) =>
+          all.map(file => (file.path === path ? { ...file, content: file.content + text } : file))
+        const judge = (text: string) =>
+          requireValidConfigs(platform, changed(text), exampleInstallation, engineOf(service))
+        await judge('# a comment\n')
+        await assert.rejects(judge(more), (error: PlatformError) => {
+          assert.match(error.why ?? '', words)
+          return true
+        })
+        for (const file of all) assert.equal(await readFile(join(state.stateDir, file.path), 'utf8'), file.content)
+        assert.deepEqual(
+          (await readdir(state.stateDir)).filter(name => name.startsWith('candidate')),
+          [],
+        )
+      })
   })
 })
