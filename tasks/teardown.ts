@@ -3,19 +3,22 @@ import type { Output } from '../lib/cli/output.ts'
 import { defineTask } from '../lib/cli/task.ts'
 import { removeNetwork } from '../lib/cluster/network.ts'
 import { removeNodes } from '../lib/cluster/nodes.ts'
+import type { Undone } from '../lib/journal/journal.ts'
 import { describeUndone, isUndone } from '../lib/journal/undo.ts'
-import { pathsOf } from '../lib/platform/settings.ts'
+import { type Paths, pathsOf } from '../lib/platform/settings.ts'
 import { removeThings } from '../lib/stack/things.ts'
 import { badInput, ExitCode, messageOf, PlatformError } from '../lib/system/errors.ts'
-import { acquireRoot, asRoot } from '../lib/system/privilege.ts'
+import { acquireRoot, asRoot, type Privilege } from '../lib/system/privilege.ts'
 import type { Outcome, StepProgress } from '../lib/system/progress.ts'
 import { counted } from '../lib/system/text.ts'
 import {
   describeLeftovers,
+  type Leftovers,
   leftovers,
   removeContainers,
   removeState,
   requireWritableJournal,
+  type TeardownOptions,
   undoChanges,
 } from '../lib/teardown/teardown.ts'
 
@@ -58,32 +61,21 @@ export default defineTask({
       isInterrupted = true
     })
     /** One part of the teardown; when it fails, the others go on, and it is reported at the end. */
-    const part = (title: string, action: (progress: StepProgress) => Promise<Outcome>) =>
+    const part: Part = (title, action) =>
       out.step(title, action).catch(error => {
         if (isInterrupted) throw error
         failures.push(`${title}: ${textOf(error)}`)
       })
 
-    const { nodes, containers, networks, volumes } = found
-    if (nodes.length > 0) await part('Remove the cluster', () => removeNodes(nodes).then(() => 'removed'))
-    if (containers.length > 0) await part('Stop and remove the containers', () => removeContainers(containers))
-    if (networks.length > 0) await part('Remove the network', () => removeThings(networks))
-    if (found.clusterNetwork !== undefined) await part("Remove the cluster's network", () => removeNetwork(paths))
-    if (wanted.volumes && volumes.length > 0) await part('Delete the data', () => removeThings(volumes))
+    await removeFromEngine(found, paths, wanted, part)
     if (found.unseen !== undefined)
       failures.push(
         `Containers, networks and volumes come back with Docker (${found.unseen}); start it, then run this again`,
       )
-    let kept = 0
-    await part('Put this machine back', async progress => {
-      const undone = await undoChanges(paths, privilege, each => {
-        if (each.outcome !== 'unchanged') progress.line(`${each.what}: ${describeUndone(each)}`)
-      })
-      kept = undone.filter(({ outcome }) => outcome === 'kept').length
-      for (const each of undone) if (each.outcome === 'failed') failures.push(`${each.what}: ${each.why}`)
-      return undone.length === 0 ? 'unchanged' : undone.every(isUndone) ? 'restored' : 'restored in part'
-    })
-    const keepId = volumes.length > 0 && !wanted.volumes
+    const undone = await putBack(paths, privilege, part)
+    for (const each of undone) if (each.outcome === 'failed') failures.push(`${each.what}: ${each.why}`)
+    const kept = undone.filter(({ outcome }) => outcome === 'kept').length
+    const keepId = found.volumes.length > 0 && !wanted.volumes
     if (kept + failures.length === 0)
       await part(`Remove ${paths.stateDir}`, () => removeState(paths, { ...wanted, keepId }, privilege))
 
@@ -101,6 +93,30 @@ export default defineTask({
     return ExitCode.done
   },
 })
+
+type Part = (title: string, action: (progress: StepProgress) => Promise<Outcome>) => Promise<unknown>
+
+/** Removes what this installation has created in the engine, what uses others first. */
+async function removeFromEngine(found: Leftovers, paths: Paths, wanted: TeardownOptions, part: Part): Promise<void> {
+  const { nodes, containers, networks, clusterNetwork, volumes } = found
+  if (nodes.length > 0) await part('Remove the cluster', () => removeNodes(nodes).then(() => 'removed'))
+  if (containers.length > 0) await part('Stop and remove the containers', () => removeContainers(containers))
+  if (networks.length > 0) await part('Remove the network', () => removeThings(networks))
+  if (clusterNetwork !== undefined) await part("Remove the cluster's network", () => removeNetwork(paths))
+  if (wanted.volumes && volumes.length > 0) await part('Delete the data', () => removeThings(volumes))
+}
+
+/** Undoes what the journal has recorded, and returns what came of each change. */
+async function putBack(paths: Paths, privilege: Privilege, part: Part): Promise<Undone[]> {
+  let undone: Undone[] = []
+  await part('Put this machine back', async progress => {
+    undone = await undoChanges(paths, privilege, each => {
+      if (each.outcome !== 'unchanged') progress.line(`${each.what}: ${describeUndone(each)}`)
+    })
+    return undone.length === 0 ? 'unchanged' : undone.every(isUndone) ? 'restored' : 'restored in part'
+  })
+  return undone
+}
 
 async function isConfirmed(out: Output): Promise<boolean> {
   if (out.interactive) return out.confirm('Undo all this?')

@@ -1,10 +1,8 @@
 import { createHash } from 'node:crypto'
-import { createWriteStream } from 'node:fs'
-import { chmod, rm } from 'node:fs/promises'
+import { chmod, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { messageOf, PlatformError } from '../system/errors.ts'
+import { download as fromAddress } from '../system/http.ts'
 import { buildGoPrograms, type GoRecipe, machineGo } from './go.ts'
 
 export type ToolName = 'kind' | 'kubectl'
@@ -62,12 +60,9 @@ export const releases: Readonly<Record<ToolName, Release>> = {
   },
 }
 
-/** A published program downloads in seconds; an unreachable host should be reported soon. */
-const downloadTimeoutMs = 300_000
-
 export interface InstallOptions {
   report?: (phase: string) => void
-  download?: (url: string, init: { signal: AbortSignal }) => Promise<Response>
+  download?: (url: string, file: string) => Promise<void>
   /** As the authors spell it. */
   os?: string
   architecture?: string
@@ -101,7 +96,7 @@ async function downloaded(
   name: ToolName,
   file: string,
   {
-    download = fetch,
+    download = fromAddress,
     os = process.platform,
     architecture = process.arch === 'x64' ? 'amd64' : process.arch,
   }: InstallOptions,
@@ -110,19 +105,15 @@ async function downloaded(
   const wanted = sha256[`${os}-${architecture}`]
   if (wanted === undefined) return `${name} is not published for ${os} on ${architecture}`
   const address = url(os, architecture)
-  const hash = createHash('sha256')
   try {
-    const response = await download(address, { signal: AbortSignal.timeout(downloadTimeoutMs) })
-    if (!response.ok || response.body === null) return `${address} answers ${response.status}`
-    const source = Readable.fromWeb(response.body as Parameters<typeof Readable.fromWeb>[0])
-    source.on('data', (chunk: Uint8Array) => hash.update(chunk))
-    await pipeline(source, createWriteStream(file))
+    await download(address, file)
   } catch (error) {
     await rm(file, { force: true })
-    const cause = error instanceof Error && error.cause ? `: ${messageOf(error.cause)}` : ''
-    return `${address}: ${messageOf(error)}${cause}`
+    return messageOf(error)
   }
-  const got = hash.digest('hex')
+  const got = createHash('sha256')
+    .update(await readFile(file))
+    .digest('hex')
   if (got !== wanted)
     throw new PlatformError(`What ${address} sent is not ${name} ${releases[name].version}; it was thrown away`, {
       why: `its SHA-256 is    ${got}\nand should be ${wanted}`,

@@ -1,4 +1,3 @@
-import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
 import { type Options, type ProcessOutput, type ProcessPromise, which, $ as zx } from 'zx/core'
 import { cancelScope, cancelSignal } from './cancel.ts'
@@ -117,11 +116,6 @@ export function args(pieces: TemplateStringsArray, ...values: unknown[]): string
 /** A command as a person would type it. */
 export function commandLine(words: readonly string[]): string {
   return words.map(quote).join(' ')
-}
-
-/** The exit code a shell reports for a program that a signal ended. */
-export function exitCodeOfSignal(signal: NodeJS.Signals): number {
-  return 128 + constants.signals[signal]
 }
 
 function isTemplate(first: TemplateStringsArray | CommandOptions): first is TemplateStringsArray {

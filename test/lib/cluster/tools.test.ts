@@ -8,7 +8,7 @@ import { $, within } from 'zx/core'
 import { ensureTools, lackingTools } from '../../../lib/cluster/tools.ts'
 import type { Settings } from '../../../lib/platform/settings.ts'
 import { type InstallOptions, releases } from '../../../lib/supply/releases.ts'
-import type { PlatformError } from '../../../lib/system/errors.ts'
+import { PlatformError } from '../../../lib/system/errors.ts'
 import { examplePaths, exampleSettings } from '../../helpers/platform.ts'
 
 const kind = '#!/bin/sh\necho 0.33.0\n'
@@ -38,10 +38,11 @@ describe('kind and kubectl', () => {
   }
   const serve =
     (programs: Record<string, string>): NonNullable<InstallOptions['download']> =>
-    async url => {
+    async (url, file) => {
       asked.push(url)
       const text = programs[url.includes('kubectl') ? 'kubectl' : 'kind']
-      return text === undefined ? new Response('', { status: 404 }) : new Response(text)
+      if (text === undefined) throw new PlatformError(`${url} answers 404`)
+      await writeFile(file, text)
     }
   /** A machine whose published programs are the ones of this test. */
   const published = (programs: Record<string, string>): InstallOptions => {
