@@ -78,61 +78,74 @@ export interface Journal {
 
 /** Opens the journal of a state folder. Nothing is read or written yet. */
 export function openJournal({ stateDir, privilege, scope, dryRun = false }: JournalOptions): Journal {
-  const file = journalFile(stateDir)
-  const recorder: Recorder = { file, stateDir, privilege, scope, dryRun, planned: [] }
-
-  async function endProcess(name: string): Promise<'unchanged' | 'removed'> {
-    const records = recordsOf(name, await file.read())
-    if (records.length === 0) return 'unchanged'
-    if (dryRun) planEnd(recorder, name)
-    else await undo({ file, privilege, records })
-    return 'removed'
-  }
-
+  const recorder: Recorder = { file: journalFile(stateDir), stateDir, privilege, scope, dryRun, planned: [] }
+  const end = (name: string) => endProcess(recorder, name)
   return {
     planned: recorder.planned,
-    endProcess,
-    async writeFile(path, content, { mode = 0o644, owner = { uid: 0, gid: 0 }, block } = {}) {
-      const text = Buffer.from(content)
-      const command = `install -D -m ${mode.toString(8).padStart(4, '0')} /dev/stdin ${path} <<'EOF'\n${text}EOF`
-      return changePath(
-        recorder,
-        path,
-        { kind: 'file', content: text.toString('base64'), mode, ...owner },
-        command,
-        block,
-      )
-    },
+    writeFile: (path, content, options) => writeFile(recorder, path, content, options),
     link: (path, target) =>
       changePath(recorder, path, { kind: 'link', target }, commandLine(args`ln -sfn ${target} ${path}`)),
-    async removeFile(path) {
-      const outcome = await changePath(recorder, path, { kind: 'absent' }, commandLine(args`rm -f ${path}`))
-      return outcome === 'unchanged' ? outcome : 'removed'
-    },
+    removeFile: path => removeFile(recorder, path),
     installPackages: (manager, names) => installPackages(recorder, manager, names),
     enableUnits: (units, command) => enableUnits(recorder, units, command),
-    startProcess: daemon => startDaemon(recorder, daemon, endProcess),
-    async $(pieces, ...values) {
-      const command = args(pieces, ...values)
-      const line = commandLine(command)
-      if (dryRun) plan(recorder, { what: `run ${line}`, command: line })
-      else await privilege.$({ timeout: '2m' })`${command}`
-    },
-    async afterUndo(command) {
-      const line = commandLine(command)
-      const isKnown = (await file.read()).some(
-        each => each.kind === 'after-undo' && each.scope === scope && commandLine(each.command) === line,
-      )
-      if (!isKnown && !dryRun) await record(recorder, { kind: 'after-undo', command: [...command] })
-    },
-    async undo({ scope: wanted = scope, dryRun: onlyShow = dryRun, report } = {}) {
-      const records = (await file.read()).filter(
-        each => wanted === '' || each.scope === wanted || each.scope.startsWith(`${wanted}/`),
-      )
-      if (!onlyShow) return undo({ file, privilege, records, report })
-      const undone = await previewUndo(records)
-      if (dryRun) for (const { what } of undone) plan(recorder, { what: `undo ${what}`, command: `# undoes ${what}` })
-      return undone
-    },
+    startProcess: daemon => startDaemon(recorder, daemon, end),
+    endProcess: end,
+    $: (pieces, ...values) => runAsRoot(recorder, args(pieces, ...values)),
+    afterUndo: command => afterUndo(recorder, command),
+    undo: options => undoScope(recorder, options),
   }
+}
+
+async function writeFile(
+  recorder: Recorder,
+  path: string,
+  content: string | Buffer,
+  { mode = 0o644, owner = { uid: 0, gid: 0 }, block }: FileOptions = {},
+): Promise<Outcome> {
+  const text = Buffer.from(content)
+  const command = `install -D -m ${mode.toString(8).padStart(4, '0')} /dev/stdin ${path} <<'EOF'\n${text}EOF`
+  return changePath(recorder, path, { kind: 'file', content: text.toString('base64'), mode, ...owner }, command, block)
+}
+
+async function removeFile(recorder: Recorder, path: string): Promise<'unchanged' | 'removed'> {
+  const outcome = await changePath(recorder, path, { kind: 'absent' }, commandLine(args`rm -f ${path}`))
+  return outcome === 'unchanged' ? outcome : 'removed'
+}
+
+async function endProcess(recorder: Recorder, name: string): Promise<'unchanged' | 'removed'> {
+  const { file, privilege, dryRun } = recorder
+  const records = recordsOf(name, await file.read())
+  if (records.length === 0) return 'unchanged'
+  if (dryRun) planEnd(recorder, name)
+  else await undo({ file, privilege, records })
+  return 'removed'
+}
+
+async function runAsRoot(recorder: Recorder, command: readonly string[]): Promise<void> {
+  const line = commandLine(command)
+  if (recorder.dryRun) plan(recorder, { what: `run ${line}`, command: line })
+  else await recorder.privilege.$({ timeout: '2m' })`${command}`
+}
+
+async function afterUndo(recorder: Recorder, command: readonly string[]): Promise<void> {
+  const { file, scope, dryRun } = recorder
+  const line = commandLine(command)
+  const isKnown = (await file.read()).some(
+    each => each.kind === 'after-undo' && each.scope === scope && commandLine(each.command) === line,
+  )
+  if (!isKnown && !dryRun) await record(recorder, { kind: 'after-undo', command: [...command] })
+}
+
+async function undoScope(
+  recorder: Recorder,
+  { scope = recorder.scope, dryRun: onlyShow = recorder.dryRun, report }: Parameters<Journal['undo']>[0] = {},
+): Promise<Undone[]> {
+  const { file, privilege, dryRun } = recorder
+  const records = (await file.read()).filter(
+    each => scope === '' || each.scope === scope || each.scope.startsWith(`${scope}/`),
+  )
+  if (!onlyShow) return undo({ file, privilege, records, report })
+  const undone = await previewUndo(records)
+  if (dryRun) for (const { what } of undone) plan(recorder, { what: `undo ${what}`, command: `# undoes ${what}` })
+  return undone
 }
