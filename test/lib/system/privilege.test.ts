@@ -11,8 +11,10 @@ import { isRoot } from '../../../lib/system/privilege.ts'
 const script = `
   import { acquireRoot } from '${root}/lib/system/privilege.ts'
   const interactive = process.argv[1] === 'terminal'
+  const need = { reason: 'test', commands: ['install -m 0644 a b', 'systemctl daemon-reload'], interactive, say: text => console.log('said: ' + text) }
   try {
-    const privilege = await acquireRoot({ reason: 'test', commands: ['install -m 0644 a b', 'systemctl daemon-reload'], interactive, say: text => console.log('said: ' + text) })
+    const several = await Promise.all(Array.from({ length: Number(process.argv[2]) }, () => acquireRoot(need)))
+    const privilege = several[0]
     console.log((await privilege.$\`echo as root\`).stdout.trim())
   } catch (error) {
     console.log([error.message, error.why, error.hint].join('|'))
@@ -34,7 +36,7 @@ describe('root for another user', { skip: impossible || unreadable }, () => {
   })
   after(() => rm(folder, { recursive: true }))
 
-  async function withSudo(body: string | undefined, kind: 'terminal' | 'no terminal'): Promise<string[]> {
+  async function withSudo(body: string | undefined, kind: 'terminal' | 'no terminal', atOnce = 1): Promise<string[]> {
     await rm(join(folder, 'sudo'), { force: true })
     await rm(join(folder, 'asked'), { force: true })
     const program = body === undefined ? 'sudo: not here' : body
@@ -43,7 +45,7 @@ describe('root for another user', { skip: impossible || unreadable }, () => {
       'setpriv',
       [
         ...['--reuid=65534', '--clear-groups', process.execPath, '--import', 'tsx', '--input-type=module'],
-        ...['--eval', script, '--', kind],
+        ...['--eval', script, '--', kind, String(atOnce)],
       ],
       { cwd: root, encoding: 'utf8', env: { PATH: `${folder}:/usr/bin:/bin`, HOME: folder, FOLDER: folder } },
     )
@@ -62,6 +64,11 @@ describe('root for another user', { skip: impossible || unreadable }, () => {
 
   it('asks for the password once, and says before why', async () => {
     assert.deepEqual(await withSudo(wantsPassword, 'terminal'), ['said: sudo is needed to test', 'as root'])
+    assert.equal(await readFile(join(folder, 'asked'), 'utf8'), 'asked\n')
+  })
+
+  it('asks for the password once where several need root at once', async () => {
+    assert.deepEqual(await withSudo(wantsPassword, 'terminal', 3), ['said: sudo is needed to test', 'as root'])
     assert.equal(await readFile(join(folder, 'asked'), 'utf8'), 'asked\n')
   })
 
