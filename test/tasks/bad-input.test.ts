@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { type StubbedTasks, stubbedTasks, workingDocker } from '../helpers/stub-docker.ts'
 
@@ -144,6 +145,48 @@ describe('bad input to a task that changes the machine', () => {
     assert.match(words, /✗ An image could not be pulled: grafana\/loki:3\.7\.6\n {2}toomanyrequests: .*limit\n/)
     assert.match(words, /→ .*docker login.*IMAGE_MIRROR.*task images -- load/)
   })
+
+  const rejections: [what: string, answer: string, expected: RegExp][] = [
+    [
+      'what Compose does not accept',
+      `echo 'time="2026-11-26T10:00:00Z" level=warning msg="a warning"' >&2; echo 'services.loki.image must be a string' >&2; exit 15`,
+      /✗ Docker Compose does not accept the description of the services\n {2}docker compose: services\.loki\.image must be a string\n/,
+    ],
+    [
+      'a port that other machines reach, in a file that only Compose reads',
+      `echo '{"services":{"mine":{"ports":[{"target":80,"published":"8080"}]},"loki":{"ports":[{"host_ip":"127.0.0.5"}]}}}'`,
+      /✗ A service would be reachable from outside this machine\n {2}services\.mine\.ports: \{"target":80,"published":"8080"\}\n/,
+    ],
+    [
+      'the network of the machine, in a file that only Compose reads',
+      `echo '{"services":{"mine":{"network_mode":"host"}}}'`,
+      /services\.mine\.network_mode: host\n/,
+    ],
+  ]
+  for (const [what, answer, expected] of rejections)
+    it(`${what} is refused, and the files of the last start stay`, async () => {
+      const working = { 'docker-compose.yml': 'name: macula\n', 'docker-compose.services.yml': 'services: {}\n' }
+      await mkdir(tasks.stateDir)
+      for (const [name, text] of Object.entries(working)) await writeFile(join(tasks.stateDir, name), text)
+      await tasks.docker(`
+        'image inspect'*) echo sha256:a;;
+        compose*'config --format json') ${answer};;
+        ${workingDocker}`)
+      try {
+        const { status, stderr } = tasks.task('start-infrastructure', '--yes')
+        assert.equal(status, 2, stderr)
+        assert.match(stderr, expected)
+        assert.doesNotMatch(stderr, /\n\s+at /)
+        for (const [name, text] of Object.entries(working))
+          assert.equal(await readFile(join(tasks.stateDir, name), 'utf8'), text)
+        assert.deepEqual(
+          (await tasks.calls()).filter(call => / up |^(rm|stop|network create|volume)/.test(call) && !/ls/.test(call)),
+          [],
+        )
+      } finally {
+        await rm(tasks.stateDir, { recursive: true })
+      }
+    })
 })
 
 function replaced(name: string, value: string): (text: string) => string {

@@ -255,11 +255,15 @@ describe('reading services', () => {
 
   it('takes time in proportion to their number, and at most 2 ms each', async context => {
     await cost(500)
+    // our own services, which are there without any of the user's
+    const own = await cost(1)
     const costs = new Map<number, number>()
-    for (const count of [10, 100, 1000, 5000]) costs.set(count, await cost(count))
-    const each = (count: number) => (costs.get(count) ?? 0) / count
+    // the best of three where little else that happens meanwhile would weigh much
+    for (const count of [10, 100]) costs.set(count, Math.min(await cost(count), await cost(count), await cost(count)))
+    for (const count of [1000, 5000]) costs.set(count, await cost(count))
+    const each = (count: number) => ((costs.get(count) ?? 0) - own) / count
     context.diagnostic([...costs].map(([count, ms]) => `${count} services: ${ms.toFixed(0)} ms`).join(', '))
-    assert.ok(each(5000) < 2, `${each(5000).toFixed(2)} ms a service`)
+    for (const count of costs.keys()) assert.ok(each(count) <= 2, `${each(count).toFixed(2)} ms a service of ${count}`)
     assert.ok(
       each(5000) < 2 * each(1000),
       `${each(1000).toFixed(2)} ms a service of 1000, ${each(5000).toFixed(2)} of 5000`,
