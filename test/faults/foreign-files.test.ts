@@ -37,7 +37,7 @@ it('files that other tasks and the user put beside ours outlive every start, wha
     await writeStackFiles(state, files)
     const there = await filesBelow(state.stateDir)
     const deleted = theirs.filter(path => !there.includes(path))
-    countFaults('Files outside our manifest deleted', theirs.length, deleted.length)
+    countFaults('files outside our manifest deleted', theirs.length, deleted.length)
     assert.deepEqual(deleted, [])
     const ours = there.filter(
       path => /^(config|secrets)\//.test(path) && !theirs.includes(path) && !path.startsWith('config/own'),

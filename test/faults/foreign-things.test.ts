@@ -6,7 +6,7 @@ import { countFaults } from '../helpers/fault-table.ts'
 import { type StubbedTasks, stubbedTasks, workingDocker } from '../helpers/stub-docker.ts'
 import { listedContainer, listedNetwork, listedVolume, ownId } from '../helpers/things.ts'
 
-const row = 'Foreign containers, networks, volumes touched'
+const row = 'foreign containers, networks, volumes touched'
 
 /** What docker is told that changes something: everything but these. */
 const onlyLooks =
