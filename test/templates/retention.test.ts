@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { parse } from 'yaml'
+import { PlatformError } from '../../lib/system/errors.ts'
 import { NotYet, waitFor } from '../../lib/system/wait.ts'
 import { contentOf, renderExample } from '../helpers/example.ts'
 import { run } from '../helpers/run.ts'
@@ -53,7 +54,7 @@ async function daysLeft(flags: readonly string[], left: (blocks: number) => bool
         const number = await blocks()
         return left(number) ? number : new NotYet(`${number} blocks`)
       },
-      { timeoutMs: 20_000, onTimeout: seen => new Error(`${seen}`) },
+      { timeoutMs: 20_000, onTimeout: seen => new PlatformError(`${seen}`) },
     )
   } finally {
     program.kill('SIGTERM')
