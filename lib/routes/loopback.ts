@@ -3,7 +3,9 @@ import type { Journal, Outcome } from '../journal/journal.ts'
 import { type Owner, signature } from '../platform/owner.ts'
 import type { Platform } from '../platform/platform.ts'
 import { fillTemplate, readTemplate } from '../platform/render.ts'
+import { PlatformError } from '../system/errors.ts'
 import { args } from '../system/exec.ts'
+import { NotYet, waitFor } from '../system/wait.ts'
 
 const label = 'org.macula.loopback'
 const path = `/Library/LaunchDaemons/${label}.plist`
@@ -36,22 +38,34 @@ export async function renderAliases(owner: Owner, addresses: readonly string[]):
   )
 }
 
-/** Gives macOS the loopback addresses of the platform, now and after each reboot; other systems answer on all of 127.0.0.0/8 anyway. */
+/**
+ * Gives macOS the loopback addresses of the platform, now and after each reboot; other systems answer on all of 127.0.0.0/8 anyway.
+ * Returns once lo0 has them all; throws with those it lacks after `timeoutMs`, as launchctl only starts the job and does not wait for it.
+ */
 export async function ensureLoopbackAliases(
   platform: Platform,
   owner: Owner,
   journal: Journal,
-  { system = process.platform as string, present = loopbackAddresses } = {},
+  { system = process.platform as string, present = loopbackAddresses, timeoutMs = 5_000 } = {},
 ): Promise<Outcome> {
   if (system !== 'darwin') return 'unchanged'
   const addresses = aliasAddresses(platform)
   for (const ip of addresses) await journal.afterUndo(quietly(args`ifconfig lo0 -alias ${ip}`))
   await journal.afterUndo(stop)
   const outcome = await journal.writeFile(path, await renderAliases(owner, addresses))
-  const missing = addresses.filter(ip => !present().includes(ip))
-  if (outcome === 'unchanged' && missing.length === 0) return outcome
+  const missing = () => addresses.filter(ip => !present().includes(ip))
+  if (outcome === 'unchanged' && missing().length === 0) return outcome
   if (outcome !== 'created') await journal.$`${stop}`
   await journal.$`launchctl bootstrap system ${path}`
+  const look = () => (missing().length === 0 ? true : new NotYet(missing().join(', ')))
+  await waitFor(look, {
+    timeoutMs,
+    onTimeout: lacking =>
+      new PlatformError(`lo0 has no address ${lacking}`, {
+        why: `launchd took the job ${label}, and ${timeoutMs / 1000} s later the address is still missing`,
+        hint: `launchctl print system/${label}   # shows how the job ended`,
+      }),
+  })
   return outcome === 'unchanged' ? 'updated' : outcome
 }
 

@@ -289,7 +289,8 @@ describe('loopback addresses of macOS', async () => {
     const { calls, journal } = journalThatWrites('created')
     assert.equal(await ensureLoopbackAliases(platform, us, journal, { system: 'linux' }), 'unchanged')
     assert.deepEqual(calls, [])
-    assert.equal(await ensureLoopbackAliases(platform, us, journal, { system: 'darwin' }), 'created')
+    const given = { system: 'darwin', present: () => aliasAddresses(platform) }
+    assert.equal(await ensureLoopbackAliases(platform, us, journal, given), 'created')
     assert.deepEqual(calls.slice(-3), [
       `after undo ${quietly} launchctl bootout system/org.macula.loopback`,
       'write /Library/LaunchDaemons/org.macula.loopback.plist',
@@ -304,12 +305,29 @@ describe('loopback addresses of macOS', async () => {
     assert.equal(await ensureLoopbackAliases(platform, us, journal, given), 'unchanged')
     const [write] = calls.splice(-1)
     assert.match(write ?? '', /^write /)
-    const without = { system: 'darwin', present: () => ['127.0.0.1', '127.0.0.2'] }
+    // launchctl returns before its job has run
+    const without = {
+      system: 'darwin',
+      present: () =>
+        calls.filter(call => call.startsWith('launchctl bootstrap')).length > 0 && ++looks > 20
+          ? aliasAddresses(platform)
+          : ['127.0.0.1', '127.0.0.2'],
+    }
+    let looks = 0
     assert.equal(await ensureLoopbackAliases(platform, us, journal, without), 'updated')
     assert.deepEqual(calls.slice(-2), [
       `${quietly} launchctl bootout system/org.macula.loopback`,
       'launchctl bootstrap system /Library/LaunchDaemons/org.macula.loopback.plist',
     ])
+  })
+
+  it('are looked for after launchctl: success without them is an error that names them', async () => {
+    const { journal } = journalThatWrites('created')
+    const given = { system: 'darwin', present: () => ['127.0.0.1', '127.0.0.2', '127.0.0.3'], timeoutMs: 300 }
+    await assert.rejects(ensureLoopbackAliases(platform, us, journal, given), {
+      message: 'lo0 has no address 127.0.0.4, 127.0.0.5, 127.0.0.6, 127.0.0.7, 127.0.0.8',
+      hint: /launchctl print system\/org\.macula\.loopback/,
+    })
   })
 
   const quietly = 'sh -c "$@" || true quietly'
