@@ -8,6 +8,7 @@ import { helpText } from '../../../lib/cli/task.ts'
 import { readTaskfile, workflowHelp } from '../../../lib/cli/taskfile.ts'
 import { root } from '../../../lib/system/checkout.ts'
 import { isRoot } from '../../../lib/system/privilege.ts'
+import setup from '../../../tasks/setup.ts'
 import status from '../../../tasks/status.ts'
 import { type StubbedTasks, stubbedTasks, workingDocker } from '../../helpers/stub-docker.ts'
 
@@ -44,7 +45,8 @@ describe('the launcher', () => {
 
   for (const { task, expected } of [
     { task: 'status', expected: async () => helpText(status) },
-    { task: 'setup', expected: async () => workflowHelp(await readTaskfile(), 'setup') },
+    { task: 'setup', expected: async () => helpText(setup) },
+    { task: 'platform', expected: async () => workflowHelp(await readTaskfile(), 'platform') },
   ])
     for (const flag of ['--help', '-h'])
       it(`prints the help of ${task} on ${flag}, from the bundle or not`, async () => {
