@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
+import { PlatformError } from '../../../lib/system/errors.ts'
+import { NotYet, waitFor } from '../../../lib/system/wait.ts'
 import { noSandbox, startSandbox, type TestSandbox } from '../../helpers/sandbox.ts'
 
 const reason = await noSandbox()
@@ -40,15 +42,19 @@ describe('the stack in a sandbox', { skip: reason }, () => {
     return (await sandbox.exec(script)).stdout.trim()
   }
 
-  /** The lines of a service that came to Loki's address, once there is one; empty after 15 s without. */
-  async function linesOf(service: string): Promise<string[]> {
-    for (let tries = 0; tries < 15; tries += 1) {
+  /** The lines of a service that came to Loki's address, once one holds `part`. */
+  function linesOf(service: string, part: string): Promise<string[]> {
+    const look = async () => {
       const received = (await text('cat /run/macula/received.jsonl')).split('\n').filter(Boolean)
-      const lines = received.map(line => JSON.parse(line)).filter(line => line.service === service)
-      if (lines.length > 0) return lines.map(({ body }) => body)
-      await new Promise(resolve => setTimeout(resolve, 1000))
+      const bodies = received.map(line => JSON.parse(line)).flatMap(line => (line.service === service ? line.body : []))
+      return bodies.some(body => body.includes(part)) ? bodies : new NotYet(`${bodies.length} lines`)
     }
-    return []
+    // nobody listened there until now: the collector tries again after at most 30 s, give or take a half
+    return waitFor(look, {
+      timeoutMs: 60_000,
+      pauseMs: 1000,
+      onTimeout: seen => new PlatformError(`no line of ${service} with ${part}: ${seen}`),
+    })
   }
 
   it('is of use before the last images are there, and takes in what comes without touching the rest', async () => {
@@ -66,25 +72,26 @@ describe('the stack in a sandbox', { skip: reason }, () => {
     )
   })
 
-  it("sends what containers print to Loki, a user's own service's too", {
-    todo: 'the receiver of this test gets no lines; the real collector is shown in templates/collector.test.ts',
-  }, async () => {
+  it("sends what containers print to Loki, a user's own service's too", async () => {
     await text(
       'setsid node test/helpers/otlp-receiver.mjs 172.23.0.1 3100 </dev/null >/run/macula/received.jsonl 2>&1 & sleep 1',
     )
-    assert.ok((await linesOf('registry')).some(line => line.includes('debug server listening')))
-    assert.deepEqual(await linesOf('talker'), ['a line of the talker'])
+    await linesOf('registry', 'debug server listening')
+    assert.deepEqual(await linesOf('talker', 'talker'), ['a line of the talker'])
   })
 
-  it('tells the portal how each service is', {
-    todo: 'its list now holds applications, which do not run here',
-  }, async () => {
+  it('tells the portal how each service is', async () => {
     const states =
       await text(`for service in $(curl -s http://home.macula.local/ | grep -o 'data-probe="[^"]*' | cut -d'"' -f2); do
-      echo $(basename $service) $(curl -s -o /dev/null -w '%{http_code}' http://home.macula.local$service); done`)
-    assert.match(states, /^loki 200$/m)
-    assert.match(states, /^powerdns 200$/m)
-    assert.doesNotMatch(states, / (?!200)\d+$/m)
+      echo $service $(curl -s -o /dev/null -w '%{http_code}' http://home.macula.local$service); done`)
+    assert.match(states, /^\/health\/loki 200$/m)
+    assert.match(states, /^\/health\/powerdns 200$/m)
+    const others = states.split('\n').filter(line => !line.endsWith(' 200'))
+    // there is no cluster here for the applications
+    assert.deepEqual(
+      others,
+      ['console', 'bootstrap', 'peer1', 'peer2'].map(name => `/health/applications/${name} 502`),
+    )
   })
 
   it('accepts new passwords only, once they are changed in the settings', async () => {
