@@ -17,10 +17,11 @@ describe('the portal', { skip: nginx.skip || skipBrowser }, () => {
   let alerts: object[] = []
 
   before(async () => {
-    // Loki and the object store are placeholders, and DNS admin is down
+    // Loki is a placeholder, another program stands for the object store, and DNS admin is down
     gateway = await startGateway(await renderExample(), ({ url, headers: { host } }, response) => {
       if (url === '/api/v1/alerts') return response.end(JSON.stringify({ data: { alerts } }))
-      if (/^(loki|minio):/.test(host ?? '')) response.setHeader('X-Macula-Standin', 'placeholder')
+      if (host?.startsWith('loki:')) response.setHeader('X-Macula-Standin', 'placeholder')
+      if (host?.startsWith('minio:')) response.setHeader('X-Macula-Standin', 'another S3 server')
       response.writeHead(host?.startsWith('powerdns-admin:') ? 500 : 200).end('ok')
     })
     browser = await startBrowser([['home.macula.local:80', `${gateway.ip}:${gateway.port}`]])
@@ -57,13 +58,17 @@ describe('the portal', { skip: nginx.skip || skipBrowser }, () => {
     const { page } = await open()
     assert.equal(await stateOf(page, 'Prometheus'), 'up')
     assert.equal(await stateOf(page, 'Loki'), 'placeholder')
-    assert.equal(await stateOf(page, 'Object store'), 'placeholder')
+    assert.equal(await stateOf(page, 'Object store'), 'up')
     assert.equal(await stateOf(page, 'DNS admin'), 'no answer')
     assert.equal(await stateOf(page, 'TimescaleDB'), 'no answer')
     assert.equal(await stateOf(page, 'Console'), 'no answer')
-    assert.equal(await page.locator('#summary').textContent(), '5 of 16 up, 2 placeholder, 7 no answer, 2 not probed')
+    assert.equal(await page.locator('#summary').textContent(), '6 of 16 up, 1 placeholder, 7 no answer, 2 not probed')
     const loki = page.locator('article', { has: page.getByRole('heading', { name: 'Loki' }) })
     assert.match((await loki.locator('.version').textContent()) ?? '', /^a placeholder in place of \d/)
+    const store = page.locator('article', { has: page.getByRole('heading', { name: 'Object store' }) })
+    assert.match((await store.locator('.version').textContent()) ?? '', /^another S3 server in place of \S/)
+    const prometheus = page.locator('article', { has: page.getByRole('heading', { name: 'Prometheus' }) })
+    assert.match((await prometheus.locator('.version').textContent()) ?? '', /^v?\d/)
     await page.close()
   })
 

@@ -27,6 +27,8 @@ import (
 const (
 	health  = "/minio/health/live"
 	metrics = "/minio/v2/metrics/cluster"
+	// what the portal calls it, as the label of the image does
+	name = "another S3 server"
 	// the gateway itself, behind what answers for its metrics
 	socket = "/run/s3.sock"
 )
@@ -88,6 +90,7 @@ func front() http.Handler {
 		FlushInterval: -1,
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Macula-Standin", name)
 		if r.Method == http.MethodGet && r.URL.Path == metrics {
 			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 			return
