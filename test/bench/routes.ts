@@ -167,6 +167,8 @@ const kinds = [
 /** What a client sees that connects while the target is away: whether it was served in the end, and when. */
 async function whileAway(engine: Engine, away: () => void, back: () => void): Promise<string> {
   away()
+  // a connection that comes in while the target is still ending is neither here nor there
+  await pause(500)
   const begun = performance.now()
   const answer = new Promise<string>(resolve =>
     get({ host: engine.listen.ip, port: engine.listen.port, path: '/small', agent: false, timeout: 15_000 }, response =>
