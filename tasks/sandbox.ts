@@ -100,7 +100,7 @@ export default defineTask({
       await out.step('Get the images', progress => supplySandbox(sandbox, progress))
       await runWorkflow(sandbox, ['platform', '--yes'])
       for (let later = servicesToCome(sandbox); later.length > 0; later = servicesToCome(sandbox)) {
-        out.say(`What is up can be used already: ${commandFor(name, '--enter')}`)
+        out.say(`Already usable while the rest starts: ${commandFor(name, '--enter')}`)
         await out.step(`Get the image of ${later.join(' or ')}`, progress => supplyNext(sandbox, progress))
         await runWorkflow(sandbox, ['start-infrastructure', '--yes'])
       }

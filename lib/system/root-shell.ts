@@ -10,7 +10,7 @@ import { deadline } from './wait.ts'
 
 type Spawn = NonNullable<CommandOptions['spawn']>
 
-/** How long sudo may take to say that it lets us in, or wants a password; it may have to look the user up in a directory service. */
+/** How long sudo may take to grant access or to say that it wants a password; it may have to look the user up in a directory service. */
 const silentMs = 15_000
 /** What the helper takes to end the commands that still run: 2 s before it kills them, and a little more. */
 const endMs = 3500
