@@ -3,14 +3,15 @@ import { resolve } from 'node:path'
 import { defineTask } from '../lib/cli/task.ts'
 import { clusterOf } from '../lib/cluster/cluster.ts'
 import { ingressImage } from '../lib/cluster/ingress.ts'
+import { nodeImage } from '../lib/cluster/kind.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
 import { loadImages, saveImages } from '../lib/stack/image-files.ts'
-import { missingImages, type PullProgress, pullImages } from '../lib/stack/image-store.ts'
+import { describePulls, mirrored, missingImages, pullImages } from '../lib/stack/image-store.ts'
 import { startableNow } from '../lib/stack/stack.ts'
 import { readImageArchives } from '../lib/supply/image-archive.ts'
 import { badInput } from '../lib/system/errors.ts'
-import { bytes, counted, table } from '../lib/system/text.ts'
+import { counted, table } from '../lib/system/text.ts'
 
 export default defineTask({
   name: 'images',
@@ -43,31 +44,15 @@ export default defineTask({
         .map(({ image }) => image)
       const isOurs = clusterOf(platform).kind === 'kind'
       // each under the name it has where it is used: mirrors are part of the cluster's names already
-      const cluster = isOurs ? [platform.settings.KIND_NODE_IMAGE, await ingressImage(platform)] : []
+      const cluster = isOurs ? [nodeImage(platform.settings), await ingressImage(platform)] : []
       await out.step('Pull images of services, nodes and ingress', async ({ update }) => {
         const missing = await missingImages([...now, ...cluster])
         if (missing.length === 0) return 'unchanged'
-        const pulls = new Map<string, PullProgress>()
-        const report = (some: readonly PullProgress[]) => {
-          for (const pull of some) pulls.set(pull.image, pull)
-          update(
-            [...pulls.values()]
-              .map(({ image, current, total }) => `${image} ${bytes(current)} of ${bytes(total)}`)
-              .join(', '),
-          )
-        }
-        await Promise.all([
-          pullImages(
-            missing.filter(image => now.includes(image)),
-            platform.settings.IMAGE_MIRROR,
-            report,
-          ),
-          pullImages(
-            missing.filter(image => !now.includes(image)),
-            '',
-            report,
-          ),
-        ])
+        await pullImages(
+          missing,
+          image => (cluster.includes(image) ? image : mirrored(image, platform.settings.IMAGE_MIRROR)),
+          pulls => update(describePulls(pulls)),
+        )
         return counted(missing.length, 'image')
       })
       out.summary('To start with them: task start-infrastructure')
@@ -75,7 +60,11 @@ export default defineTask({
       await out.step('Pull images', async () => {
         const missing = await missingImages(images)
         if (missing.length === 0) return 'unchanged'
-        await pullImages(missing, platform.settings.IMAGE_MIRROR, () => {})
+        await pullImages(
+          missing,
+          image => mirrored(image, platform.settings.IMAGE_MIRROR),
+          () => {},
+        )
         return counted(missing.length, 'image')
       })
       await out.step(`Save ${counted(images.length, 'image')} to ${resolve(file)}`, async progress => {

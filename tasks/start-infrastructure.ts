@@ -12,7 +12,7 @@ import { requireValidConfigs } from '../lib/stack/config/validate.ts'
 import { type Container, projectContainers } from '../lib/stack/docker.ts'
 import { areWritten, renderStackFiles, writeStackFiles } from '../lib/stack/files.ts'
 import { ensureGrafanaPassword } from '../lib/stack/grafana.ts'
-import { missingImages, pullImages } from '../lib/stack/image-store.ts'
+import { describePulls, mirrored, missingImages, pullImages } from '../lib/stack/image-store.ts'
 import {
   adopt,
   describeThing,
@@ -24,7 +24,7 @@ import {
 import { areReady, startableNow, startContainers } from '../lib/stack/stack.ts'
 import { badInput } from '../lib/system/errors.ts'
 import { lookUp } from '../lib/system/lookup.ts'
-import { bytes, counted } from '../lib/system/text.ts'
+import { counted } from '../lib/system/text.ts'
 
 export default defineTask({
   name: 'start-infrastructure',
@@ -89,10 +89,10 @@ export default defineTask({
     await out.step('Pull images', async progress => {
       const missing = await lacking
       if (missing.length === 0) return 'unchanged'
-      await pullImages(missing, platform.settings.IMAGE_MIRROR, pulls =>
-        progress.update(
-          pulls.map(({ image, current, total }) => `${image} ${bytes(current)} of ${bytes(total)}`).join(', '),
-        ),
+      await pullImages(
+        missing,
+        image => mirrored(image, platform.settings.IMAGE_MIRROR),
+        pulls => progress.update(describePulls(pulls)),
       )
       return counted(missing.length, 'image')
     })

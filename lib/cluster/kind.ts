@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { LineCounter, parse, parseDocument, stringify } from 'yaml'
 import type { Platform } from '../platform/platform.ts'
 import { readTemplate } from '../platform/render.ts'
+import type { Settings } from '../platform/settings.ts'
 import { mirrored } from '../stack/image-store.ts'
 import { badInput } from '../system/errors.ts'
 
@@ -38,12 +39,20 @@ export async function desiredConfig(platform: Platform, publish = false): Promis
   return local === undefined ? config : mergeLocal(config, local, basename(paths.localKindFile))
 }
 
+/** The image of the nodes, as kind pulls it. */
+export function nodeImage({
+  KIND_NODE_IMAGE,
+  IMAGE_MIRROR,
+}: Pick<Settings, 'KIND_NODE_IMAGE' | 'IMAGE_MIRROR'>): string {
+  return mirrored(KIND_NODE_IMAGE, IMAGE_MIRROR)
+}
+
 function withSettings(
   template: KindConfig,
   { settings, applications, loopback }: Platform,
   publish: boolean,
 ): KindConfig {
-  const image = mirrored(settings.KIND_NODE_IMAGE, settings.IMAGE_MIRROR)
+  const image = nodeImage(settings)
   const hostPorts: Record<number, string> = { 80: settings.INGRESS_HTTP_PORT, 443: settings.INGRESS_HTTPS_PORT }
   const nodes = template.nodes.map(node => {
     const mappings = node.extraPortMappings ?? []

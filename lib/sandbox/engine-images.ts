@@ -3,13 +3,12 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { within, $ as zx } from 'zx/core'
 import { loadImages, sortedBy, verifiedBy } from '../stack/image-files.ts'
-import { mirrored, missingImages, pullImages } from '../stack/image-store.ts'
+import { describePulls, mirrored, missingImages, pullImages } from '../stack/image-store.ts'
 import type { SupplyOptions } from '../supply/cache.ts'
 import { dockerName, type ImageArchive } from '../supply/image-archive.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
 import { $ } from '../system/exec.ts'
 import type { StepProgress } from '../system/progress.ts'
-import { bytes } from '../system/text.ts'
 import { type EngineOptions, outsideAddress, withMachineNetwork } from './engine.ts'
 import type { Namespace } from './namespace.ts'
 import { ensureStandIns, standInLabel } from './standins.ts'
@@ -193,10 +192,10 @@ async function pull(
     // a name that a stand-in has would pass for pulled; the stand-in itself stays under a name of its own
     for (const image of images) await $({ nothrow: true })`docker image rm ${image}`
     try {
-      await pullImages(images, mirror, pulls =>
-        progress.update(
-          pulls.map(({ image, current, total }) => `${image} ${bytes(current)} of ${bytes(total)}`).join(', '),
-        ),
+      await pullImages(
+        images,
+        image => mirrored(image, mirror),
+        pulls => progress.update(describePulls(pulls)),
       )
     } catch (error) {
       // what a registry does not have can still be built

@@ -1,5 +1,6 @@
 import { messageOf, PlatformError } from '../system/errors.ts'
 import { $, lastLines } from '../system/exec.ts'
+import { bytes } from '../system/text.ts'
 import { answerOf } from './engine.ts'
 
 /** Progress of the download of one image. */
@@ -35,19 +36,25 @@ export function mirrored(image: string, mirror: string): string {
   return `${mirror}/${rest.length === 0 ? `library/${image}` : image}`
 }
 
+/** How far these pulls are, in one line. */
+export function describePulls(pulls: readonly PullProgress[]): string {
+  return pulls.map(({ image, current, total }) => `${image} ${bytes(current)} of ${bytes(total)}`).join(', ')
+}
+
 /**
- * Pulls images, through `mirror` where one is set (they get their own names afterwards). Tries twice, because one lost connection must not cost
- * the morning; ends an attempt that makes no progress for a minute. Throws one error that names each image that could not be pulled, and why.
+ * Pulls images, each under the name that `sourceOf` has for it, as behind a mirror (they get their own names afterwards). Tries twice, because one
+ * lost connection must not cost the morning; ends an attempt that makes no progress for a minute. Throws one error that names each image that could
+ * not be pulled, and why.
  */
 export async function pullImages(
   images: readonly string[],
-  mirror: string,
+  sourceOf: (image: string) => string,
   report: (pulls: readonly PullProgress[]) => void,
 ): Promise<void> {
   let wanted = [...images]
   let problems = ''
   for (let attempt = 0; attempt < 2 && wanted.length > 0; attempt += 1) {
-    problems = await pullOnce(wanted, mirror, report)
+    problems = await pullOnce(wanted, sourceOf, report)
     wanted = await missingImages(wanted)
   }
   if (wanted.length === 0) return
@@ -66,13 +73,11 @@ const pullsAtOnce = 6
 /** One attempt at all of them; a failed pull does not stop the others. Returns what Compose printed about failures. */
 async function pullOnce(
   images: readonly string[],
-  mirror: string,
+  sourceOf: (image: string) => string,
   report: (pulls: readonly PullProgress[]) => void,
 ): Promise<string> {
   // Compose pulls in parallel, logs in as the user does, and reports bytes: a file made for the purpose is all it takes
-  const services = Object.fromEntries(
-    images.map((image, index) => [`image-${index}`, { image: mirrored(image, mirror) }]),
-  )
+  const services = Object.fromEntries(images.map((image, index) => [`image-${index}`, { image: sourceOf(image) }]))
   const events = new PullEvents(images)
   const pull = $({
     input: JSON.stringify({ name: 'macula-images', services }),
@@ -85,8 +90,8 @@ async function pullOnce(
     ({ exitCode, stderr }) => (exitCode === 0 ? [] : [lastLines(stderr, 4)]),
     error => [messageOf(error)],
   )
-  for (const image of images.filter(image => mirrored(image, mirror) !== image))
-    await $({ nothrow: true })`docker tag ${mirrored(image, mirror)} ${image}`
+  for (const image of images.filter(image => sourceOf(image) !== image))
+    await $({ nothrow: true })`docker tag ${sourceOf(image)} ${image}`
   return [...new Set([...events.problems, ...problem])].join('\n')
 }
 

@@ -74,3 +74,29 @@ describe('the task images', () => {
     assert.match(stderr, /✗ Images cannot be read from these files\n {2}.*words\.tar: is no archive: tar: /)
   })
 })
+
+describe('images pull', () => {
+  it('asks the mirror for nodes and ingress, too, where one is set', async () => {
+    const tasks = await stubbedTasks({ IMAGE_MIRROR: 'mirror.test/hub', INGRESS_CONTROLLER: 'traefik' })
+    try {
+      // nothing is there until Compose was told what to pull
+      await tasks.docker(`
+        *' pull '*) cat >${tasks.folder}/pulled;;
+        'image inspect --format'*) [ -e ${tasks.folder}/pulled ] || {
+          shift 4; for image; do echo "Error: No such image: $image" >&2; done; exit 1; };;
+        tag*) ;;`)
+      const { status, stderr } = tasks.task('images', 'pull')
+      assert.equal(status, 0, stderr)
+      const { services } = JSON.parse(await readFile(join(tasks.folder, 'pulled'), 'utf8'))
+      const pulled = Object.values(services as Record<string, { image: string }>).map(({ image }) => image)
+      for (const name of ['kindest/node:', 'library/traefik:', 'library/nginx:'])
+        assert.equal(pulled.filter(image => image.startsWith(`mirror.test/hub/${name}`)).length, 1, `${name} ${pulled}`)
+      assert.deepEqual(
+        pulled.filter(image => !image.startsWith('mirror.test/hub/')),
+        [],
+      )
+    } finally {
+      await tasks.remove()
+    }
+  })
+})
