@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream'
 import { pathsOf } from '../platform/settings.ts'
 import { cancelSignal } from '../system/cancel.ts'
-import { ExitCode, PlatformError } from '../system/errors.ts'
+import { ExitCode, messageOf, PlatformError } from '../system/errors.ts'
 import { acquireRoot, isRoot, needsIn } from '../system/privilege.ts'
 import { counted } from '../system/text.ts'
 import { runGraph } from './graph.ts'
@@ -46,7 +46,11 @@ export async function runTogether({
   const begun = performance.now()
   const seconds = () => Math.round(performance.now() - begun) / 1000
   const timed = new Map<string, TimedStep>()
-  const keep = () => keepRun(paths, { task, at, steps: [...timed.values()] })
+  // how long steps took decides nothing: a disk that is full must not make a setup fail, nor hide why it failed
+  const keep = () =>
+    keepRun(paths, { task, at, steps: [...timed.values()] }).catch(error =>
+      context.out.warn(`How long the steps took is not kept: ${messageOf(error)}`),
+    )
   const words = [...(yes ? ['--yes'] : []), ...(verbose ? ['--verbose'] : [])]
   let exitCode: number = ExitCode.failed
   let root: Promise<unknown> | undefined

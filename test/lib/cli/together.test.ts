@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
@@ -149,6 +149,26 @@ describe('steps that run together', () => {
     const [quick, idle] = (await readTimings({ stateDir })).at(-1)?.steps ?? []
     assert.deepEqual([quick?.changed, quick?.state, idle?.changed, idle?.after], [true, 'done', false, ['quick']])
     assert.ok(quick!.end - quick!.start >= 0.19 && idle!.start >= quick!.end)
+  })
+
+  it('end as they did where the machine does not keep how long they took, and a warning says so', async () => {
+    const file = join(stateDir, 'timings.jsonl')
+    await rm(file, { force: true })
+    // nobody can put a file in place of a folder, root neither
+    await mkdir(join(file, 'folder'), { recursive: true })
+    try {
+      for (const { run, code } of [
+        { run: sleeps(0), code: 0 },
+        { run: fails, code: 2 },
+      ]) {
+        const { ended, text } = await together({ one: { run } })
+        assert.equal(await ended, code)
+        assert.match(text(), /! How long the steps took is not kept: .*timings\.jsonl/)
+        if (code !== 0) assert.match(text(), /✗ The disk is full[\s\S]*✗ 1 step of 1 failed: one/)
+      }
+    } finally {
+      await rm(file, { recursive: true })
+    }
   })
 
   it('say so while they take more than twice the usual time', async () => {
