@@ -1,5 +1,4 @@
 #!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
-import { readFile } from 'node:fs/promises'
 import type { Output } from '../lib/cli/output.ts'
 import { defineTask } from '../lib/cli/task.ts'
 import { type BuiltImage, deployableImages, unusedSources } from '../lib/cluster/application-images.ts'
@@ -11,7 +10,7 @@ import {
   waitForApplications,
 } from '../lib/cluster/apps.ts'
 import { buildAll, changedIn, requireSources } from '../lib/cluster/build.ts'
-import { ensureCertificate } from '../lib/cluster/certs.ts'
+import { ensureCertificate, localCa } from '../lib/cluster/certs.ts'
 import { applicationNames, applicationsNamespace, type Cluster, clusterOf } from '../lib/cluster/cluster.ts'
 import { plannedChanges } from '../lib/cluster/existing.ts'
 import { applied, identityOf, type KubeObject, kubectlOn, outcomeOf, serverSide } from '../lib/cluster/kubectl.ts'
@@ -21,7 +20,7 @@ import { unfinishedRollouts } from '../lib/cluster/rollout.ts'
 import { ensureScraped } from '../lib/cluster/scrape.ts'
 import { loadPlatform, type Platform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
-import { badInput } from '../lib/system/errors.ts'
+import { badInput, PlatformError } from '../lib/system/errors.ts'
 
 export default defineTask({
   name: 'deploy-apps',
@@ -42,7 +41,10 @@ export default defineTask({
   async run({ options, positionals, yes, out, environment }) {
     const platform = await loadPlatform(pathsOf(environment), environment)
     const cluster = clusterOf(platform)
-    if (options['only-check']) return checkUrls(platform, out)
+    if (options['only-check']) {
+      requireNothingElse({ ...options, 'only-check': false }, positionals)
+      return checkUrls(platform, out)
+    }
     if (cluster.kind === 'existing' && !yes && !(await isAgreed(platform, cluster, out))) return
     if (cluster.kind === 'kind') await ownNodes(platform)
     for (const setting of await unusedSources(platform)) out.warn(`${setting} in .env belongs to no application`)
@@ -89,9 +91,11 @@ export default defineTask({
 /** Waits until each application answers at its URL; those on a cluster that is not ours have names that are not ours to check. */
 async function checkUrls(platform: Platform, out: Output): Promise<void> {
   if (clusterOf(platform).kind === 'existing') return
-  const { certificate } = await ensureCertificate(platform)
   await out.step('Wait until each answers at its URL', async () => {
-    await probeApplications(platform, await readFile(certificate.caFile, 'utf8'))
+    const ca = await localCa(platform)
+    if (ca === undefined)
+      throw new PlatformError('The applications have no certificate yet', { hint: 'task deploy-apps' })
+    await probeApplications(platform, ca)
     return 'unchanged'
   })
   out.summary(
@@ -99,6 +103,13 @@ async function checkUrls(platform: Platform, out: Output): Promise<void> {
       .map(name => `http://${name}.${platform.domain}`)
       .join('  '),
   )
+}
+
+/** With --only-check nothing is built, deployed or left out: what asks for it is refused. */
+function requireNothingElse(others: Readonly<Record<string, unknown>>, applications: readonly string[]): void {
+  const given = [...Object.keys(others).flatMap(name => (others[name] ? [`--${name}`] : [])), ...applications]
+  const problems = given.map(where => ({ where, what: 'does not go with --only-check' }))
+  if (problems.length > 0) throw badInput('deploy-apps does not take these together', problems)
 }
 
 /** Whether a person agrees to what will be done to a cluster that is not ours. */

@@ -27,7 +27,7 @@ const caDays = 3650
 const marginDays = 30
 
 /** Files of the local CA and the certificate it issued. */
-export function certificateFiles({ paths }: Platform) {
+export function certificateFiles({ paths }: Pick<Platform, 'paths'>) {
   const file = (name: string) => join(paths.stateDir, 'tls', name)
   return { ca: file('ca.crt'), caKey: file('ca.key'), certificate: file('tls.crt'), key: file('tls.key') }
 }
@@ -106,6 +106,11 @@ export async function isGood(
     // not a certificate or a key, or none there: not good
     return false
   }
+}
+
+/** The CA of the applications' certificate as PEM, wherever it was issued; undefined where there is none yet. Makes nothing. */
+export async function localCa(platform: Pick<Platform, 'paths'>): Promise<string | undefined> {
+  return readFile(certificateFiles(platform).ca, 'utf8').catch(() => undefined)
 }
 
 /** The secret of a namespace that Ingresses name, as a manifest. */

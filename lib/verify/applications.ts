@@ -1,7 +1,6 @@
 import { createSocket } from 'node:dgram'
-import { readFile } from 'node:fs/promises'
 import { requireOk } from '../cluster/answer.ts'
-import { certificateFiles } from '../cluster/certs.ts'
+import { localCa } from '../cluster/certs.ts'
 import { applicationNames } from '../cluster/cluster.ts'
 import { type ClusterRow, clusterStatus } from '../cluster/cluster-status.ts'
 import { scrapedApplications } from '../cluster/scrape.ts'
@@ -14,7 +13,7 @@ import { metricsChecks } from './metrics.ts'
 export async function applications(platform: Platform): Promise<Check[]> {
   const rows = await clusterStatus(platform)
   if (rows.every(({ state }) => state === 'not created') || platform.settings.CLUSTER !== 'kind') return []
-  const ca = await readFile(certificateFiles(platform).ca, 'utf8').catch(() => undefined)
+  const ca = await localCa(platform)
   const scraped = await scrapedApplications(platform.paths)
   const deployed = rows.filter(({ kind, state }) => kind === 'application' && state !== 'not created')
   const stopped = rows.some(({ state }) => state === 'stopped')
