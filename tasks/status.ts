@@ -4,8 +4,8 @@ import { defineTask } from '../lib/cli/task.ts'
 import { type ClusterRow, clusterStatus } from '../lib/cluster/cluster-status.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
-import { alertsLine, firingAlerts } from '../lib/stack/alerts.ts'
-import { type ServiceStatus, statusOf } from '../lib/stack/status.ts'
+import { alertsLine, firingAlerts, isQuiet } from '../lib/stack/alerts.ts'
+import { isWell, type ServiceStatus, statusOf } from '../lib/stack/status.ts'
 import { elapsed, table } from '../lib/system/text.ts'
 
 export default defineTask({
@@ -67,12 +67,9 @@ export default defineTask({
     ])
     out.result(table(['GROUP', 'SERVICE', 'URL', 'ADDRESS', 'STATE', 'SINCE', ''], [...rows, ...clusterTable]))
     const alertLine = alertsLine(alerts)
-    if (alertLine !== undefined)
-      out.result(
-        alerts && 'firing' in alerts && alerts.firing.length === 0 ? alertLine : paintAlerts(alertLine, out.color),
-      )
-    const troubled = sorted.filter(({ state }) => !good.has(state))
-    const offCluster = cluster.filter(({ state }) => !good.has(state))
+    if (alertLine !== undefined) out.result(out.color && !isQuiet(alerts) ? styleText('red', alertLine) : alertLine)
+    const troubled = sorted.filter(service => !isWell(service))
+    const offCluster = cluster.filter(row => !isWell(row))
     if (troubled.length === 0 && offCluster.length > 0)
       return out.summary(
         `${servicesUp(sorted)}; ${offCluster.length} of ${cluster.length} parts of the cluster ${offCluster.length === 1 ? 'is' : 'are'} not up. Look closer: ${clusterHint(offCluster)}`,
@@ -85,23 +82,17 @@ export default defineTask({
   },
 })
 
-const good = new Set(['healthy', 'running'])
-
 function paint({ state, standIn }: Pick<ServiceStatus, 'standIn'> & { state: string }, color: boolean): string {
   if (!color) return state
-  if (!good.has(state)) return styleText(state === 'starting' ? 'yellow' : 'red', state)
+  if (!isWell({ state })) return styleText(state === 'starting' ? 'yellow' : 'red', state)
   return styleText(standIn === 'placeholder' ? 'yellow' : 'green', state)
-}
-
-function paintAlerts(line: string, color: boolean): string {
-  return color ? styleText('red', line) : line
 }
 
 /** What a reader has to know beside the state: that it is not the real thing, or why it is not well. */
 function note({ state, standIn, standInName, detail }: ServiceStatus): string {
   const marks = { real: 'stand-in', other: standInName ?? 'another program', placeholder: 'placeholder' }
   const mark = standIn === undefined ? '' : marks[standIn]
-  return [mark, good.has(state) || detail === state ? '' : detail].filter(Boolean).join('; ')
+  return [mark, isWell({ state }) || detail === state ? '' : detail].filter(Boolean).join('; ')
 }
 
 /** That all services are up, and how far that was seen: a placeholder does not do a service's work, and a state of the engine's is no probe. */

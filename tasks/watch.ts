@@ -1,15 +1,6 @@
 #!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { defineTask } from '../lib/cli/task.ts'
-import {
-  type Item,
-  isWell,
-  itemsOf,
-  logLines,
-  openTerminal,
-  overviewLines,
-  overviewText,
-  type View,
-} from '../lib/cli/watch.ts'
+import { type Item, itemsOf, logLines, openTerminal, overviewLines, overviewText, type View } from '../lib/cli/watch.ts'
 import { clusterStatus } from '../lib/cluster/cluster-status.ts'
 import { clusterLogLines } from '../lib/cluster/logs.ts'
 import { acquireLock } from '../lib/platform/lock.ts'
@@ -17,7 +8,7 @@ import { loadPlatform, type Platform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
 import { firingAlerts } from '../lib/stack/alerts.ts'
 import { lastLogLines, projectContainers } from '../lib/stack/docker.ts'
-import { statusOf } from '../lib/stack/status.ts'
+import { isWell, statusOf } from '../lib/stack/status.ts'
 import { messageOf } from '../lib/system/errors.ts'
 import { $, hasTool } from '../lib/system/exec.ts'
 

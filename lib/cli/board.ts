@@ -28,9 +28,12 @@ interface Shown {
   isLate: boolean
   reminders: number
   doing: string
+  block: Block
   out: Output
-  chunks: { stream: 'stdout' | 'stderr'; text: string }[]
 }
+
+/** What one step has said, in pieces. */
+type Block = { stream: 'stdout' | 'stderr'; text: string }[]
 
 /** `streams`: what steps say is printed as they say it, for steps that run one at a time. */
 export function createBoard(options: OutputOptions, { streams = false }: { streams?: boolean } = {}): Board {
@@ -41,7 +44,7 @@ export function createBoard(options: OutputOptions, { streams = false }: { strea
   /** How many have the terminal for themselves. */
   let alone = 0
   let isSilent = false
-  let waiting: Shown[] = []
+  const waiting: Block[] = []
   const dim = (text: string) => (options.color ? styleText('dim', text, { validateStream: false }) : text)
   const secondsOf = ({ started }: Shown) => (performance.now() - started) / 1000
 
@@ -66,16 +69,18 @@ export function createBoard(options: OutputOptions, { streams = false }: { strea
   const print = () => {
     if (alone > 0 || isSilent) return
     spinner?.stop()
-    for (const { chunks } of waiting.splice(0)) {
-      for (const { stream, text } of chunks.splice(0)) options[stream].write(text)
-    }
+    for (const block of waiting.splice(0)) write(block)
     show()
   }
 
+  const write = (block: Block) => {
+    for (const { stream, text } of block.splice(0)) options[stream].write(text)
+  }
+
   const say = (name: string, text: string) => {
-    const shown = { chunks: [] } as unknown as Shown
-    createOutput({ ...options, ...sinks(shown, false), spinner: false }).say(`    ${name}: ${text}`)
-    waiting.push(shown)
+    const block: Block = []
+    createOutput({ ...options, ...sinks(block, false), spinner: false }).say(`    ${name}: ${text}`)
+    waiting.push(block)
     print()
   }
 
@@ -106,13 +111,13 @@ export function createBoard(options: OutputOptions, { streams = false }: { strea
     })
 
   /** Where a step's output goes: into its block, or at once; of one that has the terminal for itself, at once. */
-  function sinks(shown: Shown, direct: boolean): Pick<OutputOptions, 'stdout' | 'stderr'> {
+  function sinks(block: Block, direct: boolean): Pick<OutputOptions, 'stdout' | 'stderr'> {
     const sink = (stream: 'stdout' | 'stderr') =>
       new Writable({
         decodeStrings: false,
         write(text: string, _, done) {
           if (direct) options[stream].write(text)
-          else shown.chunks.push({ stream, text })
+          else block.push({ stream, text })
           done()
         },
       })
@@ -121,20 +126,10 @@ export function createBoard(options: OutputOptions, { streams = false }: { strea
 
   return {
     begin(name, usual) {
-      const shown: Shown = {
-        name,
-        started: performance.now(),
-        usual,
-        isLate: false,
-        reminders: 0,
-        doing: '',
-        chunks: [],
-        out: undefined!,
-      }
-      const block = sinks(shown, streams)
-      const own: OutputOptions = {
+      const block: Block = []
+      const out = createOutput({
         ...options,
-        ...block,
+        ...sinks(block, streams),
         spinner: false,
         onProgress: text => {
           shown.doing = text
@@ -142,19 +137,20 @@ export function createBoard(options: OutputOptions, { streams = false }: { strea
         // what was said before explains what is prompted for
         alone: action =>
           exclusive(async () => {
-            for (const { stream, text } of shown.chunks.splice(0)) options[stream].write(text)
+            write(block)
             return action()
           }),
-      }
-      shown.out = createOutput(own)
-      shown.out.title(name)
+      })
+      const started = performance.now()
+      const shown: Shown = { name, started, usual, isLate: false, reminders: 0, doing: '', block, out }
+      out.title(name)
       running.set(name, shown)
       show()
       return {
-        out: shown.out,
+        out,
         end() {
           running.delete(name)
-          waiting.push(shown)
+          waiting.push(block)
           print()
         },
       }
@@ -166,8 +162,10 @@ export function createBoard(options: OutputOptions, { streams = false }: { strea
     },
     interrupted() {
       clearInterval(look)
-      for (const { out } of running.values()) out.interrupted()
-      waiting = [...waiting, ...running.values()]
+      for (const { out, block } of running.values()) {
+        out.interrupted()
+        waiting.push(block)
+      }
       running.clear()
       alone = 0
       print()

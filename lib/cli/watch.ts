@@ -2,8 +2,8 @@ import { emitKeypressEvents, type Key } from 'node:readline'
 import type { ReadStream, WriteStream } from 'node:tty'
 import { stripVTControlCharacters, styleText } from 'node:util'
 import type { ClusterRow } from '../cluster/cluster-status.ts'
-import { type Alerts, alertsLine } from '../stack/alerts.ts'
-import type { ServiceStatus } from '../stack/status.ts'
+import { type Alerts, alertsLine, isQuiet } from '../stack/alerts.ts'
+import { isWell, type ServiceStatus } from '../stack/status.ts'
 import { elapsed, table } from '../system/text.ts'
 
 /** What a screen shows: the platform as it was seen a moment ago. */
@@ -37,13 +37,6 @@ export interface Screen {
   selected: number
   /** What is said beside the keys: a question, or what the last key did. */
   message: string
-}
-
-const good = ['healthy', 'running']
-
-/** Whether there is nothing to do about it. */
-export function isWell({ state }: { state: string }): boolean {
-  return good.includes(state)
 }
 
 /** Services first, in the order they are shown in. */
@@ -94,10 +87,11 @@ function overview({ services, cluster, alerts, logs }: View, selected: number, n
     const { state = '' } = states[index] ?? {}
     return { text: `  ${text}`, ...(isWell({ state }) ? {} : { style: state === 'starting' ? 'yellow' : 'red' }) }
   })
-  const quiet = alerts !== undefined && 'firing' in alerts && alerts.firing.length === 0
   const line = alertsLine(alerts)
   const below: Line[] = [
-    ...(line === undefined ? [] : [{ text: '' }, { text: line, ...(quiet ? {} : { style: 'red' as const }) }]),
+    ...(line === undefined
+      ? []
+      : [{ text: '' }, { text: line, ...(isQuiet(alerts) ? {} : { style: 'red' as const }) }]),
     ...logs.flatMap(({ name, lines }): Line[] => [
       { text: '' },
       { text: `Last lines of ${name}`, style: 'bold' },

@@ -12,13 +12,17 @@ export const oneOf = (...values: string[]): Check =>
   matches(new RegExp(`^(${values.join('|')})$`), `one of ${values.join(', ')}`)
 
 export const port: Check = value =>
-  /^[1-9]\d*$/.test(value) && Number(value) <= 65535 ? undefined : `${value} should be a port, 1 to 65535`
+  isNumberFrom(value, 1, 65535) ? undefined : `${value} should be a port, 1 to 65535`
+
+function isNumberFrom(value: string, minimum: number, maximum: number): boolean {
+  return /^[1-9]\d*$/.test(value) && Number(value) >= minimum && Number(value) <= maximum
+}
 
 /** A whole number within bounds, both included. */
 export const numberFrom =
   (minimum: number, maximum: number): Check =>
   value =>
-    /^[1-9]\d*$/.test(value) && Number(value) >= minimum && Number(value) <= maximum
+    isNumberFrom(value, minimum, maximum)
       ? undefined
       : `${JSON.stringify(value)} should be a whole number, ${minimum} to ${maximum}`
 

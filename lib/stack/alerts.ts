@@ -55,11 +55,16 @@ function read({ labels, annotations, activeAt }: PrometheusAlert): Alert {
   }
 }
 
+/** Whether it is known that nothing fires. */
+export function isQuiet(alerts: Alerts | undefined): boolean {
+  return alerts !== undefined && 'firing' in alerts && alerts.firing.length === 0
+}
+
 /** One line for a person; undefined where there is nothing to ask. */
 export function alertsLine(alerts: Alerts | undefined): string | undefined {
   if (alerts === undefined) return undefined
   if ('unknown' in alerts) return `Alerts: not known, ${alerts.unknown}`
-  return alerts.firing.length === 0
+  return isQuiet(alerts)
     ? 'Alerts: none is firing'
     : `Alerts: ${alerts.firing.map(({ summary }) => summary).join('; ')}`
 }

@@ -15,6 +15,11 @@ import { type Container, describeContainer, isHealthy, projectContainers, type S
  */
 export type State = 'healthy' | 'running' | 'starting' | 'unhealthy' | 'not created' | Container['state']
 
+/** Whether there is nothing to do about it; of a part of the cluster, too. */
+export function isWell({ state }: { state: string }): boolean {
+  return state === 'healthy' || state === 'running'
+}
+
 export interface ServiceStatus {
   name: string
   group: string
