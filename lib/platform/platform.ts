@@ -63,7 +63,7 @@ export const webServer = 'nginx'
 let built: ({ given: string } & ReturnType<typeof buildPlatform>) | undefined
 
 /** Loads settings and compose files. Throws one error (exit code 2) with all problems of either. */
-export async function loadPlatform(paths: Paths, environment: NodeJS.ProcessEnv = process.env): Promise<Platform> {
+export async function loadPlatform(paths: Paths, environment: NodeJS.ProcessEnv): Promise<Platform> {
   const settings = await loadSettings(paths, environment)
   const { sources, problems: unreadable } = await composeSources(paths, variablesFrom(settings, environment))
   const given = JSON.stringify([sources, settings, paths, environment])

@@ -10,7 +10,7 @@ import { root } from '../../lib/system/checkout.ts'
 import { markdown, report } from './report.ts'
 import { compare, header, ratioRow, rounds, seconds, taskSeconds, timeRow } from './timing.ts'
 
-const platform = await loadPlatform(pathsOf())
+const platform = await loadPlatform(pathsOf(), process.env)
 const { stateDir } = platform.paths
 const name = platform.settings.CLUSTER_NAME
 const kubeconfig = join(stateDir, 'kubeconfig')

@@ -8,7 +8,7 @@ import { bytes } from '../../lib/system/text.ts'
 import { markdown, report } from './report.ts'
 import { compare, rounds, seconds, spread, taskSeconds } from './timing.ts'
 
-const platform = await loadPlatform(pathsOf())
+const platform = await loadPlatform(pathsOf(), process.env)
 const images = [...new Set(platform.services.map(({ image }) => image))]
 const folder = await mkdtemp(join(tmpdir(), 'macula-bench-'))
 const [ours, bare] = [join(folder, 'ours.tar'), join(folder, 'bare.tar')]

@@ -7,7 +7,7 @@ import { composeOptions } from '../../lib/stack/compose.ts'
 import { markdown, report } from './report.ts'
 import { compare, header, ratioRow, rounds, seconds, taskSeconds, timeRow } from './timing.ts'
 
-const platform = await loadPlatform(pathsOf())
+const platform = await loadPlatform(pathsOf(), process.env)
 const compose = (...words: string[]) => seconds(['docker', 'compose', ...words], composeOptions(platform))
 
 async function slowestProbe(): Promise<number> {
