@@ -106,7 +106,7 @@ function unknownNames(tasks: Taskfile['tasks']): Problem[] {
   )
 }
 
-/** The first circle that each task leads into, each circle once. */
+/** The first circle that can be reached from each task, each circle once. */
 function circles(tasks: Taskfile['tasks']): Problem[] {
   const settled = new Set<string>()
   const problems: Problem[] = []

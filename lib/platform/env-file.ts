@@ -106,7 +106,7 @@ async function settingsTarget({ envFile }: Paths): Promise<Target | undefined> {
   const found = await lstat(envFile).catch(() => undefined)
   if (found === undefined) return undefined
   try {
-    // only where it is one: a sandbox's file, seen from outside below /proc/PID/root, has no path that leads to it as a whole
+    // only where it is one: a sandbox's file, seen from outside below /proc/PID/root, cannot be resolved to one path
     const path = found.isSymbolicLink() ? await realpath(envFile) : envFile
     const { mode, uid, gid } = await stat(path)
     return { path, mode: mode & 0o7777, owner: { uid, gid } }

@@ -78,7 +78,7 @@ const refusals: Readonly<Record<string, [what: string, hint: (path: string) => s
   EDQUOT: ['The disk quota is used up', path => `Make room on that file system: df -h ${path}`],
   EMFILE: ['Too many open files', () => 'ulimit -n'],
   EIO: ['The disk does not work', () => 'sudo dmesg | tail'],
-  ELOOP: ['A symbolic link leads to itself', path => `ls -ld ${path}`],
+  ELOOP: ['A symbolic link points to itself', path => `ls -ld ${path}`],
   ENOTDIR: ['Not a directory', path => `ls -ld ${path}`],
   EISDIR: ['Is a directory', path => `ls -ld ${path}`],
 }

@@ -5,7 +5,7 @@ import { checkout, type Machine } from './machine.ts'
 export const targetsUnit = 'containers.service'
 
 /**
- * Gives a machine without a Docker engine what routes lead to: a bridge with the containers' addresses, and a server at each target that
+ * Gives a machine without a Docker engine what routes forward to: a bridge with the containers' addresses, and a server at each target that
  * answers with `ip:port`. They come up with the machine, but late, as containers do.
  */
 export async function installTargets(machine: Machine, routes: readonly Route[]): Promise<void> {

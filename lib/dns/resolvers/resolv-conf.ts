@@ -69,7 +69,7 @@ function formerOf(facts: ResolverFacts, ours: string): ResolvConf {
   }
 }
 
-// a link into /run or /var/run is some program's; one that a person made leads to a file that stays
+// a link into /run or /var/run is some program's; one that a person made points to a file that stays
 function isOwnLink(state: ResolverFacts['resolvConf']['state'], content: ResolvConf | undefined): boolean {
   return state.kind === 'link' && content !== undefined && !/(^|\/)(run|mnt\/wsl)\//.test(state.target)
 }

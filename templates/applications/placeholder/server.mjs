@@ -36,7 +36,7 @@ const server = createServer(async (request, response) => {
     const known = pages[path]
     const [code, type, body] = known ? await known() : [404, 'text/plain', 'not found\n']
     status = code
-    // whoever keeps this connection open is to come back on another one, which leads to our successor
+    // a client that keeps this connection open has to open another one, which reaches the new pod
     if (ending) response.setHeader('connection', 'close')
     response.writeHead(code, { 'content-type': type, traceresponse: span.header })
     response.end(request.method === 'HEAD' ? undefined : body)
