@@ -1,5 +1,6 @@
 // For a Node that does not run TypeScript itself: all tasks with everything they import in one bundle, rebuilt when any of them has changed.
 // Compiling and loading hundreds of modules one by one costs each start 0.4 s; checking that the bundle is current costs 5 ms.
+// What is imported by `import * as` is left out of it where nothing uses it; by name, all of zod would be in it, with 40 languages (35 ms of each start).
 import { createHash } from 'node:crypto'
 import {
   chmodSync,

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parse } from 'yaml'
-import { z } from 'zod'
+import * as z from 'zod'
 import { root } from '../system/checkout.ts'
 import { badInput, type Problem } from '../system/errors.ts'
 import { commandLine } from '../system/exec.ts'

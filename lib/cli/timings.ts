@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Paths } from '../platform/settings.ts'
 import { replaceFile } from '../system/files.ts'
 import { table } from '../system/text.ts'

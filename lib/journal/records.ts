@@ -1,5 +1,5 @@
 import { isAbsolute, normalize } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { packageManagerNames } from '../system/packages.ts'
 import { accountsFolder } from './accounts.ts'
 

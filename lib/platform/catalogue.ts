@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Problem } from '../system/errors.ts'
 import type { ReadCompose } from './compose-file.ts'
 

@@ -10,7 +10,7 @@ import {
   parseAllDocuments,
   visit,
 } from 'yaml'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Problem } from '../system/errors.ts'
 import { interpolate, type Lookup } from './interpolate.ts'
 
