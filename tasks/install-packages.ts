@@ -14,7 +14,7 @@ export default defineTask({
   leaves: ['the packages dnsmasq (dnsmasq-base on Debian) and, where routes need it, socat; each where it was missing'],
   undo: 'task teardown',
   options: {
-    'dry-run': { type: 'boolean', help: 'only say what would be installed' },
+    'dry-run': { type: 'boolean', onlyLooks: true, help: 'only say what would be installed' },
   },
   async run({ options, yes, environment, out }) {
     const paths = pathsOf(environment)

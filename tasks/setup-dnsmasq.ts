@@ -40,7 +40,7 @@ export default defineTask({
   ],
   undo: 'task teardown',
   options: {
-    'dry-run': { type: 'boolean', help: 'only say what would be changed on this machine' },
+    'dry-run': { type: 'boolean', onlyLooks: true, help: 'only say what would be changed on this machine' },
     adopt: { type: 'boolean', help: 'take over what this checkout set up before its state folder was lost' },
   },
   async run({ options, yes, environment, out }) {

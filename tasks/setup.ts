@@ -10,7 +10,7 @@ export default defineTask({
   leaves: ['what its steps leave; each has a --help of its own', '.macula/timings.jsonl: how long each step took'],
   undo: 'task teardown',
   options: {
-    graph: { type: 'boolean', help: 'only print the steps, and what each waits for' },
+    graph: { type: 'boolean', onlyLooks: true, help: 'only print the steps, and what each waits for' },
   },
   async run(context) {
     const { options, out } = context

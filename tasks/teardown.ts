@@ -28,7 +28,7 @@ export default defineTask({
   leaves: ['.env, unless --purge', 'volumes with the data of the services, unless --volumes'],
   undo: 'task setup',
   options: {
-    'dry-run': { type: 'boolean', help: 'only say what would be undone' },
+    'dry-run': { type: 'boolean', onlyLooks: true, help: 'only say what would be undone' },
     volumes: { type: 'boolean', help: 'delete the data of all services, too' },
     purge: { type: 'boolean', help: 'delete .env, too' },
   },

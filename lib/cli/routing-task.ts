@@ -39,7 +39,7 @@ export function defineRoutingTask({ name, summary, replaces, owns, routesOf, com
     undo: `task ${name} -- --remove, or task teardown`,
     options: {
       remove: { type: 'boolean', help: 'remove the routes instead' },
-      'dry-run': { type: 'boolean', help: 'only say what would be changed on this machine' },
+      'dry-run': { type: 'boolean', onlyLooks: true, help: 'only say what would be changed on this machine' },
       adopt: { type: 'boolean', help: 'take over what this checkout set up before its state folder was lost' },
     },
     async run({ options, yes, out, environment }) {

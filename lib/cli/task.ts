@@ -19,6 +19,8 @@ export interface OptionDefinition {
   help: string
   /** Name of the value in the help text, for options that take one. */
   value?: string
+  /** With it the task changes nothing, and waits for no other that does. */
+  onlyLooks?: true
 }
 
 export type Options = Record<string, OptionDefinition>
@@ -165,9 +167,18 @@ export async function runTask(
   }
 }
 
-function changesInstallation({ leaves, locks }: TaskDefinition, { options }: Parsed): boolean {
-  const { 'dry-run': isDryRun }: Record<string, unknown> = options
-  return leaves.length > 0 && locks !== false && isDryRun !== true
+function changesInstallation(task: TaskDefinition, { options }: Parsed): boolean {
+  return mayLock(task) && !Object.entries(task.options).some(([name, { onlyLooks }]) => onlyLooks && options[name])
+}
+
+function mayLock({ leaves, locks }: TaskDefinition): boolean {
+  return leaves.length > 0 && locks !== false
+}
+
+/** Those of the common options that do something for this task. All take all of them: the steps of a workflow are given the same. */
+function usefulOptions(task: TaskDefinition): Options {
+  const { help, yes, wait, verbose } = commonOptions
+  return { help, ...(task.leaves.length > 0 && { yes }), ...(mayLock(task) && { wait }), verbose }
 }
 
 /** An error as it is shown: what the system refused in its own words; what nobody expected is an internal error and keeps its stack. */
@@ -183,12 +194,10 @@ export function expectedError(error: unknown, what: string): PlatformError {
 
 /** The text of `--help`. */
 export function helpText(task: TaskDefinition): string {
-  const rows = Object.entries({ ...task.options, ...commonOptions }).map(
-    ([name, option]: [string, OptionDefinition]) => {
-      const flag = `${option.short ? `-${option.short}, ` : '    '}--${name}${option.type === 'string' ? ` ${option.value ?? 'VALUE'}` : ''}`
-      return [flag, option.help] as const
-    },
-  )
+  const rows = Object.entries<OptionDefinition>({ ...task.options, ...usefulOptions(task) }).map(([name, option]) => {
+    const flag = `${option.short ? `-${option.short}, ` : '    '}--${name}${option.type === 'string' ? ` ${option.value ?? 'VALUE'}` : ''}`
+    return [flag, option.help] as const
+  })
   const width = Math.max(...rows.map(([flag]) => flag.length))
   const args = ['[options]', task.positionals].filter(Boolean).join(' ')
   return [

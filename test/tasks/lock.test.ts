@@ -70,6 +70,7 @@ describe('tasks at the same time', () => {
       ['verify'],
       ['logs'],
       ['teardown', '--dry-run'],
+      ['setup', '--graph'],
       ['setup-data-routing', '--dry-run'],
       ['stop-infrastructure', '--help'],
     ]) {

@@ -94,6 +94,14 @@ describe('a task', () => {
       assert.ok(stdout.includes(words), words)
   })
 
+  it('offers no confirmation and no waiting where it changes nothing, and takes both all the same', async () => {
+    const looks = { ...example(async () => {}), leaves: [] }
+    const { stdout } = await runWith(looks, ['--help'])
+    assert.doesNotMatch(stdout, /--yes|--wait/)
+    const { exitCode } = await runWith(looks, ['--yes', '--wait'])
+    assert.equal(exitCode, 0)
+  })
+
   it('ends with 0 and tells each step with its outcome', async () => {
     const { exitCode, stdout, stderr } = await runWith(
       example(async ({ options, out }) => {
