@@ -9,22 +9,16 @@ import { parse, stringify } from 'yaml'
 import { PlatformError } from '../../lib/system/errors.ts'
 import { NotYet, waitFor } from '../../lib/system/wait.ts'
 import { contentOf, renderExample } from '../helpers/example.ts'
-import { receiveLogs } from '../helpers/otlp-receiver.mjs'
+import { type Line, receiveTelemetry } from '../helpers/otlp-receiver.mjs'
 import { freePort } from '../helpers/servers.ts'
 import { builtValidator } from '../helpers/validators.ts'
 
 const collector = await builtValidator('collector', 'collector')
 
-interface Line {
-  service: string
-  body: string
-  time: string
-}
-
 describe('the collector with our configuration', { skip: collector.skip }, () => {
   let folder: string
   let config: string
-  let receiver: Awaited<ReturnType<typeof receiveLogs>>
+  let receiver: Awaited<ReturnType<typeof receiveTelemetry>>
   let program: ChildProcess
   /** All that came, over restarts of the receiver. */
   const received: Line[] = []
@@ -41,7 +35,7 @@ describe('the collector with our configuration', { skip: collector.skip }, () =>
     await rm(folder, { recursive: true, force: true })
   })
 
-  const receive = (port: number) => receiveLogs({ port, onLine: line => received.push(line as Line) })
+  const receive = (port: number) => receiveTelemetry({ port, onLine: line => received.push(line) })
   const bodiesOf = (service: string) => received.filter(line => line.service === service).map(({ body }) => body)
   /** Waits until a service's last line is this one, then a moment longer for what should not come. */
   const settled = async (service: string, last: string) => {

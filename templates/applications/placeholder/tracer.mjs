@@ -1,10 +1,15 @@
-// One span for each request, sent as OTLP over HTTP. Without an endpoint, or when it does not answer, spans are counted and dropped.
+// Spans, sent as OTLP over HTTP. Without an endpoint, or when it does not answer, spans are counted and dropped.
 import { randomBytes } from 'node:crypto'
 
 /** Spans kept while the endpoint does not answer. */
 const limit = 1000
+const kinds = { server: 2, client: 3 }
+const failed = 2
+/** How one application tells the next in which trace, and below which span, a request belongs: W3C Trace Context. */
+const traceparent = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}$/
 
-export function createTracer({ service, endpoint, metrics }) {
+/** `resource` says who sends the spans: attributes, `service.name` above all. */
+export function createTracer({ resource, endpoint, metrics }) {
   let waiting = []
   let sending = Promise.resolve()
   const timer = setInterval(() => void flush(), 1000)
@@ -19,15 +24,12 @@ export function createTracer({ service, endpoint, metrics }) {
   }
 
   async function send(spans) {
-    const attributes = [{ key: 'service.name', value: { stringValue: service } }]
-    const body = {
-      resourceSpans: [{ resource: { attributes }, scopeSpans: [{ scope: { name: 'placeholder' }, spans }] }],
-    }
+    const scopeSpans = [{ scope: { name: 'placeholder' }, spans }]
     try {
       const response = await fetch(`${endpoint}/v1/traces`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(body),
+        body: JSON.stringify({ resourceSpans: [{ resource: { attributes: pairs(resource) }, scopeSpans }] }),
         signal: AbortSignal.timeout(2000),
       })
       if (!response.ok) throw new Error(`status ${response.status}`)
@@ -38,29 +40,43 @@ export function createTracer({ service, endpoint, metrics }) {
     }
   }
 
+  function keep(span) {
+    if (!endpoint) return
+    if (waiting.length >= limit) return metrics.count('spans_dropped')
+    waiting.push(span)
+  }
+
   return {
     flush,
-    start(name, traceparent = '') {
-      const [, traceId = randomBytes(16).toString('hex'), parentSpanId] =
-        /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(traceparent) ?? []
+    /** Begins a span. `parent` is the header of the caller, or of the span around it; without one a trace of its own begins. */
+    start(name, { kind, parent = '', attributes = {} }) {
+      const [, traceId = randomBytes(16).toString('hex'), parentSpanId] = traceparent.exec(parent) ?? []
       const spanId = randomBytes(8).toString('hex')
-      const startTimeUnixNano = now()
+      // the clock may be set meanwhile, so that a duration needs another one
+      const [startedAt, started] = [Date.now(), performance.now()]
+      const time = () => nanoseconds(startedAt + performance.now() - started)
+      const startTimeUnixNano = time()
+      const events = []
+      let status = {}
       return {
-        id: traceId,
+        traceId,
+        spanId,
         header: `00-${traceId}-${spanId}-01`,
-        end(status) {
-          if (!endpoint) return
-          if (waiting.length >= limit) return metrics.count('spans_dropped')
-          waiting.push({
-            traceId,
-            spanId,
+        set(more) {
+          Object.assign(attributes, more)
+        },
+        /** The span ends as an error; what was thrown is kept with it. */
+        fail(error) {
+          status = { code: failed, message: error.message }
+          const { name: type, message, stack } = error
+          const exception = { 'exception.type': type, 'exception.message': message, 'exception.stacktrace': stack }
+          events.push({ name: 'exception', timeUnixNano: time(), attributes: pairs(exception) })
+        },
+        end() {
+          keep({
+            ...{ traceId, spanId, name, kind: kinds[kind], startTimeUnixNano, endTimeUnixNano: time() },
             ...(parentSpanId ? { parentSpanId } : {}),
-            name,
-            kind: 2,
-            startTimeUnixNano,
-            endTimeUnixNano: now(),
-            attributes: [{ key: 'http.response.status_code', value: { intValue: status } }],
-            status: { code: status >= 500 ? 2 : 0 },
+            ...{ attributes: pairs(attributes), events, status },
           })
         },
       }
@@ -68,6 +84,16 @@ export function createTracer({ service, endpoint, metrics }) {
   }
 }
 
-function now() {
-  return `${Date.now()}000000`
+function nanoseconds(ms) {
+  return String(BigInt(Math.round(ms * 1000)) * 1000n)
+}
+
+/** Attributes as OTLP writes them in JSON; those without a value are left out. */
+function pairs(attributes) {
+  return Object.entries(attributes).flatMap(([key, value]) => (value === undefined ? [] : { key, value: typed(value) }))
+}
+
+function typed(value) {
+  if (Array.isArray(value)) return { arrayValue: { values: value.map(typed) } }
+  return typeof value === 'number' ? { intValue: value } : { stringValue: value }
 }
