@@ -9,6 +9,7 @@ import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { root } from '../../lib/system/checkout.ts'
 import { table } from '../../lib/system/text.ts'
+import { countFaults } from '../helpers/fault-table.ts'
 import { type StubbedTasks, stubbedTasks } from '../helpers/stub-docker.ts'
 
 // Every task, against engines that hang, refuse and die: it says which engine that is, in time, and no process is left a second later.
@@ -205,6 +206,7 @@ describe('the end of every task where the engine fails', {
         slowest = Math.max(slowest, ending.seconds)
         longest = Math.max(longest, ending.lasted)
         alive += ending.alive.length
+        countFaults('tasks that leave a process where the engine fails', 1, ending.alive.length > 0 ? 1 : 0)
         const shown = `${name} (exit ${ending.exitCode}, ${ending.seconds.toFixed(1)} s)\n${ending.stderr}`
         if (ending.alive.length > 0) problems.push(`left alive: ${ending.alive.join(' · ')} by ${shown}`)
         if (!withoutEngine.includes(name) && ending.seconds > 15) problems.push(`too late: ${shown}`)

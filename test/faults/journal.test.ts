@@ -87,8 +87,12 @@ describe('a journal', { skip: noMounts() }, () => {
     const [hostsBefore, stateBefore] = [await hosts(), await stateFolder()]
     const { status, stderr } = run(command, prepare)
     const isChanged = (await hosts()) !== hostsBefore || (await stateFolder()) !== stateBefore
-    countFaults('changes half done when the journal says no', 1, isChanged ? 1 : 0)
-    countFaults('stack traces and wrong exit codes', 1, status !== 1 || /\n\s+at .*:\d+:\d+/.test(stderr) ? 1 : 0)
+    countFaults('changes half done when the journal cannot be written or believed', 1, isChanged ? 1 : 0)
+    countFaults(
+      'stack traces and wrong exit codes for these',
+      1,
+      status !== 1 || /\n\s+at .*:\d+:\d+/.test(stderr) ? 1 : 0,
+    )
     assert.equal(status, 1, stderr)
     assert.equal(isChanged, false, stderr)
     assert.match(stderr, message)

@@ -108,7 +108,7 @@ function orderTests() {
     await mkdir(bin, { recursive: true })
     const programs = {
       docker: `exec "${process.execPath}" "${join(root, 'test/helpers/fake-docker.mjs')}" "$@"`,
-      kind: `[ "$1" = version ] && echo 0.33.0 || { [ "$1" = get ] || { echo 'kind cannot do this here' >&2; exit 1; }; }`,
+      kind: `echo "$*" >>"${join(machine.folder, 'kind')}"; [ "$1" = version ] && echo 0.33.0 || { [ "$1" = get ] || { echo 'kind cannot do this here' >&2; exit 1; }; }`,
       kubectl: `case "$*" in version*) echo '{"clientVersion":{"gitVersion":"v1.37.0"}}' ;; *) exit 1 ;; esac`,
     }
     for (const [name, script] of Object.entries(programs)) {
@@ -149,6 +149,10 @@ function orderTests() {
     )
     if (exitCode === 1) assert.match(stderr, /✗ \S[\s\S]*→ \S/, said)
     if (!failing.includes(script)) assert.equal(exitCode, 0, said)
+    const created = (await readFile(join(machine.folder, 'kind'), 'utf8').catch(() => '')).includes('create cluster')
+    const hasNetwork = (await engine()).networks.some(({ name }: { name: string }) => name === 'macula-infra')
+    assert.equal(created, script === 'setup-cluster' && hasNetwork, `nodes need their network first\n${said}`)
+    await rm(join(machine.folder, 'kind'), { force: true })
   }
 
   async function setUp(state: string): Promise<void> {

@@ -48,7 +48,7 @@ const isTheirs = (name: string) => name.startsWith('theirs')
 
 function countForeign({ installed, after }: Course, present: readonly string[]): void {
   const gone = present.filter(name => !after.packages.some(line => line.startsWith(`${name} install ok`)))
-  countFaults('foreign packages removed', installed.packages.length + present.length, gone.length)
+  countFaults('packages of others removed', installed.packages.length + present.length, gone.length)
 }
 
 describe('packages that were installed for the platform', { skip }, () => {

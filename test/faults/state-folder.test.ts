@@ -37,7 +37,7 @@ describe('the rendered files', { skip: userInfo().uid !== 0 && 'needs root, to l
     })
     const secrets = seenByOthers(join(state, 'secrets'), '-mindepth', '1')
     countFaults(
-      'files of containers closed to them, or of ours open to others',
+      'files of containers closed to them, or ours open to others',
       files.length,
       files.length - readable.length,
     )

@@ -66,6 +66,26 @@ describe('routes on a machine with systemd', { skip: await noMachines() }, () =>
     assert.equal(differences(first, await snapshotOf(machine)).join('\n'), '')
   })
 
+  test('are named and left alone by another installation, which has nothing to take back', async () => {
+    const first = await snapshotOf(machine)
+    const env = { MACULA_STATE_DIR: '/opt/other/.macula' }
+    const other = (...words: string[]) => machine.ask(['node', 'lib/cli/launch.mjs', ...words], { env })
+    for (const words of [['--yes'], ['--adopt', '--yes'], ['--dry-run']])
+      for (const name of ['setup-observability-routing', 'setup-data-routing']) {
+        const { exitCode, stderr } = await other(name, ...words)
+        assert.equal(exitCode, 1, stderr)
+        assert.match(stderr, /Another installation of the platform, in \/opt\/macula\/\.macula, has/)
+        assert.match(stderr, /task teardown, in the checkout whose state folder is \/opt\/macula\/\.macula/)
+      }
+    for (const words of [
+      ['setup-data-routing', '--remove'],
+      ['teardown', '--yes'],
+    ])
+      assert.equal((await other(...words)).exitCode, 0, words.join(' '))
+    await machine.sh('rm -rf /opt/other')
+    assert.equal(differences(first, await snapshotOf(machine)).join('\n'), '')
+  })
+
   test('listen on loopback addresses only', async () => {
     const listens = [...(await snapshotOf(machine)).keys()].filter(thing => /^listens tcp/.test(thing))
     const added = listens.filter(thing => !untouched.has(thing))
