@@ -45,7 +45,8 @@ describe('tasks at the same time', () => {
     const named = `setup-cluster \\(pid ${holder.pid}, since \\d\\d:\\d\\d:\\d\\d\\)`
     assert.match(stderr, new RegExp(`^Waiting for ${named}, which changes this installation$`, 'm'))
     assert.match(stderr, new RegExp(`^✗ Another task changes this installation: ${named}\\n.*--wait`, 'm'))
-    assert.ok(seconds > 9 && seconds < 15, String(seconds))
+    // the rest is the start of the task, which takes long on a busy machine
+    assert.ok(seconds > 9 && seconds < 30, String(seconds))
   })
 
   it('go on with --wait when the other one has ended, also by a kill', async () => {
