@@ -19,6 +19,7 @@ interface StatusRow {
 }
 
 const skip = await noSandbox()
+const targetsFile = '/run/macula/state/config/prometheus/targets/services.json'
 
 describe('looking at the platform from outside', { skip }, () => {
   let sandbox: TestSandbox
@@ -130,6 +131,22 @@ describe('looking at the platform from outside', { skip }, () => {
       assert.equal(/placeholder/.test(line), standin === 'placeholder', line)
       assert.equal(/another S3 server/.test(line), standin === 'other', line)
     }
+  })
+
+  it('has no alert for a placeholder, which tells Prometheus what it is', async () => {
+    const scraped = JSON.parse(await readFile(sandbox.path(targetsFile), 'utf8')) as { labels: { job: string } }[]
+    const jobs = scraped.map(({ labels }) => labels.job)
+    const placeholders = [...(await namesOf('placeholder'))].filter(name => jobs.includes(name))
+    const jobsOf = async (query: string) => {
+      const url = 'http://prometheus.macula.local/api/v1/query'
+      const { stdout } = await sandbox.exec(`curl -fsSG ${url} --data-urlencode 'query=${query}'`)
+      const { data } = JSON.parse(stdout) as { data: { result: { metric: { job: string } }[] } }
+      return data.result.map(({ metric }) => metric.job).sort()
+    }
+    await settled()
+    assert.deepEqual(await jobsOf('macula_placeholder'), placeholders.sort())
+    // pending ones, too
+    assert.deepEqual(await jobsOf('ALERTS{alertname="ServiceDown"}'), [])
   })
 
   describe('a service that is stopped', () => {

@@ -1,5 +1,6 @@
 // Stands where a service belongs that cannot be had on this machine. It answers the service's health path, so that what waits for the
-// service goes on, and everything else with 501: nobody can mistake it for the service.
+// service goes on, and everything else with 501: nobody can mistake it for the service. Its one metric says what it is; a refusal would look to
+// Prometheus like a service that is down.
 package main
 
 import (
@@ -30,10 +31,15 @@ func main() {
 	log.Fatal(http.ListenAndServe(":"+port, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("X-Macula-Standin", "placeholder")
+		if r.URL.Path == "/metrics" {
+			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+			fmt.Fprintf(w, "# HELP macula_placeholder A placeholder stands here, which has no other metrics.\n# TYPE macula_placeholder gauge\nmacula_placeholder 1\n")
+			return
+		}
 		if r.URL.Path != health {
 			w.WriteHeader(http.StatusNotImplemented)
 		}
-		fmt.Fprintf(w, "placeholder: %s cannot be had on this machine; only its health path answers\n", name)
+		fmt.Fprintf(w, "placeholder: %s cannot be had on this machine; only its health path and /metrics answer\n", name)
 	})))
 }
 
