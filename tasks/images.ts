@@ -6,7 +6,7 @@ import { ingressImage } from '../lib/cluster/ingress.ts'
 import { nodeImage } from '../lib/cluster/kind.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
-import { loadImages, saveImages } from '../lib/stack/image-files.ts'
+import { loadImages, saveImages, verifiedBy, wantedName } from '../lib/stack/image-files.ts'
 import { describePulls, mirrored, missingImages, pullImages } from '../lib/stack/image-store.ts'
 import { startableNow } from '../lib/stack/stack.ts'
 import { readImageArchives } from '../lib/supply/image-archive.ts'
@@ -26,6 +26,11 @@ export default defineTask({
     const platform = await loadPlatform(pathsOf(environment), environment)
     const images = [...new Set(platform.services.map(({ image }) => image))]
     const [action, file, ...rest] = positionals
+    const isOurs = clusterOf(platform).kind === 'kind'
+    // each under the name it has where it is used: mirrors are part of the cluster's names already
+    const cluster = isOurs ? [nodeImage(platform.settings), await ingressImage(platform)] : []
+    const sourceOf = (image: string) =>
+      cluster.includes(image) ? image : mirrored(image, platform.settings.IMAGE_MIRROR)
 
     if (action === undefined) {
       const missing = await missingImages(images)
@@ -42,33 +47,23 @@ export default defineTask({
       const now = startableNow(platform)
         .services.filter(({ isBuilt }) => !isBuilt)
         .map(({ image }) => image)
-      const isOurs = clusterOf(platform).kind === 'kind'
-      // each under the name it has where it is used: mirrors are part of the cluster's names already
-      const cluster = isOurs ? [nodeImage(platform.settings), await ingressImage(platform)] : []
       await out.step('Pull images of services, nodes and ingress', async ({ update }) => {
         const missing = await missingImages([...now, ...cluster])
         if (missing.length === 0) return 'unchanged'
-        await pullImages(
-          missing,
-          image => (cluster.includes(image) ? image : mirrored(image, platform.settings.IMAGE_MIRROR)),
-          pulls => update(describePulls(pulls)),
-        )
+        await pullImages(missing, sourceOf, pulls => update(describePulls(pulls)))
         return counted(missing.length, 'image')
       })
       out.summary('To start with them: task start-infrastructure')
     } else if (action === 'save' && file !== undefined && rest.length === 0) {
-      await out.step('Pull images', async () => {
-        const missing = await missingImages(images)
+      const all = [...images, ...cluster]
+      await out.step('Pull images', async ({ update }) => {
+        const missing = await missingImages(all)
         if (missing.length === 0) return 'unchanged'
-        await pullImages(
-          missing,
-          image => mirrored(image, platform.settings.IMAGE_MIRROR),
-          () => {},
-        )
+        await pullImages(missing, sourceOf, pulls => update(describePulls(pulls)))
         return counted(missing.length, 'image')
       })
-      await out.step(`Save ${counted(images.length, 'image')} to ${resolve(file)}`, async progress => {
-        const saved = await saveImages(images, file.endsWith('/') ? `${resolve(file)}/` : resolve(file))
+      await out.step(`Save ${counted(all.length, 'image')} to ${resolve(file)}`, async progress => {
+        const saved = await saveImages(all, file.endsWith('/') ? `${resolve(file)}/` : resolve(file))
         for (const { image, id, digest } of saved) progress.line(`${image}  ${digest ?? id}`)
         return 'created'
       })
@@ -76,9 +71,12 @@ export default defineTask({
     } else if (action === 'load' && file !== undefined) {
       await out.step(`Load images from ${[file, ...rest].join(', ')}`, async progress => {
         const archives = await readImageArchives([file, ...rest].map(path => resolve(path)))
-        const loaded = await loadImages(archives)
-        for (const { name, outcome } of loaded)
-          progress.line(`${name}  ${images.includes(name) ? outcome : `${outcome}; no service uses it`}`)
+        const loaded = await loadImages(archives, [...images, ...cluster])
+        for (const image of loaded) {
+          const wanted = wantedName([...images, ...cluster], image)
+          const use = wanted === undefined ? 'nothing here uses it' : `verified by ${verifiedBy(wanted, image)}`
+          progress.line(`${image.name}  ${image.outcome}; ${use}`)
+        }
         const changed = loaded.filter(({ outcome }) => outcome !== 'unchanged')
         return changed.length === 0 ? 'unchanged' : `${changed.length} of ${counted(loaded.length, 'image')} new`
       })

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { parse } from 'yaml'
 import type { Platform } from '../platform/platform.ts'
 import { writeIfChanged } from '../platform/render.ts'
+import { nameInEngine } from '../stack/image-store.ts'
 import { PlatformError } from '../system/errors.ts'
 import { $, lastLines } from '../system/exec.ts'
 import { describeHolder, hintToFree, holdersOf, listeners } from '../system/ports.ts'
@@ -50,13 +51,19 @@ export async function prepareCreation(platform: Platform, wanted: KindConfig): P
   const { foreign } = await findCluster(platform)
   if (foreign !== undefined) throw foreignError(foreign, platform.paths)
   const file = join(clusterFolder(platform), 'kind.yaml')
+  const text = configText({ ...wanted, nodes: await Promise.all(wanted.nodes.map(withNameInEngine)) })
   await writeIfChanged(
     file,
-    `# Rendered from templates/kind/cluster.yaml; changes belong into kind.local.yaml.\n${configText(wanted)}`,
+    `# Rendered from templates/kind/cluster.yaml; changes belong into kind.local.yaml.\n${text}`,
   )
   await beginCreation(platform.settings.CLUSTER_NAME, platform.paths)
   await rememberNetwork(platform.paths)
   return file
+}
+
+/** kind pulls what the engine does not have under that name. */
+async function withNameInEngine<T extends KindConfig['nodes'][number]>(node: T): Promise<T> {
+  return node.image === undefined ? node : { ...node, image: await nameInEngine(node.image) }
 }
 
 async function requireFreePorts(wanted: KindConfig): Promise<void> {

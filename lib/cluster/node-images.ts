@@ -1,5 +1,5 @@
 import type { Platform } from '../platform/platform.ts'
-import { missingImages } from '../stack/image-store.ts'
+import { missingImages, nameInEngine } from '../stack/image-store.ts'
 import { $ } from '../system/exec.ts'
 import { clusterOf } from './cluster.ts'
 import type { ClusterNode } from './nodes.ts'
@@ -28,7 +28,7 @@ export async function ensureImagesOnNodes(
 // An archive carries names with tags only. What was pulled by its digest therefore goes by its tag, and gets its other name on the node.
 async function loadImage(platform: Platform, nodes: readonly string[], image: string): Promise<void> {
   const [tagged = image, digest] = image.split('@')
-  if (digest !== undefined) await $`docker tag ${image} ${tagged}`
+  if (digest !== undefined) await $`docker tag ${await nameInEngine(image)} ${tagged}`
   const { name } = clusterOf(platform)
   await $({ timeout: loadTimeout })`kind load docker-image ${tagged} --name ${name} --nodes ${nodes.join()}`
   if (digest === undefined) return

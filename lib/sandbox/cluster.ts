@@ -12,7 +12,7 @@ import { releases, supplyRelease } from '../supply/releases.ts'
 import { ensureProgram } from './programs.ts'
 import { programRecipe } from './recipes.ts'
 import { type Inside, sandboxShell } from './sandbox.ts'
-import { announceStandIns, ensureNodeImage, ensureStandIns, type StandInOptions } from './standins.ts'
+import { announceStandIns, ensureStandIns, type StandInOptions } from './standins.ts'
 
 /** What the bundled applications are built on. */
 export const applicationBase = 'node:24-alpine'
@@ -22,16 +22,22 @@ export async function clusterImages(platform: Platform): Promise<string[]> {
   return [platform.settings.KIND_NODE_IMAGE, await ingressImage(platform)]
 }
 
+/** Which of them have to be made here, where these could not be had. */
+export async function clusterStandIns(platform: Platform, lacking: readonly string[]): Promise<ClusterStandIns> {
+  const [nodes, ingress] = (await clusterImages(platform)).map(image => lacking.includes(image))
+  return { nodes: nodes === true, ingress: ingress === true }
+}
+
 /**
  * Has a kubectl inside where the machine has none that will do: the one that was compiled for the nodes where they were made here, else the
  * release that setup-cluster would install on a machine.
  */
-export async function bringKubectl(inside: Inside, standIns: boolean, options: SupplyOptions): Promise<void> {
+export async function bringKubectl(inside: Inside, madeNodes: boolean, options: SupplyOptions): Promise<void> {
   const $ = sandboxShell(inside)
   const found = await requireKubectl($).catch(() => undefined)
   if (found !== undefined) return
   const { recipe, version } = releases.kubectl
-  const folder = standIns
+  const folder = madeNodes
     ? await ensureProgram('kubernetes', options)
     : await ensureBuilt(
         {
@@ -51,30 +57,43 @@ export async function writeKindFile(inside: Paths, additions: object): Promise<v
   await writeIfChanged(inside.localKindFile, stringify(merged))
 }
 
+/** Which images of a cluster are made here. */
+export interface ClusterStandIns {
+  nodes: boolean
+  ingress: boolean
+}
+
 /**
- * Lets the sandbox's settings name a cluster that can be made without a registry: the newest Kubernetes that still starts on cgroup v1, and Traefik,
- * both compiled here. Its kubelet does without rights that this machine may lack.
+ * Lets the sandbox's settings name what can be made without a registry in the place of what could not be had: the newest Kubernetes that still starts
+ * on cgroup v1, and Traefik, both compiled here. The kubelet does without rights that this machine may lack.
  */
-export async function settleForStandIns(inside: Paths): Promise<void> {
+export async function settleForStandIns(inside: Paths, { nodes, ingress }: ClusterStandIns): Promise<void> {
   const { values } = await readEnvFile(inside)
   const standIns: Partial<Record<SettingName, string>> = {
-    KIND_NODE_IMAGE: `kindest/node:${await versionOf('kubernetes')}`,
-    INGRESS_CONTROLLER: 'traefik',
-    INGRESS_IMAGE: await traefikImage(),
+    ...(nodes ? { KIND_NODE_IMAGE: await nodeImage() } : {}),
+    ...(ingress ? { INGRESS_CONTROLLER: 'traefik', INGRESS_IMAGE: await traefikImage() } : {}),
   }
   await writeEnvFile(inside, { ...values, ...standIns })
   await writeKindFile(inside, { featureGates: { KubeletInUserNamespace: true } })
 }
 
 /** Tells the report what buildClusterStandIns will compile. */
-export async function announceClusterStandIns(options: StandInOptions): Promise<void> {
-  await announceStandIns(['kindest/node', await traefikImage()], options)
+export async function announceClusterStandIns(wanted: ClusterStandIns, options: StandInOptions): Promise<void> {
+  await announceStandIns(await imagesOf(wanted), options)
 }
 
 /** Builds what settleForStandIns names: a quarter of an hour the first time, a minute in a new engine, then nothing. */
-export async function buildClusterStandIns(options: StandInOptions): Promise<void> {
-  const traefik = await ensureStandIns([await traefikImage()], options)
-  await Promise.all([ensureNodeImage(options), ...[...traefik.values()].map(({ outcome }) => outcome)])
+export async function buildClusterStandIns(wanted: ClusterStandIns, options: StandInOptions): Promise<void> {
+  const standIns = await ensureStandIns(await imagesOf(wanted), options)
+  await Promise.all([...standIns.values()].map(({ outcome }) => outcome))
+}
+
+async function imagesOf({ nodes, ingress }: ClusterStandIns): Promise<string[]> {
+  return [...(ingress ? [await traefikImage()] : []), ...(nodes ? [await nodeImage()] : [])]
+}
+
+async function nodeImage(): Promise<string> {
+  return `kindest/node:${await versionOf('kubernetes')}`
 }
 
 async function traefikImage(): Promise<string> {

@@ -2,10 +2,10 @@ import { copyFile, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { within, $ as zx } from 'zx/core'
-import { loadImages, sortedBy, verifiedBy } from '../stack/image-files.ts'
-import { describePulls, mirrored, missingImages, pullImages } from '../stack/image-store.ts'
+import { loadImages, sortedBy, verifiedBy, wantedName } from '../stack/image-files.ts'
+import { describePulls, mirrored, missingImages, nameInEngine, pullImages } from '../stack/image-store.ts'
 import type { SupplyOptions } from '../supply/cache.ts'
-import { dockerName, type ImageArchive } from '../supply/image-archive.ts'
+import type { ImageArchive } from '../supply/image-archive.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
 import { $ } from '../system/exec.ts'
 import type { StepProgress } from '../system/progress.ts'
@@ -127,11 +127,12 @@ async function loadFrom(
   const useful = archives.filter(({ images }) => sortedBy(wanted, images)[0].length > 0)
   for (const { path } of archives.filter(archive => !useful.includes(archive)))
     progress.line(`${basename(path)}: no service uses what is in it`)
-  const [used, others] = sortedBy(wanted, await loadImages(useful))
+  const [used, others] = sortedBy(wanted, await loadImages(useful, wanted))
   for (const image of used) {
-    const name = wanted.find(name => dockerName(name.replace(/@.*$/, '')) === image.name) ?? image.name
     if (image.outcome !== 'unchanged')
-      progress.line(`${image.name}: from ${basename(image.path)}, verified by ${verifiedBy(name, image)}`)
+      progress.line(
+        `${image.name}: from ${basename(image.path)}, verified by ${verifiedBy(wantedName(wanted, image) ?? '', image)}`,
+      )
   }
   for (const { name, path } of others) progress.line(`${name}: from ${basename(path)}, kept; no service uses it`)
   return used.filter(({ outcome }) => outcome !== 'unchanged').length
@@ -175,7 +176,9 @@ async function unreal(images: readonly string[], missing: readonly string[]): Pr
   const found: string[] = []
   for (const image of images) {
     const isStandIn = async () =>
-      (await $({ nothrow: true })`docker image inspect --format ${format} ${image}`).stdout.trim() !== ''
+      (
+        await $({ nothrow: true })`docker image inspect --format ${format} ${await nameInEngine(image)}`
+      ).stdout.trim() !== ''
     if (missing.includes(image) || (await isStandIn())) found.push(image)
   }
   return found

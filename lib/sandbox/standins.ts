@@ -8,7 +8,7 @@ import {
   type ImageBuilder,
   needsCompiling,
 } from './image-builder.ts'
-import { imageCatalogue, programRecipe, repositoryOf } from './recipes.ts'
+import { imageCatalogue, repositoryOf } from './recipes.ts'
 
 export interface StandInOptions extends SupplyOptions {
   docker: EngineAddress
@@ -60,17 +60,6 @@ export async function ensureStandIns(
     .then(() => dropBuildCache(client))
     .finally(() => client.close())
   return new Map(wanted.map((image, index) => [image, standIns[index]!]))
-}
-
-/**
- * The image of a KinD node with the Kubernetes that `lib/sandbox/recipes/programs.yaml` names, as a name for `kind create cluster --image`.
- * Takes about ten minutes of two processors the first time, a minute in a new engine, nothing after that.
- */
-export async function ensureNodeImage(options: StandInOptions): Promise<string> {
-  const kubernetes = await programRecipe('kubernetes')
-  const image = `kindest/node:${'version' in kubernetes ? kubernetes.version : 'latest'}`
-  await (await ensureStandIns([image], options)).get(image)?.outcome
-  return image
 }
 
 /** BuildKit keeps every context and layer once more. An image is built again only when what it is made of has changed, so that is of no use. */

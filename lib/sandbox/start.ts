@@ -13,7 +13,9 @@ import {
   applicationBase,
   bringKubectl,
   buildClusterStandIns,
+  type ClusterStandIns,
   clusterImages,
+  clusterStandIns,
   settleForStandIns,
   writeKindFile,
 } from './cluster.ts'
@@ -56,8 +58,8 @@ export interface Sandbox {
   /** Those of the settings, once they are known; the images of some may still be made. */
   services: Service[]
   later?: LaterImages
-  /** The images of the cluster, which are made while other steps go on. */
-  clusterImages?: Promise<'stand-ins'>
+  /** Those images of the cluster that are made here, while other steps go on. */
+  clusterStandIns?: ClusterStandIns & { made: Promise<void> }
 }
 
 interface Up {
@@ -112,7 +114,8 @@ export async function supplySandbox(sandbox: Sandbox, progress: StepProgress): P
   const supplied = await sandbox.watch.during(progress, () => supplyImagesOf(sandbox, platform, progress))
   sandbox.services = platform.services
   sandbox.later = supplied.later
-  if (supplied.lacking.length > 0) await buildClusterLater(sandbox, supplied.later)
+  if (supplied.lacking.length > 0)
+    await buildClusterLater(sandbox, await clusterStandIns(platform, supplied.lacking), supplied.later)
   await pruneOld(sandbox, progress)
   return told(supplied, servicesWithoutImage(sandbox))
 }
@@ -154,13 +157,14 @@ export async function supplyNext(sandbox: Sandbox, progress: StepProgress): Prom
 /** Waits for the images of the cluster, and gives the sandbox a kubectl. */
 export function supplyCluster(sandbox: Sandbox, progress: StepProgress): Promise<'stand-ins' | 'unchanged'> {
   return sandbox.watch.during(progress, async () => {
-    const outcome = (await sandbox.clusterImages) ?? 'unchanged'
-    await bringKubectl(requireUp(sandbox).state, outcome !== 'unchanged', sandbox.supply)
+    const { clusterStandIns } = sandbox
+    await clusterStandIns?.made
+    await bringKubectl(requireUp(sandbox).state, clusterStandIns?.nodes === true, sandbox.supply)
     if (await allProgramsBuilt(sandbox.supply)) {
       const freed = await pruneGoCaches(sandbox.options.cacheDir)
       if (freed > 0) progress.line(`removed Go's caches: ${size(freed)}`)
     }
-    return outcome
+    return clusterStandIns ? 'stand-ins' : 'unchanged'
   })
 }
 
@@ -221,14 +225,13 @@ async function supplyImagesOf(sandbox: Sandbox, platform: Platform, progress: St
 }
 
 /** Lets the settings name a cluster of stand-ins, and makes their images when those of the services are done. */
-async function buildClusterLater(sandbox: Sandbox, services: LaterImages): Promise<void> {
-  await settleForStandIns(pathsInside(requireUp(sandbox).state))
-  await announceClusterStandIns(standInOptions(sandbox))
-  sandbox.clusterImages = allOf(services)
-    .then(() => buildClusterStandIns(standInOptions(sandbox)))
-    .then(() => 'stand-ins')
+async function buildClusterLater(sandbox: Sandbox, wanted: ClusterStandIns, services: LaterImages): Promise<void> {
+  await settleForStandIns(pathsInside(requireUp(sandbox).state), wanted)
+  await announceClusterStandIns(wanted, standInOptions(sandbox))
+  const made = allOf(services).then(() => buildClusterStandIns(wanted, standInOptions(sandbox)))
   // a failure is reported by supplyCluster; until then an unhandled rejection must not end the process
-  sandbox.clusterImages.catch(() => {})
+  made.catch(() => {})
+  sandbox.clusterStandIns = { ...wanted, made }
 }
 
 async function pruneOld(sandbox: Sandbox, progress: StepProgress): Promise<void> {

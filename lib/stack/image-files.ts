@@ -4,6 +4,7 @@ import { type ArchivedImage, dockerName, type ImageArchive, withDockerArchive } 
 import { PlatformError } from '../system/errors.ts'
 import { $ } from '../system/exec.ts'
 import { ensureFolder, replaceFile } from '../system/files.ts'
+import { missingImages, nameFromFile, nameInEngine } from './image-store.ts'
 
 /** Images have gigabytes, and disks of all speeds. */
 const copyTimeout = '30m'
@@ -31,26 +32,34 @@ export interface LoadedImage extends ArchivedImage {
  */
 export async function saveImages(images: readonly string[], target: string): Promise<SavedImage[]> {
   const isFolder = target.endsWith('/') || (await stat(target).catch(() => undefined))?.isDirectory() === true
-  const fileOf = (image: string) =>
-    isFolder ? join(target, `${image.replace(/@.*$/, '').replace(/[/:]/g, '_')}.tar`) : target
+  const fileOf = (image: string) => (isFolder ? join(target, `${taggedName(image).replace(/[/:]/g, '_')}.tar`) : target)
   if (isFolder) await ensureFolder(target)
   const saved = await Promise.all(
-    images.map(async image => ({ image, ...(await factsOf(image)), file: fileOf(image) })),
+    images.map(async image => ({ image, ...(await factsOf(await nameInEngine(image))), file: fileOf(image) })),
   )
+  // an archive carries names with tags only
+  for (const image of images.filter(image => taggedName(image) !== image))
+    await $`docker tag ${await nameInEngine(image)} ${taggedName(image)}`
   if (isFolder)
-    for (const { image, file } of saved) await $({ timeout: copyTimeout })`docker save --output ${file} ${image}`
-  else await $({ timeout: copyTimeout })`docker save --output ${target} ${images}`
+    for (const { image, file } of saved)
+      await $({ timeout: copyTimeout })`docker save --output ${file} ${taggedName(image)}`
+  else await $({ timeout: copyTimeout })`docker save --output ${target} ${images.map(taggedName)}`
   const list = saved.map(entry => ({ ...entry, file: basename(entry.file) }))
   const listFile = isFolder ? join(target, 'images.json') : `${target}.json`
   await replaceFile(listFile, `${JSON.stringify({ images: list }, null, 2)}\n`, { mode: 0o644 })
   return list
 }
 
+function taggedName(image: string): string {
+  return image.replace(/@.*$/, '')
+}
+
 /**
  * Loads the images of these archives that the engine does not have as they are, and says of each what was new. Archives without anything new are
- * not loaded. Throws where the engine then has another image of that name than the archive.
+ * not loaded. Those of `wanted` that are pinned by a digest are found afterwards, also in an engine that forgets digests when it loads. Throws where
+ * the engine then has another image of that name than the archive.
  */
-export async function loadImages(archives: readonly ImageArchive[]): Promise<LoadedImage[]> {
+export async function loadImages(archives: readonly ImageArchive[], wanted: readonly string[]): Promise<LoadedImage[]> {
   const loaded: LoadedImage[] = []
   for (const archive of archives) {
     const before = await Promise.all(archive.images.map(({ name }) => idOf(name)))
@@ -62,7 +71,8 @@ export async function loadImages(archives: readonly ImageArchive[]): Promise<Loa
     for (const [index, image] of archive.images.entries()) {
       const outcome = !isNew[index] ? 'unchanged' : before[index] === undefined ? 'created' : 'updated'
       if (isNew[index]) await requireLoaded(archive, image)
-      loaded.push({ ...image, path: archive.path, outcome })
+      const isNamed = await ensurePinnedNames(image, wanted)
+      loaded.push({ ...image, path: archive.path, outcome: outcome === 'unchanged' && isNamed ? 'created' : outcome })
     }
   }
   return loaded
@@ -77,9 +87,17 @@ async function requireLoaded({ path }: ImageArchive, image: ArchivedImage): Prom
   })
 }
 
+/** Has the engine find a loaded image where it is asked for by a digest; whether there was something to do. */
+async function ensurePinnedNames(image: ArchivedImage, wanted: readonly string[]): Promise<boolean> {
+  const pinned = wanted.filter(name => nameFromFile(name) !== undefined && isMeant(name, image))
+  const missing = await missingImages(pinned)
+  for (const name of missing) await $`docker tag ${image.name} ${nameFromFile(name)}`
+  return missing.length > 0
+}
+
 /** An engine with containerd's image store calls an image by its manifest, others by its configuration. */
-function isSame({ id, digest }: ArchivedImage, found: string | undefined): boolean {
-  return found !== undefined && (found === id || found === digest)
+function isSame({ id, digests }: ArchivedImage, found: string | undefined): boolean {
+  return found !== undefined && (found === id || digests.includes(found))
 }
 
 async function idOf(name: string): Promise<string | undefined> {
@@ -96,13 +114,35 @@ async function factsOf(image: string): Promise<{ id: string; digest: string | nu
 }
 
 /** How an image from a file was verified, for people: by the digest that its name asks for, else by its own id. */
-export function verifiedBy(wanted: string, { id, digest }: ArchivedImage): string {
-  const pinned = /@(sha256:[0-9a-f]{64})$/.exec(wanted)?.[1]
-  return pinned !== undefined && pinned === digest ? `digest ${digest}` : `image id ${id.slice(0, 19)}`
+export function verifiedBy(wanted: string, { id, digests }: ArchivedImage): string {
+  const pinned = digestIn(wanted)
+  if (pinned === undefined) return `image id ${short(id)}`
+  return digests.includes(pinned)
+    ? `digest ${short(pinned)}`
+    : `image id ${short(id)}, as the file lacks ${short(pinned)}`
+}
+
+/** That of `wanted` which an image from a file stands for; undefined where it is none of them. */
+export function wantedName(wanted: readonly string[], image: ArchivedImage): string | undefined {
+  return wanted.find(name => isMeant(name, image))
+}
+
+/** By its name, or whatever that is, by the digest it is pinned by. */
+function isMeant(wanted: string, { name, digests }: ArchivedImage): boolean {
+  const pinned = digestIn(wanted)
+  return dockerName(wanted) === name || (pinned !== undefined && digests.includes(pinned))
+}
+
+function digestIn(image: string): string | undefined {
+  return /@(sha256:[0-9a-f]{64})$/.exec(image)?.[1]
+}
+
+function short(digest: string): string {
+  return digest.slice(0, 19)
 }
 
 /** Those images that are among `wanted`, and those that are not. */
 export function sortedBy<T extends ArchivedImage>(wanted: readonly string[], images: readonly T[]): [T[], T[]] {
-  const names = new Set(wanted.map(name => dockerName(name.replace(/@.*$/, ''))))
-  return [images.filter(({ name }) => names.has(name)), images.filter(({ name }) => !names.has(name))]
+  const isWanted = (image: T) => wantedName(wanted, image) !== undefined
+  return [images.filter(isWanted), images.filter(image => !isWanted(image))]
 }

@@ -11,9 +11,34 @@ export interface PullProgress {
   total: number
 }
 
-/** Which of these images the engine does not have. */
+/** Which of these images the engine does not have, under their own names or those that images from files have. */
 export async function missingImages(images: readonly string[]): Promise<string[]> {
+  const missing = await unknownImages(images)
+  const names = missing.map(nameFromFile)
+  const unknown = await unknownImages(names.filter(name => name !== undefined))
+  return missing.filter((_, index) => names[index] === undefined || unknown.includes(names[index]))
+}
+
+/**
+ * The name of an image from a file that stands for one that is pinned by its digest: `traefik:v3@sha256:ab…` → `traefik:sha256-ab…`; undefined for an
+ * image without a digest. An engine learns digests from registries alone, and refuses to be told one.
+ */
+export function nameFromFile(image: string): string | undefined {
+  const [, repository, digest] = /^(.+?)(?::[^:/@]+)?@sha256:([0-9a-f]{64})$/.exec(image) ?? []
+  return repository && `${repository}:sha256-${digest}`
+}
+
+/** What the engine calls this image: its own name, or where it has it from a file only, that one's. */
+export async function nameInEngine(image: string): Promise<string> {
+  const name = nameFromFile(image)
+  if (name === undefined || (await unknownImages([image])).length === 0) return image
+  return (await unknownImages([name])).length === 0 ? name : image
+}
+
+/** Which of these names the engine does not have. */
+async function unknownImages(images: readonly string[]): Promise<string[]> {
   const wanted = [...new Set(images)]
+  if (wanted.length === 0) return []
   const format = '{{json .RepoTags}}{{json .RepoDigests}}'
   const { exitCode, stderr } = await answerOf()`docker image inspect --format ${format} ${wanted}`
   if (exitCode === 0) return []

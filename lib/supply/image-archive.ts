@@ -11,8 +11,8 @@ export interface ArchivedImage {
   name: string
   /** Docker's id of it: the digest of its configuration. */
   id: string
-  /** Digest of its manifest, where the file has one: the registry's own where the image was written as it was pulled. */
-  digest: string | undefined
+  /** Digests of its manifest and of the index that lists it, where the file has them: a registry's own where the image was written as it was pulled. */
+  digests: string[]
 }
 
 /** A file, or a folder, with images for this machine. */
@@ -32,6 +32,8 @@ interface DockerManifest {
 
 interface Descriptor {
   digest: string
+  /** The index of several platforms that lists it. */
+  index?: string
   mediaType?: string
   platform?: { os: string; architecture: string }
   annotations?: Record<string, string>
@@ -106,7 +108,7 @@ async function readArchive(path: string): Promise<ImageArchive> {
   const isLayout = layoutFiles.every(file => contents.files.has(file))
   if (contents.files.has('manifest.json')) {
     const manifests = (await json(contents, 'manifest.json')) as DockerManifest[]
-    const digests = isLayout ? await digestsOf(contents) : new Map<string, string>()
+    const digests = isLayout ? await digestsOf(contents) : new Map<string, string[]>()
     const images = await Promise.all(manifests.map(manifest => imagesOf(contents, manifest, digests)))
     return { path, images: images.flat(), kind: 'docker' }
   }
@@ -120,28 +122,28 @@ async function readArchive(path: string): Promise<ImageArchive> {
 async function imagesOf(
   contents: Contents,
   { Config, RepoTags }: DockerManifest,
-  digests: ReadonlyMap<string, string>,
+  digests: ReadonlyMap<string, string[]>,
 ): Promise<ArchivedImage[]> {
   const text = await contents.read(Config)
   const { os, architecture } = JSON.parse(text) as { os: string; architecture: string }
   if (os !== 'linux' || architecture !== machineArchitecture)
     throw new Error(`is for ${os} on ${architecture}; this machine has linux on ${machineArchitecture}`)
   const id = digestOf(text)
-  return (RepoTags ?? []).map(name => ({ name: dockerName(name), id, digest: digests.get(id) }))
+  return (RepoTags ?? []).map(name => ({ name: dockerName(name), id, digests: digests.get(id) ?? [] }))
 }
 
-/** `docker.io/library/nginx:1` → `nginx:1`, and `nginx` → `nginx:latest`. */
+/** `docker.io/library/nginx:1@sha256:…` → `nginx:1`, and `nginx` → `nginx:latest`. */
 export function dockerName(name: string): string {
-  const short = name.replace(/^(docker\.io\/)?(library\/)?/, '')
+  const short = name.replace(/@.*$/, '').replace(/^(docker\.io\/)?(library\/)?/, '')
   return /:[^/]*$/.test(short) ? short : `${short}:latest`
 }
 
-/** Digest of the manifest of each image, by the digest of its configuration. */
-async function digestsOf(contents: Contents): Promise<Map<string, string>> {
-  const found = new Map<string, string>()
-  for (const { digest } of await manifestsIn(contents)) {
+/** Digests of the manifest and index of each image, by the digest of its configuration. */
+async function digestsOf(contents: Contents): Promise<Map<string, string[]>> {
+  const found = new Map<string, string[]>()
+  for (const { digest, index } of await manifestsIn(contents)) {
     const { config } = await document(contents, digest)
-    if (config) found.set(config.digest, digest)
+    if (config) found.set(config.digest, [digest, ...(index ? [index] : [])])
   }
   return found
 }
@@ -172,7 +174,8 @@ async function manifestsIn(contents: Contents): Promise<Descriptor[]> {
         ({ platform }) => platform?.os === 'linux' && platform.architecture === machineArchitecture,
       )
       if (!ours) throw new Error(`has no image for linux on ${machineArchitecture}`)
-      found.push({ ...ours, ...(descriptor.annotations ? { annotations: descriptor.annotations } : {}) })
+      const { annotations, digest: index } = descriptor
+      found.push({ ...ours, index, ...(annotations ? { annotations } : {}) })
     }
   }
   return found

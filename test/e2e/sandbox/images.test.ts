@@ -18,6 +18,7 @@ import { supplyImages } from '../../../lib/sandbox/engine-images.ts'
 import { type Namespace, shellInside, startNamespace } from '../../../lib/sandbox/namespace.ts'
 import { ensureProgram } from '../../../lib/sandbox/programs.ts'
 import { storeOf } from '../../../lib/sandbox/store.ts'
+import { nameFromFile } from '../../../lib/stack/image-store.ts'
 import { type ImageArchive, readImageArchives } from '../../../lib/supply/image-archive.ts'
 import { $, type Shell } from '../../../lib/system/exec.ts'
 import { noSandbox } from '../../helpers/sandbox.ts'
@@ -139,6 +140,9 @@ describe('images of a sandbox where a registry answers', { skip: await noSandbox
 
 describe('images of a sandbox from files', { skip: await noSandbox() }, () => {
   const [nginx, tempo] = ['nginx:1.30.4-alpine', 'grafana/tempo:3.0.3'] as const
+  /** What a cluster is made of is pinned by digest: one that its archive proves, one that it lacks. */
+  let node: string
+  const ingress = `ingress.test/controller:1@sha256:${'1'.repeat(64)}`
   let folder: string
   let namespace: Namespace
   let engine: EngineOptions
@@ -157,24 +161,38 @@ describe('images of a sandbox from files', { skip: await noSandbox() }, () => {
     await startEngine(namespace, engine)
     inside = shellInside(namespace.init, engine)
     // one as a compressed archive with an image that no service has, one as an OCI layout
-    for (const image of [nginx, tempo, 'somebody/else:1'])
+    for (const image of [nginx, tempo, 'somebody/else:1', 'kind/pinned:1', 'ingress.test/controller:1'])
       await inside`tar -C / -c etc/hostname | docker import --message ${image} - ${image}`
     await inside`docker save ${nginx} somebody/else:1 | gzip >${folder}/nginx.tar.gz`
     await inside`mkdir ${folder}/tempo`
     await inside`docker save ${tempo} | tar -x -C ${folder}/tempo`
     await inside`rm ${folder}/tempo/manifest.json`
-    await inside`docker image rm ${nginx} ${tempo} somebody/else:1`
-    archives = await readImageArchives([join(folder, 'nginx.tar.gz'), join(folder, 'tempo')])
+    await inside`docker save kind/pinned:1 ingress.test/controller:1 >${folder}/cluster.tar`
+    await removeImages()
+    archives = await readImageArchives(['nginx.tar.gz', 'tempo', 'cluster.tar'].map(file => join(folder, file)))
+    const [digest] = archives[2]?.images[0]?.digests ?? []
+    assert.match(digest ?? '', /^sha256:/)
+    node = `kind/pinned:1@${digest}`
   })
   after(async () => {
-    await inside({ nothrow: true })`docker image rm ${nginx} ${tempo} somebody/else:1`
+    await removeImages()
     await namespace.end()
     await rm(folder, { recursive: true, force: true })
   })
 
+  const removeImages = async () => {
+    const references = ['somebody/else', 'kind/pinned', 'ingress.test/controller'].flatMap(name => [
+      '--filter',
+      `reference=${name}`,
+    ])
+    const names = await inside`docker image ls --format ${'{{.Repository}}:{{.Tag}}'} ${references}`.lines()
+    await inside({ nothrow: true })`docker image rm ${nginx} ${tempo} ${names}`
+  }
+
   const supply = async () => {
     const { later: _, ...counts } = await supplyImages(namespace, engine, {
       images: [nginx, tempo],
+      onlyPulled: [node, ingress],
       archives,
       // nobody answers there
       mirror: '127.0.0.1:9',
@@ -188,11 +206,21 @@ describe('images of a sandbox from files', { skip: await noSandbox() }, () => {
   }
 
   it('are used before anything is pulled or built, count as real, and are loaded once', async () => {
-    assert.deepEqual(await supply(), { present: 0, fromFiles: 2, pulled: 0, standIns: 0, lacking: [] })
+    assert.deepEqual(await supply(), { present: 0, fromFiles: 4, pulled: 0, standIns: 0, lacking: [] })
     const format = '{{json .Config.Labels}}'
     const labels = await inside`docker image inspect --format ${format} ${nginx} ${tempo}`.lines()
     assert.deepEqual(labels, ['null', 'null'])
-    assert.deepEqual(await supply(), { present: 2, fromFiles: 0, pulled: 0, standIns: 0, lacking: [] })
+    assert.deepEqual(await supply(), { present: 4, fromFiles: 0, pulled: 0, standIns: 0, lacking: [] })
+  })
+
+  it('are found by the digest that they are pinned by, which this engine forgets when it loads', async () => {
+    assert.notEqual((await inside({ nothrow: true })`docker image inspect ${node}`).exitCode, 0)
+    for (const image of [node, ingress]) await inside`docker image inspect ${nameFromFile(image)}`
+    const pinned = lines.filter(line => line.includes('cluster.tar'))
+    assert.match(pinned[0] ?? '', /^kind\/pinned:1: from cluster\.tar, verified by digest sha256:[0-9a-f]{12}$/)
+    const unproven =
+      /^ingress\.test\/controller:1: from cluster\.tar, verified by image id sha256:[0-9a-f]{12}, as the file lacks sha256:1{12}$/
+    assert.match(pinned[1] ?? '', unproven)
   })
 
   it('are said, with what verified them, and what else was in the file is kept', async () => {
@@ -201,7 +229,7 @@ describe('images of a sandbox from files', { skip: await noSandbox() }, () => {
       /^nginx:1\.30\.4-alpine: from nginx\.tar\.gz, verified by image id sha256:[0-9a-f]{12}$/,
     )
     assert.match(lines[1] ?? '', /^grafana\/tempo:3\.0\.3: from tempo, verified by image id sha256:[0-9a-f]{12}$/)
-    assert.equal(lines[2], 'somebody/else:1: from nginx.tar.gz, kept; no service uses it')
+    assert.equal(lines.at(-1), 'somebody/else:1: from nginx.tar.gz, kept; no service uses it')
     await inside`docker image inspect somebody/else:1`
   })
 })
