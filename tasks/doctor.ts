@@ -10,7 +10,7 @@ import { inspectMachine } from '../lib/routes/choose.ts'
 import { ExitCode } from '../lib/system/errors.ts'
 import { detectHost } from '../lib/system/machine.ts'
 import { describeHolder } from '../lib/system/ports.ts'
-import { counted, table } from '../lib/system/text.ts'
+import { counted, table, usualColumns } from '../lib/system/text.ts'
 
 export default defineTask({
   name: 'doctor',
@@ -54,6 +54,7 @@ export default defineTask({
       table(
         ['CHECK', 'STATE', 'FOUND'],
         findings.map(finding => [finding.check, paint(finding, out.color), finding.detail]),
+        usualColumns,
       ),
     )
     for (const { check, hint } of findings.filter(({ state, hint }) => state !== 'ok' && hint)) {

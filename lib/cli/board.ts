@@ -2,6 +2,7 @@ import { Writable } from 'node:stream'
 import { stripVTControlCharacters, styleText } from 'node:util'
 import ora from 'ora'
 import { inOrder } from '../system/in-order.ts'
+import { fitted, usualColumns } from '../system/text.ts'
 import { createOutput, type Output, type OutputOptions, reminderMs } from './output.ts'
 
 /** Shows several steps at once: at a terminal a line for each that runs, and each step's own text as one block when it has ended. */
@@ -88,7 +89,8 @@ export function createBoard(options: OutputOptions, { streams = false }: { strea
     for (const step of running.values()) {
       if (spinner === undefined && step.doing !== '' && secondsOf(step) * 1000 >= (step.reminders + 1) * reminderMs) {
         step.reminders += 1
-        say(step.name, `${step.doing}  ${secondsOf(step).toFixed(0)} s`)
+        const room = usualColumns - step.name.length - 16
+        say(step.name, `${fitted(step.doing, room)}  ${secondsOf(step).toFixed(0)} s`)
       }
       if (step.isLate || step.usual === undefined || secondsOf(step) <= step.usual * 2) continue
       step.isLate = true

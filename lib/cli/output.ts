@@ -3,6 +3,7 @@ import { stripVTControlCharacters, styleText } from 'node:util'
 import ora from 'ora'
 import type { PlatformError } from '../system/errors.ts'
 import type { Outcome, StepProgress } from '../system/progress.ts'
+import { fitted, usualColumns, wrapped } from '../system/text.ts'
 
 /** What a task prints: progress and messages on stderr, results on stdout. */
 export interface Output {
@@ -76,7 +77,7 @@ export function createOutput(options: OutputOptions): Output {
     hasChanged: steps.hasChanged,
     title: text => say(paint('bold', text)),
     say,
-    warn: text => say(`${paint('yellow', '!')} ${text}`),
+    warn: text => say(wrapped(`${paint('yellow', '!')} ${text}`, columnsOf(options.stderr), '    ')),
     result: text => printer.write(stdout, text),
     json: value => void stdout.write(`${JSON.stringify(value, null, 2)}\n`),
     error(error) {
@@ -113,6 +114,14 @@ function createPrinter({ stderr, color, inUsedForm = text => text }: OutputOptio
   }
 }
 
+/** How wide the lines of progress may be. */
+function columnsOf(stderr: OutputOptions['stderr']): number {
+  return (stderr as Partial<NodeJS.WriteStream>).columns || usualColumns
+}
+
+/** Room for the time behind a line. */
+const timeColumns = 10
+
 /** Runs and shows steps, and counts which of them changed something. */
 function createSteps(
   printer: ReturnType<typeof createPrinter>,
@@ -126,30 +135,37 @@ function createSteps(
   function show(title: string) {
     const started = performance.now()
     const elapsed = () => paint('dim', `${((performance.now() - started) / 1000).toFixed(1)} s`)
+    // a line that wraps moves all below it; the spinner itself stands before the first
+    const columns = columnsOf(stderr) - 3
+    const head = fitted(title, Math.ceil(columns / 2))
     const spinner = animated
-      ? ora({ text: title, stream: stderr as NodeJS.WriteStream, discardStdin: false }).start()
+      ? ora({ text: head, stream: stderr as NodeJS.WriteStream, discardStdin: false }).start()
       : undefined
     let latest = ''
-    const reminder =
-      spinner || onProgress ? undefined : setInterval(() => latest && say(`    ${latest}  ${elapsed()}`), reminderMs)
+    const remind = () => latest && say(`    ${fitted(latest, columnsOf(stderr) - 4 - timeColumns)}  ${elapsed()}`)
+    const reminder = spinner || onProgress ? undefined : setInterval(remind, reminderMs)
     reminder?.unref()
     onProgress?.(title)
     const end = (mark: string, outcome: string) => {
       spinner?.stop()
       clearInterval(reminder)
       running.delete(end)
-      say([`${mark} ${title}`, outcome, elapsed()].filter(Boolean).join('  '))
+      const text = [`${mark} ${title}`, outcome, elapsed()].filter(Boolean).join('  ')
+      say(wrapped(text, columnsOf(stderr), '    '))
     }
     running.add(end)
     const progress: StepProgress = {
       update(text, rows = []) {
         latest = text
         onProgress?.(`${title}  ${text}`)
-        if (spinner) spinner.text = [`${title}  ${paint('dim', text)}`, ...rows.map(row => `    ${row}`)].join('\n')
+        if (!spinner) return
+        const detail = fitted(text, columns - head.length - 2)
+        const lines = rows.map(row => `    ${fitted(row, columns - 4)}`)
+        spinner.text = [`${head}  ${paint('dim', detail)}`, ...lines].join('\n')
       },
       line(text) {
         spinner?.stop()
-        say(`    ${text}`)
+        say(wrapped(`    ${text}`, columnsOf(stderr), '      '))
         if (!printer.isSilent()) spinner?.start()
       },
     }

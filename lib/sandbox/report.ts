@@ -19,9 +19,6 @@ interface Work {
   begunAt?: number | undefined
 }
 
-/** Longer lines wrap at a terminal of 100 columns: 4 before it, 12 after it for the time. */
-const longestLine = 84
-
 /** Remembers what goes on while no step is watching. `now` in milliseconds. */
 export function supplyReport(now: () => number = () => performance.now()): SupplyReport {
   const works = new Map<string, Work>()
@@ -37,7 +34,7 @@ export function supplyReport(now: () => number = () => performance.now()): Suppl
       const since = known?.state === state ? known.since : now()
       const begunAt = known?.begunAt ?? (state === 'building' ? since : undefined)
       works.set(what, { state, detail, work: work ?? known?.work ?? 0, since, begunAt })
-      if (state === 'ready' && seconds >= 1) unsaid.push(fitting(`${what}: ${detail}, ${seconds.toFixed(1)} s`))
+      if (state === 'ready' && seconds >= 1) unsaid.push(`${what}: ${detail}, ${seconds.toFixed(1)} s`)
       show()
     },
     async during(progress, action) {
@@ -61,7 +58,7 @@ function summaryOf(works: ReadonlyMap<string, Work>, nowMs: number): string {
   const now = [...works].filter(([, { state }]) => state === 'building')
   const waiting = [...works].filter(([, { state }]) => state === 'waiting')
   const doing = (now.length > 0 ? now : waiting).map(([what, { detail }]) => `${what}: ${detail}`)
-  return fitting([compiles([...works.values()], nowMs), ...doing].filter(Boolean).join('; '))
+  return [compiles([...works.values()], nowMs), ...doing].filter(Boolean).join('; ')
 }
 
 function compiles(works: readonly Work[], nowMs: number): string {
@@ -90,14 +87,10 @@ function rowsOf(works: ReadonlyMap<string, Work>, nowMs: number): string[] {
   const width = Math.max(0, ...shown.map(([what]) => what.length))
   return shown.map(([what, { state, detail, since }]) => {
     const seconds = Math.round((nowMs - since) / 1000)
-    return fitting(`${what.padEnd(width)}  ${state === 'queued' ? 'queued' : `${detail}  ${seconds} s`}`)
+    return `${what.padEnd(width)}  ${state === 'queued' ? 'queued' : `${detail}  ${seconds} s`}`
   })
 }
 
 function isUnfinished({ state }: Work): boolean {
   return state !== 'ready' && state !== 'failed'
-}
-
-function fitting(line: string): string {
-  return line.length <= longestLine ? line : `${line.slice(0, longestLine - 1)}…`
 }

@@ -89,7 +89,7 @@ describe('what suppliers do', () => {
     })
   })
 
-  it('forgets what could not be built, and keeps every line within 100 columns', async () => {
+  it('forgets what could not be built', async () => {
     const { report, during } = supplyReport(() => 0)
     const { said, progress } = watched()
     await during(progress, async () => {
@@ -97,9 +97,7 @@ describe('what suppliers do', () => {
       report({ what: 's3', state: 'building', detail: 'compiling' })
       report({ what: 's3', state: 'failed', detail: 'failed' })
       assert.equal(said.at(-1), '… ')
-      report({ what: 'rootfs', state: 'building', detail: `installing ${'packages '.repeat(20)}` })
     })
-    for (const line of said) assert.ok(line.length <= 86, line)
   })
 })
 
