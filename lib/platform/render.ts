@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { chmod, lstat, readFile } from 'node:fs/promises'
+import { chmod, lstat, readdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { root } from '../system/checkout.ts'
 import { PlatformError } from '../system/errors.ts'
@@ -17,6 +17,11 @@ export interface RenderedFile {
 /** The text of a file under `templates/`. */
 export async function readTemplate(path: string): Promise<string> {
   return readFile(join(root, 'templates', path), 'utf8')
+}
+
+/** Names of the files in a folder under `templates/`, in a fixed order. */
+export async function templatesIn(folder: string): Promise<string[]> {
+  return (await readdir(join(root, 'templates', folder))).sort()
 }
 
 /**

@@ -15,6 +15,8 @@ const languages = { prometheus: 'promql', loki: 'logql', tempo: 'traceql' } as c
 interface Target {
   expr?: string
   query?: string
+  instant?: boolean
+  exemplar?: boolean
   datasource: { uid: keyof typeof languages }
 }
 
@@ -25,18 +27,47 @@ interface DataSource {
   }
 }
 
+/** A query of a panel. */
+export interface PanelQuery extends Query {
+  /** The dashboard's title. */
+  dashboard: string
+  panel: string
+  /** As it is written, with its variables. */
+  written: string
+  /** One value for each series, now. */
+  instant: boolean
+  exemplar: boolean
+}
+
+interface Dashboard {
+  title: string
+  panels: { title: string; targets?: Target[] }[]
+  templating: { list: { name: string; allValue?: string; query: unknown }[] }
+}
+
+/** Every query of the dashboards. */
+export function queriesOfPanels(files: readonly RenderedFile[]): PanelQuery[] {
+  const dashboards = files.filter(({ path }) => /^config\/grafana\/dashboards\/.*\.json$/.test(path))
+  return dashboards.flatMap(({ path, content }) => {
+    const { title, panels, templating } = JSON.parse(content) as Dashboard
+    // all of them, where somebody may choose; nothing, where somebody may type
+    const chosen = templating.list.map(({ name, allValue = '' }) => [name, allValue] as const)
+    return panels.flatMap(panel =>
+      (panel.targets ?? []).flatMap(({ expr, query, datasource, instant = false, exemplar = false }) => {
+        const written = expr ?? query
+        if (written === undefined) return []
+        const text = filled(written, chosen)
+        const where = `${path.split('/').at(-1)}: ${panel.title}`
+        const language = languages[datasource.uid]
+        return [{ language, text, where, dashboard: title, panel: panel.title, written, instant, exemplar }]
+      }),
+    )
+  })
+}
+
 /** Every query of the dashboards, and those that the data sources make out of a trace. */
 export function queriesIn(files: readonly RenderedFile[]): Query[] {
-  const dashboards = files.filter(({ path }) => /^config\/grafana\/dashboards\/.*\.json$/.test(path))
-  const ofPanels = dashboards.flatMap(({ path, content }) =>
-    (JSON.parse(content) as { panels: { title: string; targets: Target[] }[] }).panels.flatMap(({ title, targets }) =>
-      targets.flatMap(({ expr, query, datasource }) => {
-        const text = expr ?? query
-        const where = `${path.split('/').at(-1)}: ${title}`
-        return text === undefined ? [] : [{ language: languages[datasource.uid], text: filled(text), where }]
-      }),
-    ),
-  )
+  const ofPanels = queriesOfPanels(files)
   const { datasources } = parse(contentOf(files, 'config/grafana/datasources/macula.yml')) as {
     datasources: DataSource[]
   }
@@ -53,11 +84,12 @@ export function queriesIn(files: readonly RenderedFile[]): Query[] {
   return [...ofPanels, ...ofSources]
 }
 
-/** As Grafana fills its variables in; `$$` in a provisioned file is a dollar sign. */
-function filled(text: string): string {
-  return text
+/** As Grafana fills its variables in, those of a dashboard among them; `$$` in a provisioned file is a dollar sign. */
+function filled(text: string, variables: readonly (readonly [name: string, value: string])[] = []): string {
+  return variables
+    .reduce((text, [name, value]) => text.replaceAll(`$${name}`, value), text)
     .replaceAll('$$', '$')
-    .replaceAll(/\$(__rate_interval|__interval|__range)\b/g, '1m')
+    .replaceAll(/\$(__rate_interval|__interval|__auto|__range)\b/g, '1m')
     .replaceAll(/\$\{__tags\}|\$__tags\b/g, 'service_name="console"')
     .replaceAll(/\$\{__(trace|span)\.\w+\}/g, '0af7651916cd43dd8448eb211c80319c')
 }

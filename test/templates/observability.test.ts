@@ -133,24 +133,3 @@ test("Grafana's first page is one of the dashboards", () => {
     file,
   )
 })
-
-for (const { path, content } of dashboards) {
-  test(`${path.split('/').at(-1)} asks only data sources that are there`, () => {
-    const dashboard = JSON.parse(content)
-    assert.equal(`${dashboard.uid}.json`, path.split('/').at(-1))
-    const ids = dashboard.panels.map(({ id }: { id: number }) => id)
-    assert.equal(new Set(ids).size, ids.length)
-    for (const panel of dashboard.panels) {
-      for (const { datasource } of [panel, ...panel.targets])
-        assert.ok(
-          dataSources.some(({ uid }) => uid === datasource.uid),
-          `${panel.title}: ${datasource.uid}`,
-        )
-    }
-    for (const { url } of dashboard.links)
-      assert.ok(
-        dashboards.some(({ path }) => path.endsWith(`${url.replace('/d/', '/')}.json`)),
-        url,
-      )
-  })
-}

@@ -1,5 +1,5 @@
 import { type Platform, serviceNamed } from '../../platform/platform.ts'
-import { fillTemplate, type RenderedFile, readTemplate } from '../../platform/render.ts'
+import { fillTemplate, type RenderedFile, readTemplate, templatesIn } from '../../platform/render.ts'
 import { gatewayFiles } from './gateway.ts'
 import { portalFiles, portalIndex } from './portal.ts'
 import { secretFiles } from './secrets.ts'
@@ -14,12 +14,13 @@ const verbatim: Readonly<Record<string, string>> = {
   'prometheus/rules/macula.yml': 'config/prometheus/rules/macula.yml',
   'grafana/datasources/macula.yml': 'config/grafana/datasources/macula.yml',
   'grafana/dashboards/macula.yml': 'config/grafana/dashboards/macula.yml',
-  'grafana/dashboards/macula-overview.json': 'config/grafana/dashboards/macula-overview.json',
-  'grafana/dashboards/macula-traces.json': 'config/grafana/dashboards/macula-traces.json',
   'postgres/start.sh': 'config/postgres/start.sh',
   'powerdns-db/init-schema.sql': 'config/powerdns-db/init-schema.sql',
   'timescaledb/init.sql': 'config/timescaledb/init.sql',
 }
+
+/** Below `templates/`; every dashboard in it is given to Grafana. */
+const dashboardFolder = 'grafana/dashboards'
 
 /**
  * Every file that the containers mount, configurations and secrets, with paths relative to the state folder. Reads templates and writes nothing.
@@ -31,9 +32,14 @@ export async function renderConfigs(platform: Platform): Promise<RenderedFile[]>
     path,
     content: await readTemplate(template),
   }))
+  const dashboards = (await templatesIn(dashboardFolder)).filter(name => name.endsWith('.json'))
+  const shown = dashboards.map(async name => ({
+    path: `config/${dashboardFolder}/${name}`,
+    content: await readTemplate(`${dashboardFolder}/${name}`),
+  }))
   const portal = await portalFiles(platform)
   return [
-    ...(await Promise.all(copies)),
+    ...(await Promise.all([...copies, ...shown])),
     {
       path: 'config/powerdns/pdns.conf',
       content: fillTemplate(

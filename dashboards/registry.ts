@@ -1,0 +1,64 @@
+import { dashboard } from './dashboard.ts'
+import { logs, promql, quantile, rate, series, stat } from './panels.ts'
+
+export const registry = dashboard({
+  uid: 'macula-registry',
+  title: 'Registry',
+  question: 'Are images pushed and pulled, and what do they take?',
+  rows: [
+    [
+      stat('Answers', 'Whether Prometheus could scrape it at its last try.', promql('min(up{job="registry"})'), {
+        states: { 0: ['down', 'red'], 1: ['up', 'green'] },
+      }),
+      stat(
+        'Size',
+        'Of all images, measured once a minute.',
+        promql('sum(macula_volume_bytes{volume="registry-data"})'),
+        { unit: 'bytes' },
+      ),
+      stat('In progress', 'Requests that are being answered.', promql('sum(registry_http_in_flight_requests)'), {
+        unit: 'none',
+      }),
+    ],
+    [
+      series(
+        'Requests',
+        'By what is asked for and by status. Checks for layers that are not there yet answer 404.',
+        promql(`sum by (method, handler, code) (${rate('registry_http_requests_total')})`, {
+          legend: '{{method}} {{handler}} {{code}}',
+        }),
+        { unit: 'reqps' },
+      ),
+      series(
+        'Duration',
+        '95th percentile, by what is asked for.',
+        promql(quantile(0.95, 'registry_http_request_duration_seconds_bucket', 'handler'), { legend: '{{handler}}' }),
+        { unit: 's' },
+      ),
+    ],
+    [
+      series(
+        'Storage',
+        'What the registry does on its disk.',
+        promql(`sum by (action) (${rate('registry_storage_action_seconds_count')})`, { legend: '{{action}}' }),
+        { unit: 'ops' },
+      ),
+      series(
+        'Duration on disk',
+        '95th percentile, by action.',
+        promql(quantile(0.95, 'registry_storage_action_seconds_bucket', 'action'), { legend: '{{action}}' }),
+        { unit: 's' },
+      ),
+      series(
+        'Bytes',
+        'Received and sent.',
+        [
+          promql(`sum(${rate('registry_http_request_size_bytes_sum')})`, { legend: 'received' }),
+          promql(`sum(${rate('registry_http_response_size_bytes_sum')})`, { legend: 'sent' }),
+        ],
+        { unit: 'Bps' },
+      ),
+    ],
+    [logs('Log lines', 'Of the registry.', '{service_name="registry"}')],
+  ],
+})
