@@ -23,7 +23,7 @@ import {
 import { livingSandbox, storeOf } from '../lib/sandbox/store.ts'
 import { type ImageArchive, lookAtImageArchives, readImageArchives } from '../lib/supply/image-archive.ts'
 import { sizeOf } from '../lib/supply/sizes.ts'
-import { badInput } from '../lib/system/errors.ts'
+import { badInput, ExitCode, PlatformError } from '../lib/system/errors.ts'
 import { exists } from '../lib/system/files.ts'
 import { bytes as size } from '../lib/system/text.ts'
 
@@ -104,20 +104,31 @@ export default defineTask({
         await out.step(`Get the image of ${later.join(' or ')}`, progress => supplyNext(sandbox, progress))
         await runWorkflow(sandbox, ['start-infrastructure', '--yes'])
       }
-      for (const [service, error] of failedServices(sandbox))
+      for (const { service, error, instead } of failedServices(sandbox)) {
+        const outcome = instead === 'placeholder' ? 'is a placeholder that only says it is healthy' : 'is left out'
         out.warn(
-          `${service} is left out, because its image could not be made; everything else goes on\n  ${error.message}`,
+          `${service} ${outcome}, because its image could not be made; everything else goes on\n  ${reasonOf(error)}`,
         )
+      }
+      let lacksCluster = false
       if (cluster) {
-        await out.step('Get the images of the cluster', progress => supplyCluster(sandbox, progress))
-        await runWorkflow(sandbox, ['cluster', '--yes'])
+        try {
+          await out.step('Get the images of the cluster', progress => supplyCluster(sandbox, progress))
+        } catch (error) {
+          if (!(error instanceof PlatformError)) throw error
+          lacksCluster = true
+          out.warn(
+            `The cluster is left out, because its images could not be made; everything else goes on\n  ${reasonOf(error)}`,
+          )
+        }
+        if (!lacksCluster) await runWorkflow(sandbox, ['cluster', '--yes'])
       }
       const { state } = requireUp(sandbox)
       if (options.json) {
         const status: object = await sandboxShell(state)`node lib/cli/launch.mjs status --json`.json()
         out.json({ sandbox: state, ...status })
       } else if (exec === undefined) await execute(state, 'node lib/cli/launch.mjs status')
-      const exitCode = exec !== undefined ? await execute(state, exec) : 0
+      const exitCode = exec !== undefined ? await execute(state, exec) : lacksCluster ? ExitCode.failed : ExitCode.done
       if (options.keep) {
         await keepSandbox(sandbox)
         out.summary(`It stays up: ${commandFor(name, '--enter')}, ${commandFor(name, '--end')}`)
@@ -146,6 +157,10 @@ async function imageArchives(
   const found = (await exists(own)) ? await lookAtImageArchives([own]) : { archives: [], problems: [] }
   for (const { where, what } of found.problems) warn(`${where} ${what}; it is not used`)
   return [...(await readImageArchives(named.map(path => resolve(path)))), ...found.archives]
+}
+
+function reasonOf(error: Error): string {
+  return [error.message, error instanceof PlatformError ? (error.why ?? '') : ''].filter(Boolean).join('\n  ')
 }
 
 function commandFor(name: string, option: string): string {

@@ -11,7 +11,7 @@ import { $ } from '../system/exec.ts'
 import type { StepProgress } from '../system/progress.ts'
 import { type EngineOptions, outsideAddress, withMachineNetwork } from './engine.ts'
 import type { Namespace } from './namespace.ts'
-import { ensureStandIns, standInLabel } from './standins.ts'
+import { ensureStandIns, PlaceholderInstead, standInLabel } from './standins.ts'
 
 /** A registry answers within 1 s on any connection that a pull could be done over; more would only delay those who have none. */
 const registryDeadlineMs = 3000
@@ -55,7 +55,7 @@ export interface LaterImages {
   names(): string[]
   /** Those that are being made. */
   pending(): string[]
-  /** Why those that could not be made could not. */
+  /** Why those that could not be made could not, also where a placeholder is there in their place. */
   failures(): ReadonlyMap<string, Error>
   /** Resolves when one more is there, or has failed; at once when none is being made. */
   next(): Promise<void>
@@ -141,11 +141,15 @@ async function loadFrom(
 /** Keeps account of images that are being made, by name. One that fails does not keep the others from being used. */
 export function laterImages(making: readonly (readonly [image: string, done: Promise<unknown>])[]): LaterImages {
   const failed = new Map<string, Error>()
+  const replaced = new Map<string, Error>()
   const waiting = new Map(
     making.map(([image, done]) => [
       image,
       done
-        .catch(error => void failed.set(image, error instanceof Error ? error : new Error(String(error))))
+        .then(
+          outcome => outcome instanceof PlaceholderInstead && void replaced.set(image, outcome.cause),
+          error => void failed.set(image, error instanceof Error ? error : new Error(String(error))),
+        )
         .then(() => void waiting.delete(image)),
     ]),
   ) as Map<string, Promise<void>>
@@ -153,7 +157,7 @@ export function laterImages(making: readonly (readonly [image: string, done: Pro
   return {
     names: () => order.filter(image => waiting.has(image) || failed.has(image)),
     pending: () => [...waiting.keys()],
-    failures: () => failed,
+    failures: () => new Map([...failed, ...replaced]),
     async next() {
       if (waiting.size > 0) await Promise.race(waiting.values())
     },

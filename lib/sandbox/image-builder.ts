@@ -83,9 +83,25 @@ async function missingPrograms({ options }: ImageBuilder, names: readonly string
 export function ensureImage(builder: ImageBuilder, repository: string): Promise<string> {
   return builder.once(`image ${repository}`, async () => {
     const name = await imageName(builder, repository)
-    if (!(await hasImage(builder, repository))) await build(builder, repository, name)
+    if (!(await hasImage(builder, repository)))
+      await build(builder, { ...recipeOf(builder, repository), what: `image ${repository}` }, name)
     return name
   })
+}
+
+/**
+ * Name of a placeholder for the image of this repository, built now: it answers the service's health check, and nothing else. Undefined where the recipe
+ * does not say what that is.
+ */
+export async function buildPlaceholder(builder: ImageBuilder, repository: string): Promise<string | undefined> {
+  const { placeholder } = recipeOf(builder, repository)
+  if (placeholder === undefined) return undefined
+  const name = `macula-standin/placeholder:${repository.replaceAll('/', '-')}`
+  const values = { NAME: repository, PORT: placeholder.port, HEALTH: placeholder.health }
+  const words = Object.entries(values).flatMap(([key, value]) => ['--build-arg', `${key}=${value}`])
+  const recipe = { folder: 'placeholder-image', base: 'services', programs: ['placeholder'], emptyFolders: [] }
+  await build(builder, { ...recipe, what: `placeholder for ${repository}` }, name, words)
+  return name
 }
 
 function imageName(builder: ImageBuilder, repository: string): Promise<string> {
@@ -110,9 +126,14 @@ async function baseName(builder: ImageBuilder, base: string): Promise<string> {
   return `macula-standin/${folderName(await rootfsBuild(rootfs, builder.options)).replace(/-([^-]*)$/, ':$1')}`
 }
 
-async function build(builder: ImageBuilder, repository: string, name: string): Promise<void> {
+/** `what` it is, for people. */
+async function build(
+  builder: ImageBuilder,
+  { what, ...recipe }: ImageRecipe & { what: string },
+  name: string,
+  words: readonly string[] = [],
+): Promise<void> {
   const { client, options } = builder
-  const recipe = recipeOf(builder, repository)
   const [base, programs] = await Promise.all([
     recipe.base && ensureBase(builder, recipe.base),
     Promise.all(recipe.programs.map(program => ensureProgram(builder, program))),
@@ -122,10 +143,9 @@ async function build(builder: ImageBuilder, repository: string, name: string): P
     await stage(context, recipe, programs)
     if (recipe.archive) await saveInto(builder, join(context, recipe.archive.file), recipe.archive.images)
     const started = Date.now()
-    const what = `image ${repository}`
     options.report?.({ what, state: 'building', detail: 'building' })
     const baseArgs = base ? ['--build-arg', `BASE=${base}`] : []
-    await client.$`docker build --quiet --network none ${baseArgs} --tag ${name} ${context}`
+    await client.$`docker build --quiet --network none ${baseArgs} ${words} --tag ${name} ${context}`
     options.report?.({ what, state: 'ready', detail: 'stand-in', seconds: (Date.now() - started) / 1000 })
   } finally {
     await rm(context, { recursive: true, force: true })

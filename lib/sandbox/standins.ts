@@ -1,8 +1,10 @@
 import { mkdir } from 'node:fs/promises'
 import type { SupplyOptions } from '../supply/cache.ts'
+import { PlatformError } from '../system/errors.ts'
 import { type DockerClient, dockerClient, type EngineAddress, type EngineImage } from './docker-client.ts'
 import {
   announceCompiles,
+  buildPlaceholder,
   createImageBuilder,
   ensureImage,
   type ImageBuilder,
@@ -18,9 +20,18 @@ export interface StandInOptions extends SupplyOptions {
 
 export type StandInOutcome = 'unchanged' | 'created' | 'updated'
 
+/** A placeholder was made, as the stand-in could not be. */
+export class PlaceholderInstead {
+  readonly cause: Error
+
+  constructor(cause: Error) {
+    this.cause = cause
+  }
+}
+
 /** A stand-in on its way. */
 export interface StandIn {
-  outcome: Promise<StandInOutcome>
+  outcome: Promise<StandInOutcome | PlaceholderInstead>
   /** A program has to be compiled for it first, which takes minutes. */
   slow: boolean
 }
@@ -31,7 +42,8 @@ export const standInLabel = 'macula.standin'
 /**
  * Puts a stand-in into the engine under each of these names: one outcome per image, so that a caller can wait for one of them.
  * Quick ones come first, in the catalogue's order. An image that is no stand-in is left alone, and so is a stand-in that its recipe would make
- * again. An outcome is rejected with a PlatformError when there is no recipe for the image or it cannot be built; the others go on.
+ * again. Where a program cannot be compiled, a placeholder takes the image's place if its recipe has one. An outcome is rejected with a PlatformError
+ * when there is no recipe for the image or it cannot be built; the others go on.
  */
 export async function ensureStandIns(
   images: readonly string[],
@@ -52,7 +64,9 @@ export async function ensureStandIns(
     wanted.map(repositoryOf).filter(repository => catalogue.images[repository]),
   )
   const standIns = wanted.map((image, index) => ({
-    outcome: ensureStandIn(image, present[index], client, builder),
+    outcome: ensureStandIn(image, present[index], client, builder).catch(error =>
+      placeholderFor(image, builder, error),
+    ),
     slow: slow[index] === true,
   }))
   // also keeps a failure that nobody waits for yet from ending the process
@@ -60,6 +74,15 @@ export async function ensureStandIns(
     .then(() => dropBuildCache(client))
     .finally(() => client.close())
   return new Map(wanted.map((image, index) => [image, standIns[index]!]))
+}
+
+/** Puts a placeholder under the name of an image that could not be made, or throws why. */
+async function placeholderFor(image: string, builder: ImageBuilder, cause: unknown): Promise<PlaceholderInstead> {
+  if (!(cause instanceof PlatformError) || builder.options.signal?.aborted) throw cause
+  const made = await buildPlaceholder(builder, repositoryOf(image)).catch(() => undefined)
+  if (made === undefined) throw cause
+  await builder.client.$`docker tag ${made} ${image}`
+  return new PlaceholderInstead(cause)
 }
 
 /** BuildKit keeps every context and layer once more. An image is built again only when what it is made of has changed, so that is of no use. */

@@ -132,12 +132,22 @@ export function servicesToCome({ services, later }: Sandbox): string[] {
   return services.filter(({ image }) => images.includes(image)).map(({ name }) => name)
 }
 
-/** Why images could not be made, by service. */
-export function failedServices({ services, later }: Sandbox): [service: string, error: Error][] {
-  const failures = later?.failures() ?? new Map<string, Error>()
-  return services.flatMap(({ name, image }) => {
+/** A service that does not run as its image would have it. */
+export interface FailedService {
+  service: string
+  error: Error
+  /** `placeholder`: it answers its health check, and nothing else. */
+  instead: 'placeholder' | 'nothing'
+}
+
+/** The services whose images could not be made, and why. */
+export function failedServices(sandbox: Sandbox): FailedService[] {
+  const failures = sandbox.later?.failures() ?? new Map<string, Error>()
+  const lacking = servicesWithoutImage(sandbox)
+  return sandbox.services.flatMap(({ name, image }) => {
     const error = failures.get(image)
-    return error === undefined ? [] : [[name, error]]
+    if (error === undefined) return []
+    return [{ service: name, error, instead: lacking.includes(name) ? 'nothing' : 'placeholder' }]
   })
 }
 
@@ -149,8 +159,11 @@ export async function supplyNext(sandbox: Sandbox, progress: StepProgress): Prom
     while (settled().length === 0 && servicesToCome(sandbox).length > 0) await sandbox.later?.next()
   })
   const lacking = servicesWithoutImage(sandbox)
+  const replaced = failedServices(sandbox).map(({ service }) => service)
   return settled()
-    .map(name => (lacking.includes(name) ? `${name} failed` : name))
+    .map(name =>
+      lacking.includes(name) ? `${name} failed` : replaced.includes(name) ? `placeholder for ${name}` : name,
+    )
     .join(', ')
 }
 

@@ -1,10 +1,12 @@
 import { cp, mkdir, mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { $ } from '../system/exec.ts'
+import { PlatformError } from '../system/errors.ts'
+import { $, lastLines } from '../system/exec.ts'
 import { boundToUs } from './bound.ts'
 import { ensureBuilt, type SupplyOptions, withAll, withOneOf } from './cache.ts'
 import { type DebianPackage, unpackPackages } from './debian.ts'
+import { overLostNetwork } from './retry.ts'
 import { removeFolder } from './sizes.ts'
 
 /** Programs out of one published Go module. */
@@ -27,6 +29,8 @@ export interface GoBuildOptions extends SupplyOptions {
   waiting?: () => void
   /** Compiles without optimising or debug information: in half the time, for programs that only have to run in a sandbox. */
   quick?: boolean
+  /** Milliseconds between attempts where the network is lost half way. */
+  pausesMs?: readonly number[]
 }
 
 /** What `quick` adds for every package. Part of what decides how a program comes out. */
@@ -73,11 +77,11 @@ export async function buildGoPrograms(recipe: GoRecipe, folder: string, options:
   await inWorkshop(options, async workshop => {
     const module = `${recipe.module}@${recipe.version}`
     options.note(`downloading ${module}`)
-    const { GoMod } = await downloadModule(workshop, module)
+    const { GoMod } = await overLostNetwork(() => downloadModule(workshop, module), options)
     const upstream: UpstreamModule = await $`${workshop.go} mod edit -json ${GoMod}`.json()
     await writeFile(join(workshop.folder, 'go.mod'), goModFor(recipe, upstream))
     for (const [replaced, packages] of Object.entries(recipe.replaced ?? {}))
-      await replacePackages(workshop, replaced, packages)
+      await overLostNetwork(() => replacePackages(workshop, replaced, packages), options)
     options.note(`compiling ${Object.keys(recipe.programs).join(', ')} ${recipe.version}`)
     await compile(workshop, recipe.programs, folder, options, recipe.variables)
   })
@@ -150,8 +154,14 @@ export async function pruneGoCaches(cacheDir: string, unusedSince = new Date()):
   return freed ?? 0
 }
 
-function downloadModule({ go, folder, env }: Workshop, module: string): Promise<{ GoMod: string; Dir: string }> {
-  return $({ cwd: folder, env, idle: downloadIdle })`${go} mod download -json ${module}`.json()
+async function downloadModule({ go, folder, env }: Workshop, module: string): Promise<{ GoMod: string; Dir: string }> {
+  const download = $({ cwd: folder, env, idle: downloadIdle, nothrow: true })
+  const { exitCode, stdout, stderr } = await download`${go} mod download -json ${module}`
+  if (exitCode === 0) return JSON.parse(stdout)
+  throw new PlatformError(`The Go module ${module} cannot be fetched`, {
+    why: stdout.trim().startsWith('{') ? (JSON.parse(stdout) as { Error: string }).Error : lastLines(stderr),
+    hint: 'Set GOPROXY to a proxy for Go modules that this machine reaches',
+  })
 }
 
 /** Puts a copy of `module` into the build, with the packages of folder `packages` in the place of its own. */
@@ -185,9 +195,10 @@ async function compile(
   { go, folder: cwd, env }: Workshop,
   programs: Record<string, string>,
   folder: string,
-  { signal, note, quick = false }: GoBuildOptions,
+  options: GoBuildOptions,
   variables: Record<string, string> = {},
 ): Promise<void> {
+  const { signal, note, quick = false } = options
   const linked = Object.entries(variables).map(([name, value]) => `-X ${name}=${value}`)
   const linker = ['-ldflags', ['-s -w', ...linked].join(' ')]
   const compiler = quick ? ['-gcflags', quickFlags] : []
@@ -198,7 +209,10 @@ async function compile(
   const onLine = progressOf(packages, note)
   // a compile keeps all processors busy for minutes; other work on this machine has priority
   const build = ['nice', '-n', '10', go, 'build', '-v', '-mod=mod', '-trimpath', ...linker, ...compiler]
-  await boundToUs({ cwd, env, signal, onLine })`${build} -o ${output} ${packages}`
+  await overLostNetwork(
+    async () => void (await boundToUs({ cwd, env, signal, onLine })`${build} -o ${output} ${packages}`),
+    options,
+  )
 }
 
 /** Go names each package when it begins to compile it; a program's own one is its last, and then it is linked. */

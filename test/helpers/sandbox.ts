@@ -84,7 +84,7 @@ export async function startSandbox({
     await startEmptySandbox(sandbox, silent)
     await supplySandbox(sandbox, silent)
     while (servicesToCome(sandbox).length > 0) await supplyNext(sandbox, silent)
-    for (const [, error] of failedServices(sandbox)) throw error
+    for (const { error } of failedServices(sandbox)) throw error
     if (workflow) await runWorkflow(sandbox, workflow)
     if (cluster) await supplyCluster(sandbox, silent)
     if (cluster && workflow) await runWorkflow(sandbox, ['cluster', '--yes'])

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { laterImages } from '../../../lib/sandbox/engine-images.ts'
 import { supplyReport } from '../../../lib/sandbox/report.ts'
+import { PlaceholderInstead } from '../../../lib/sandbox/standins.ts'
 
 describe('images that come later', () => {
   it('are waited for one after the other, as they get ready', async () => {
@@ -33,6 +34,16 @@ describe('images that come later', () => {
     await later.next()
     assert.deepEqual(later.names(), ['loki'])
     assert.deepEqual(later.pending(), [])
+  })
+})
+
+describe('an image of which a program cannot be compiled', () => {
+  it('counts as there once a placeholder is, and why is kept', async () => {
+    const instead = new PlaceholderInstead(new Error('no module'))
+    const later = laterImages([['minio', Promise.resolve(instead)]])
+    await later.next()
+    assert.deepEqual([later.names(), later.pending()], [[], []])
+    assert.equal(later.failures().get('minio')?.message, 'no module')
   })
 })
 
