@@ -8,7 +8,9 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -23,6 +25,18 @@ func main() {
 	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	beside := strings.Fields(os.Getenv("PLACEHOLDER_BESIDE"))
+	if len(beside) > 0 {
+		program := exec.Command(beside[0], beside[1:]...)
+		program.Stdout, program.Stderr = os.Stdout, os.Stderr
+		if err := program.Start(); err != nil {
+			log.Fatal(err)
+		}
+		go func() {
+			log.Fatalf("%s ended: %v", beside[0], program.Wait())
+		}()
+	}
+	// a container's other processes end with its first
 	go func() {
 		<-stop
 		os.Exit(0)
