@@ -51,6 +51,9 @@ export async function applicationsOverlay(
     literals: {
       MACULA_DOMAIN: platform.domain,
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://tempo.${platform.domain}:4318`,
+      // Tempo takes traces and nothing else; metrics are scraped, and logs are what a pod prints
+      OTEL_METRICS_EXPORTER: 'none',
+      OTEL_LOGS_EXPORTER: 'none',
       S3_ENDPOINT: `http://s3.${platform.domain}:9000`,
       POSTGRES_HOST: `postgres.${platform.domain}`,
     },

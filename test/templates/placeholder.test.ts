@@ -2,10 +2,12 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, describe, it } from 'node:test'
+import { parse } from 'yaml'
 import { root } from '../../lib/system/checkout.ts'
 import { PlatformError } from '../../lib/system/errors.ts'
 import { NotYet, waitFor } from '../../lib/system/wait.ts'
@@ -185,6 +187,29 @@ describe('the placeholder application', () => {
     assert.match(text, new RegExp(`${bucket} # \\{trace_id="${traceId}"\\} [\\d.e-]+ [\\d.]+$`, 'm'))
     assert.match(text, /^# TYPE http_requests counter$/m)
     assert.match(text, /\n# EOF\n$/)
+  })
+
+  it('writes trace ids the way that Grafana looks for them, in lines and beside durations', async () => {
+    const file = join(root, 'templates/grafana/datasources/macula.yml')
+    const { datasources } = parse(await readFile(file, 'utf8')) as {
+      datasources: {
+        uid: string
+        jsonData: {
+          exemplarTraceIdDestinations?: { name: string }[]
+          derivedFields?: { matcherType: string; matcherRegex: string }[]
+        }
+      }[]
+    }
+    const sourceOf = (uid: string) => datasources.find(source => source.uid === uid)?.jsonData
+    const inText = sourceOf('loki')?.derivedFields?.find(({ matcherType }) => matcherType === 'regex')
+    const traceId = traceIdOf(await fetch(peer2.url))
+    const line = peer2.lines.find(({ trace_id }) => trace_id === traceId)
+    // JavaScript says beside a pattern what Go says in it
+    const pattern = new RegExp(inText?.matcherRegex.replace('(?i)', '') ?? 'none', 'i')
+    assert.equal(pattern.exec(JSON.stringify(line))?.[1], traceId)
+    const labels = sourceOf('prometheus')?.exemplarTraceIdDestinations?.map(({ name }) => name)
+    // ours, and Tempo's
+    assert.deepEqual(labels, ['trace_id', 'traceID'])
   })
 
   it('asks itself for a page that fails and then the chain, after its start', async () => {

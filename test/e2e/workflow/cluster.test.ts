@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { root } from '../../../lib/system/checkout.ts'
-import { commandLine } from '../../../lib/system/exec.ts'
 import { applications, identities, kubectl, restartEngine, speakingTo, underLoad } from '../../helpers/cluster.ts'
+import type { Span } from '../../helpers/otlp-receiver.mjs'
 import { noSandbox, startSandbox, type TestSandbox } from '../../helpers/sandbox.ts'
 
 const reason = await noSandbox()
@@ -70,20 +70,73 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
     assert.equal(seen.stdout, `${urls.map(url => `${url} 200\n`).join('')}connected\n`, seen.stderr)
   })
 
-  it('a trace of each request reaches Tempo by its name', async () => {
-    // Tempo itself is not to be had here; whoever stands at its address gets what it would get
-    const receiver = `require('node:http').createServer((request, response) => {
-      request.on('data', data => data.includes('"console"') && console.log(request.method, request.url))
-      request.on('end', () => response.end('{}'))
-    }).listen(4318)`
-    await text('docker stop macula-tempo')
-    await text(`docker run --detach --name receiver --network macula-infra --ip 172.23.0.23 --entrypoint node \\
-      localhost:5001/macula/console:dev --eval ${commandLine([receiver])}`)
-    const seen = await text(
-      `for i in $(seq 60); do curl -fsS http://console.macula.local >/dev/null; sleep 0.5; docker logs receiver | grep . && break; done`,
-    )
-    await text('docker rm --force receiver && docker start macula-tempo')
-    assert.match(seen, /^POST \/v1\/traces/)
+  describe("a request through three applications, with a name of the caller's own for it", () => {
+    const name = 'shown-by-a-test'
+    const ask = `curl -fsS -H 'x-request-id: ${name}' http://console.macula.local/call/peer1/peer2`
+    let traceId: string
+
+    before(async () => {
+      // Tempo itself is not to be had here; whoever stands at its address gets what it would get
+      await text('docker stop macula-tempo')
+      await text(`docker run --detach --name receiver --network macula-infra --ip 172.23.0.23 --user 0 --volume ${root}:${root}:ro \
+        --entrypoint node localhost:5001/macula/console:dev ${root}/test/helpers/otlp-receiver.mjs 0.0.0.0 4318
+        for i in $(seq 100); do curl -s -o /dev/null http://172.23.0.23:4318 && break; sleep 0.1; done`)
+      traceId = (JSON.parse(await text(ask)) as { traceId: string }).traceId
+    })
+    after(() => text('docker rm --force receiver && docker start macula-tempo'))
+
+    it("reaches Tempo's address as one trace, in which each call is the parent of what was asked", async () => {
+      const received = await text(
+        `for i in $(seq 50); do [ $(docker logs receiver | grep -c '"${traceId}"') -ge 5 ] && break; sleep 0.2; done
+         docker logs receiver | grep '"${traceId}"'`,
+      )
+      const spans = received.split('\n').map(line => JSON.parse(line) as Span)
+      const chain: Span[] = []
+      for (let parent: string | undefined; chain.length < spans.length; parent = chain.at(-1)?.spanId) {
+        const next = spans.find(({ parentSpanId }) => parentSpanId === parent)
+        assert.ok(next, `no span below ${parent} in ${received}`)
+        chain.push(next)
+      }
+      assert.deepEqual(
+        chain.map(({ service, kind, name }) => `${service} ${kind} ${name}`),
+        [
+          'console server GET /call',
+          'console client GET',
+          'peer1 server GET /call',
+          'peer1 client GET',
+          'peer2 server GET /call',
+        ],
+      )
+      for (const { kind, attributes } of chain)
+        if (kind === 'server') assert.deepEqual(attributes['http.request.header.x-request-id'], [name])
+      assert.ok(chain.every(({ resource }) => /^(console|peer\d)-[\w-]+$/.test(String(resource['k8s.pod.name']))))
+    })
+
+    it('is found in the log of each application by the id of the trace', async () => {
+      for (const application of ['console', 'peer1', 'peer2']) {
+        const line = await text(`${kubectl} -n macula logs deploy/${application} | grep '"trace_id":"${traceId}"'`)
+        const { level, path, request_id } = JSON.parse(line)
+        assert.deepEqual([level, path.split('/')[1], request_id], ['info', 'call', name])
+      }
+    })
+
+    it('is beside a duration in Prometheus, as an exemplar', async context => {
+      const url = 'http://prometheus.macula.local/api/v1/query_exemplars'
+      const query = 'http_request_duration_seconds_bucket{job="console",route="/call"}'
+      // only the last request of a bucket is kept, and the application sends some of its own at first
+      const script = `for i in $(seq 60); do
+          ${ask} | grep -oE '[0-9a-f]{32}' | head -1 >>/tmp/asked
+          curl -fsSG ${url} --data-urlencode 'query=${query}' -d start=$(($(date +%s) - 600)) -d end=$(($(date +%s) + 60)) >/tmp/exemplars
+          grep --quiet --fixed-strings --file=/tmp/asked /tmp/exemplars && { echo $i; break; }
+          sleep 1
+        done; cat /tmp/exemplars`
+      const [tries, ...answer] = (await text(script)).split('\n')
+      const { data } = JSON.parse(answer.join('\n')) as { data: { exemplars: { labels: { trace_id: string } }[] }[] }
+      const found = data.flatMap(({ exemplars }) => exemplars).map(({ labels }) => labels.trace_id)
+      const asked = (await text('cat /tmp/asked')).split('\n')
+      assert.ok(asked.some(id => found.includes(id)))
+      context.diagnostic(`after ${tries} s`)
+    })
   })
 
   it('the manifests of ingress-nginx are accepted by the API server', async () => {
