@@ -203,6 +203,7 @@ describe('the placeholder application', () => {
     const sourceOf = (uid: string) => datasources.find(source => source.uid === uid)?.jsonData
     const inText = sourceOf('loki')?.derivedFields?.find(({ matcherType }) => matcherType === 'regex')
     const traceId = traceIdOf(await fetch(peer2.url))
+    await spansOf(traceId, 1)
     const line = peer2.lines.find(({ trace_id }) => trace_id === traceId)
     // JavaScript says beside a pattern what Go says in it
     const pattern = new RegExp(inText?.matcherRegex.replace('(?i)', '') ?? 'none', 'i')
