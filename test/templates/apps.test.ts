@@ -82,7 +82,7 @@ describe('the applications', { skip }, () => {
       targets.find(({ labels }) => labels.job === 'console'),
       {
         targets: ['console.dev.test:80'],
-        labels: { job: 'console', group: 'applications', __metrics_path__: '/metrics' },
+        labels: { job: 'console', group: 'applications', __metrics_path__: '/metrics', __scrape_interval__: '5s' },
       },
     )
     assert.equal(targets.length, 4)
