@@ -12,7 +12,7 @@ import { table } from '../../lib/system/text.ts'
 import { countFaults } from '../helpers/fault-table.ts'
 import { type StubbedTasks, stubbedTasks } from '../helpers/stub-docker.ts'
 
-// Every task, against engines that hang, refuse and die: it says which engine that is, in time, and no process is left a second later.
+// Every task, against engines that hang, refuse and die: it says which engine that is, in time, and no process outlives it.
 
 /** The sandbox has an engine of its own; setup runs the others. */
 const names = readdirSync(join(root, 'tasks'))
@@ -45,13 +45,23 @@ const isPrivate =
 /** How many tasks run at the same time; most of that time they wait. */
 const atOnce = 3
 
+/** A task that has printed its error ends by then, on a machine with other things to do, too. */
+const endLimitSeconds = 5
+
+/** How many times slower this machine is now than one where a task starts within a second; 1 where it is not. */
+function slowness(): number {
+  const started = performance.now()
+  spawnSync(process.execPath, ['lib/cli/launch.mjs', 'status', '--help'], { cwd: root })
+  return Math.max(1, (performance.now() - started) / 1000)
+}
+
 /** What a run of a task was like, from outside. */
 interface Ending {
   exitCode: number | null
   stderr: string
   /** Until the error was printed. */
   seconds: number
-  /** Processes of the run one second after its error was printed. */
+  /** Processes of the run one second after its end, or at the limit where it does not end. */
   alive: string[]
   /** Until the process had ended, since the error. */
   lasted: number
@@ -90,12 +100,12 @@ describe('the end of every task where the engine fails', {
       'tasks',
       'named in (s, slowest)',
       'gone after (s, slowest)',
-      'alive one second after an error',
+      'processes alive one second later',
     ]
-    console.log(`${table(header, rows)}\nprocesses alive one second after an error: ${leftAlive}`)
+    console.log(`${table(header, rows)}\nprocesses that outlived their task: ${leftAlive}`)
   })
 
-  /** Runs a task, and looks one second after its error was printed. */
+  /** Runs a task, and looks one second after its end. */
   async function endingOf(name: string, env: NodeJS.ProcessEnv): Promise<Ending> {
     runs += 1
     const run = `${name}-${process.pid}-${runs}`
@@ -127,6 +137,7 @@ describe('the end of every task where the engine fails', {
     while (named === 0 && ended === 0) await sleep(20)
     clearTimeout(limit)
     if (named === 0) named = ended
+    while (ended === 0 && now() < named + endLimitSeconds) await sleep(20)
     await sleep(1000)
     const alive = processesOf(run)
     for (const { pid } of alive) process.kill(pid, 'SIGKILL')
@@ -194,9 +205,10 @@ describe('the end of every task where the engine fails', {
     },
   }
   for (const [engine, { docker, env, named, canDoWithout }] of Object.entries(engines)) {
-    it(`${engine}: is named within 15 s, and nothing is left a second later`, async () => {
+    it(`${engine}: is named within 15 s, and no process outlives the task`, async () => {
       await tasks.docker(docker)
       const problems: string[] = []
+      const limit = 15 * slowness()
       let [slowest, longest, alive] = [0, 0, 0]
       const left = [...names]
       const next = async (): Promise<void> => {
@@ -206,10 +218,10 @@ describe('the end of every task where the engine fails', {
         slowest = Math.max(slowest, ending.seconds)
         longest = Math.max(longest, ending.lasted)
         alive += ending.alive.length
-        countFaults('tasks that leave a process where the engine fails', 1, ending.alive.length > 0 ? 1 : 0)
+        countFaults('processes that outlive a task whose engine fails', 1, ending.alive.length > 0 ? 1 : 0)
         const shown = `${name} (exit ${ending.exitCode}, ${ending.seconds.toFixed(1)} s)\n${ending.stderr}`
         if (ending.alive.length > 0) problems.push(`left alive: ${ending.alive.join(' · ')} by ${shown}`)
-        if (!withoutEngine.includes(name) && ending.seconds > 15) problems.push(`too late: ${shown}`)
+        if (!withoutEngine.includes(name) && ending.seconds > limit) problems.push(`too late: ${shown}`)
         if (/internal error/.test(ending.stderr)) problems.push(`stack trace: ${shown}`)
         const needsEngine = ![...withoutEngine, ...early].includes(name) && !(canDoWithout && ending.exitCode === 0)
         if (needsEngine && !named.test(ending.stderr)) problems.push(`not named: ${shown}`)
