@@ -101,7 +101,8 @@ export default defineTask({
       await runWorkflow(sandbox, ['platform', '--yes'])
       for (let later = servicesToCome(sandbox); later.length > 0; later = servicesToCome(sandbox)) {
         out.say(`Already usable while the rest starts: ${commandFor(name, '--enter')}`)
-        await out.step(`Get the image of ${later.join(' or ')}`, progress => supplyNext(sandbox, progress))
+        const what = later.length > 3 ? `the next of ${later.length} images` : `the image of ${later.join(' or ')}`
+        await out.step(`Get ${what}`, progress => supplyNext(sandbox, progress))
         await runWorkflow(sandbox, ['start-infrastructure', '--yes'])
       }
       for (const { service, error, instead } of failedServices(sandbox)) {

@@ -11,7 +11,7 @@ import { $ } from '../system/exec.ts'
 import type { StepProgress } from '../system/progress.ts'
 import { type EngineOptions, outsideAddress, withMachineNetwork } from './engine.ts'
 import type { Namespace } from './namespace.ts'
-import { ensureStandIns, PlaceholderInstead, standInLabel } from './standins.ts'
+import { ensureStandIns, PlaceholderInstead, type StandIn, standInLabel } from './standins.ts'
 
 /** A registry answers within 1 s on any connection that a pull could be done over; more would only delay those who have none. */
 const registryDeadlineMs = 3000
@@ -21,6 +21,8 @@ const noAnswer =
 
 export interface ImageSupply {
   images: readonly string[]
+  /** Those of `images` that are waited for even if that takes a minute. */
+  first?: readonly string[]
   /** Pulled too, where that is possible; nothing is built in their place. */
   onlyPulled?: readonly string[]
   /** Files that images may be loaded from, before anything is pulled or built. */
@@ -63,7 +65,7 @@ export interface LaterImages {
 
 /**
  * Has the images in the sandbox's engine: those of earlier runs, then pulled where this machine reaches a registry, then stand-ins
- * built here. Does not wait for those that take minutes. Throws for the first image that none of these can supply.
+ * built here. Does not wait for those that take minutes, but for `first`. Throws for the first image that none of these can supply.
  */
 export async function supplyImages(
   namespace: Namespace,
@@ -83,17 +85,17 @@ async function supplyAs(
   env: Record<'DOCKER_HOST' | 'DOCKER_CONFIG', string>,
   namespace: Namespace,
   engine: EngineOptions,
-  { images, onlyPulled = [], archives = [], mirror, path, supply, progress, warn }: ImageSupply,
+  { images, first = [], onlyPulled = [], archives = [], mirror, path, supply, progress, warn }: ImageSupply,
 ): Promise<Supplied> {
   const wanted = [...new Set([...images, ...onlyPulled])]
   const fromFiles = await withEnvironment(env, () => loadFrom(archives, wanted, progress))
   const lacking = () => withEnvironment(env, async () => unreal(wanted, await missingImages(wanted)))
   const needed = await lacking()
   const present = wanted.length - needed.length - fromFiles
-  const [first] = needed
-  if (first === undefined) return { present, fromFiles, pulled: 0, standIns: 0, lacking: [], later: laterImages([]) }
+  const [any] = needed
+  if (any === undefined) return { present, fromFiles, pulled: 0, standIns: 0, lacking: [], later: laterImages([]) }
 
-  const refusal = await registryRefusal(mirrored(first, mirror), env)
+  const refusal = await registryRefusal(mirrored(any, mirror), env)
   if (refusal === undefined) {
     await withMachineNetwork(namespace, engine, () => pull(needed, mirror, env, progress, warn))
   }
@@ -103,11 +105,17 @@ async function supplyAs(
   const replaceable = unpulled.filter(image => !onlyPulled.includes(image))
   const standIns = await ensureStandIns(replaceable, { ...supply, docker, path })
   const later = laterImages([...standIns].map(([image, { outcome }]) => [image, outcome]))
-  const outcomes = await Promise.all([...standIns.values()].filter(({ slow }) => !slow).map(({ outcome }) => outcome))
-  if (refusal !== undefined && (outcomes.includes('created') || later.names().length > 0)) {
-    const size = later.names().length > 0 ? '; compiling takes up to 16 GB of disk, about 6 GB stay' : ''
-    warn(`No registry answers, so stand-ins for the images are built here${size}\n  ${refusal}`)
-  }
+  const [slow, quick] = [true, false].map(wanted => [...standIns.values()].filter(({ slow }) => slow === wanted)) as [
+    StandIn[],
+    StandIn[],
+  ]
+  const why = 'No registry answers, so stand-ins for the images are built here'
+  if (refusal !== undefined && slow.length > 0)
+    warn(`${why}; compiling takes up to 16 GB of disk, about 6 GB stay\n  ${refusal}`)
+  const outcomes = await Promise.all(quick.map(({ outcome }) => outcome))
+  if (refusal !== undefined && slow.length === 0 && outcomes.includes('created')) warn(`${why}\n  ${refusal}`)
+  for (const image of first) await standIns.get(image)?.outcome
+  while (first.some(image => later.pending().includes(image))) await later.next()
   return {
     present,
     fromFiles,

@@ -26,14 +26,20 @@ export interface ImageBuilder {
   once: ReturnType<typeof memory>
   /** Programs wait for their turn here. */
   compiling: ReturnType<typeof firstComeFirstServed>
+  /** File systems, too: more at once would only make the first of them late. */
+  installing: ReturnType<typeof firstComeFirstServed>
 }
+
+/** Installing packages keeps one processor busy, while others compile. */
+const installsAtOnce = 2
 
 export function createImageBuilder(
   catalogue: ImageCatalogue,
   client: DockerClient,
   options: SupplyOptions,
 ): ImageBuilder {
-  return { catalogue, client, options, once: memory(), compiling: firstComeFirstServed(compilesAtOnce) }
+  const [compiling, installing] = [firstComeFirstServed(compilesAtOnce), firstComeFirstServed(installsAtOnce)]
+  return { catalogue, client, options, once: memory(), compiling, installing }
 }
 
 /** The names of all images that the recipes make now, and of their bases. */
@@ -50,11 +56,19 @@ export function hasImage(builder: ImageBuilder, repository: string): Promise<boo
   return builder.once(`has ${repository}`, async () => builder.client.has(await imageName(builder, repository)))
 }
 
-/** Whether a program of it has yet to be compiled, which takes minutes where everything else takes seconds. */
-export async function needsCompiling(builder: ImageBuilder, repository: string): Promise<boolean> {
+/** Whether a program of it has yet to be compiled, or its packages to be installed, which takes minutes where everything else takes seconds. */
+export async function needsMinutes(builder: ImageBuilder, repository: string): Promise<boolean> {
   if (await hasImage(builder, repository)) return false
-  const missing = await missingPrograms(builder, recipeOf(builder, repository).programs)
-  return missing.length > 0
+  const { programs, base } = recipeOf(builder, repository)
+  const missing = await missingPrograms(builder, programs)
+  return missing.length > 0 || (base !== undefined && !(await isBaseMade(builder, base)))
+}
+
+async function isBaseMade(builder: ImageBuilder, base: string): Promise<boolean> {
+  const { catalogue, client, options } = builder
+  const rootfs = rootfsRecipe(catalogue, base)
+  if (!rootfs) return !(await needsMinutes(builder, base))
+  return (await isBuilt(await rootfsBuild(rootfs, options), options)) || client.has(await baseName(builder, base))
 }
 
 /** Tells the report of every program that these images will make this run compile, theirs and those of images in them. */
@@ -158,12 +172,13 @@ function ensureProgram({ once, compiling, options }: ImageBuilder, name: string)
 
 /** Name of the base in the engine: a root file system that is imported, or another image of the catalogue. */
 function ensureBase(builder: ImageBuilder, base: string): Promise<string> {
-  const { catalogue, client, options, once } = builder
+  const { catalogue, client, options, once, installing } = builder
   const rootfs = rootfsRecipe(catalogue, base)
   if (!rootfs) return ensureImage(builder, base)
   return once(`base ${base}`, async () => {
     const name = await baseName(builder, base)
-    if (!(await client.has(name))) await client.$`docker import ${await ensureRootfs(rootfs, options)} ${name}`
+    if (await client.has(name)) return name
+    await client.$`docker import ${await installing(() => ensureRootfs(rootfs, options))} ${name}`
     return name
   })
 }

@@ -8,7 +8,7 @@ import {
   createImageBuilder,
   ensureImage,
   type ImageBuilder,
-  needsCompiling,
+  needsMinutes,
 } from './image-builder.ts'
 import { imageCatalogue, repositoryOf } from './recipes.ts'
 
@@ -32,7 +32,7 @@ export class PlaceholderInstead {
 /** A stand-in on its way. */
 export interface StandIn {
   outcome: Promise<StandInOutcome | PlaceholderInstead>
-  /** A program has to be compiled for it first, which takes minutes. */
+  /** A program has to be compiled for it first, or packages be installed, which takes minutes. */
   slow: boolean
 }
 
@@ -58,7 +58,7 @@ export async function ensureStandIns(
   const builder = createImageBuilder(catalogue, client, options)
   // everything that takes time to look up, before anything is built: what is slow must not start before what is quick
   const present = await Promise.all(wanted.map(image => client.inspect(image)))
-  const slow = await Promise.all(wanted.map(image => needsCompiling(builder, repositoryOf(image)).catch(() => false)))
+  const slow = await Promise.all(wanted.map(image => needsMinutes(builder, repositoryOf(image)).catch(() => false)))
   await announceCompiles(
     builder,
     wanted.map(repositoryOf).filter(repository => catalogue.images[repository]),

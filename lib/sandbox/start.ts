@@ -1,6 +1,7 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { loadPlatform, type Platform, type Service } from '../platform/platform.ts'
+import { setTimeout as pause } from 'node:timers/promises'
+import { loadPlatform, type Platform, type Service, webServer } from '../platform/platform.ts'
 import type { SupplyOptions } from '../supply/cache.ts'
 import { pruneGoCaches } from '../supply/go.ts'
 import type { ImageArchive } from '../supply/image-archive.ts'
@@ -151,12 +152,20 @@ export function failedServices(sandbox: Sandbox): FailedService[] {
   })
 }
 
+/** An image on a file system that is there takes less. */
+const batchMs = 5000
+
 /** Waits until one more service has its image, or cannot have it, and names those that have it now. */
 export async function supplyNext(sandbox: Sandbox, progress: StepProgress): Promise<string> {
   const before = servicesToCome(sandbox)
   const settled = () => before.filter(name => !servicesToCome(sandbox).includes(name))
   await sandbox.watch.during(progress, async () => {
     while (settled().length === 0 && servicesToCome(sandbox).length > 0) await sandbox.later?.next()
+    // those on the same file system come within seconds of each other; each start of services takes some, too
+    for (let before = -1; before !== settled().length && servicesToCome(sandbox).length > 0; ) {
+      before = settled().length
+      await Promise.race([sandbox.later?.next(), pause(batchMs)])
+    }
   })
   const lacking = servicesWithoutImage(sandbox)
   const replaced = failedServices(sandbox).map(({ service }) => service)
@@ -170,7 +179,10 @@ export async function supplyNext(sandbox: Sandbox, progress: StepProgress): Prom
 /** Waits for the images of the cluster, and gives the sandbox a kubectl. */
 export function supplyCluster(sandbox: Sandbox, progress: StepProgress): Promise<'stand-ins' | 'unchanged'> {
   return sandbox.watch.during(progress, async () => {
-    const { clusterStandIns } = sandbox
+    const { clusterStandIns, later } = sandbox
+    if (later !== undefined) await allOf(later)
+    const failure = later?.failures().get(applicationBase)
+    if (failure !== undefined) throw failure
     await clusterStandIns?.made
     await bringKubectl(requireUp(sandbox).state, clusterStandIns?.nodes === true, sandbox.supply)
     if (await allProgramsBuilt(sandbox.supply)) {
@@ -226,6 +238,8 @@ async function supplyImagesOf(sandbox: Sandbox, platform: Platform, progress: St
   const images = platform.services.map(({ image }) => image)
   return supplyImages(namespace, engine, {
     images: [...images, ...(options.cluster ? [applicationBase] : [])],
+    // the portal says what else is up
+    first: platform.services.filter(({ name }) => name === webServer).map(({ image }) => image),
     onlyPulled: options.cluster ? await clusterImages(platform) : [],
     archives: options.archives ?? [],
     mirror: platform.settings.IMAGE_MIRROR,

@@ -20,7 +20,7 @@ export const composeFileNames = {
 /**
  * What Compose runs: a project file that includes our services, the user's own file as it stands and the additions, merged in this order, with
  * the paths of the user's file relative to its own folder; our services, with settings, addresses and absolute paths filled in; what we add to the
- * services of both: addresses, logging, `extraPorts`, the label of the installation, and one with the hash of the configurations and secrets that
+ * services of both: addresses, logging, `extraPorts`, the names in the engine of `images` from files, the label of the installation, and one with the hash of the configurations and secrets that
  * a service mounts, so that Compose recreates a container whose configuration changed, and no other; and the settings as variables, without
  * the secrets. `docker compose` in the state folder needs no flags.
  */
@@ -29,6 +29,7 @@ export function renderComposeFiles(
   configs: readonly RenderedFile[],
   installation: Installation,
   extraPorts: Readonly<Record<string, readonly string[]>> = {},
+  images: ReadonlyMap<string, string> = new Map(),
 ): RenderedFile[] {
   const { compose, paths } = platform
   const { project, services, additions, settings } = composeFileNames
@@ -39,7 +40,7 @@ export function renderComposeFiles(
     rendered(
       additions,
       'Rendered: what the platform adds to the services of templates/docker-compose.yml and docker-compose.local.yml.',
-      additionsFile(platform, configs, installation, extraPorts),
+      additionsFile(platform, configs, installation, extraPorts, images),
     ),
     { path: settings, content: settingsFile(platform), mode: 0o600 },
   ]
@@ -103,6 +104,7 @@ function additionsFile(
   configs: readonly RenderedFile[],
   installation: Installation,
   extraPorts: Readonly<Record<string, readonly string[]>>,
+  images: ReadonlyMap<string, string>,
 ): ComposeFile {
   const { ours, additions } = platform.compose
   // with these options the collector reads a service's lines; a user's service gets them unless it says something else
@@ -114,6 +116,7 @@ function additionsFile(
       name,
       {
         ...additions.get(name),
+        ...(images.has(name) ? { image: images.get(name) as string } : {}),
         ...(logging === undefined || merged.hasLogging ? {} : { logging }),
         ...(Object.hasOwn(extraPorts, name) ? { ports: [...(extraPorts[name] ?? [])] } : {}),
         labels: { [installationLabel]: installation.id, ...(hash === undefined ? {} : { 'macula.config': hash }) },

@@ -8,6 +8,7 @@ import { ensureStateFolder } from '../platform/state-folder.ts'
 import { ensureFolder } from '../system/files.ts'
 import { renderComposeFiles } from './compose-render.ts'
 import { renderConfigs } from './config/configs.ts'
+import { imagesFromFiles } from './image-store.ts'
 
 /** Every file that the stack is run from: configurations, secrets, compose files; paths relative to the state folder. Writes nothing. */
 export async function renderStackFiles(
@@ -16,7 +17,8 @@ export async function renderStackFiles(
   extraPorts: Readonly<Record<string, readonly string[]>>,
 ): Promise<RenderedFile[]> {
   const configs = await renderConfigs(platform)
-  return [...configs, ...renderComposeFiles(platform, configs, installation, extraPorts)]
+  const images = await imagesFromFiles(platform.services)
+  return [...configs, ...renderComposeFiles(platform, configs, installation, extraPorts, images)]
 }
 
 /**

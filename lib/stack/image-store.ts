@@ -35,6 +35,15 @@ export async function nameInEngine(image: string): Promise<string> {
   return (await unknownImages([name])).length === 0 ? name : image
 }
 
+/** The services whose image the engine has under another name, and that name: those that are pinned by a digest, and came from a file. */
+export async function imagesFromFiles(
+  services: readonly { name: string; image: string }[],
+): Promise<ReadonlyMap<string, string>> {
+  const pinned = services.filter(({ image }) => nameFromFile(image) !== undefined)
+  const names = await Promise.all(pinned.map(async ({ name, image }) => [name, await nameInEngine(image)] as const))
+  return new Map(names.filter(([, name], index) => name !== pinned[index]?.image))
+}
+
 /** Which of these names the engine does not have. */
 async function unknownImages(images: readonly string[]): Promise<string[]> {
   const wanted = [...new Set(images)]

@@ -93,7 +93,7 @@ describe('images of a sandbox where a registry answers', { skip: await noSandbox
 
   it('does not wait for an image whose program has to be compiled first', async t => {
     const [nginx, tempo] = ['nginx:1.30.4-alpine', 'grafana/tempo:3.0.3'] as const
-    await supply([nginx])
+    await supply([nginx], cacheDir, [nginx])
     // also under the name that it was built as, in this run or an earlier one
     await inside({
       nothrow: true,
@@ -123,11 +123,12 @@ describe('images of a sandbox where a registry answers', { skip: await noSandbox
     await inside`docker image inspect ${tempo}`
   })
 
-  function supply(images: readonly string[], from = cacheDir) {
+  function supply(images: readonly string[], from = cacheDir, first: readonly string[] = []) {
     const progress = { update: () => {}, line: () => {} }
     const path = process.env.PATH ?? ''
     return supplyImages(namespace, engine, {
       images,
+      first,
       mirror,
       path,
       login: '/nowhere',

@@ -109,6 +109,14 @@ networks: { outer: { external: true } }
     assert.ok(additions.services.minio.labels)
   })
 
+  it('name an image from a file as the engine does, of which Compose would pull the pinned one', async () => {
+    const name = `nginx:sha256-${'0'.repeat(64)}`
+    const files = renderComposeFiles(await goodPlatform(), [], exampleInstallation, {}, new Map([['nginx', name]]))
+    const { services } = parse(files.find(({ path }) => path === 'docker-compose.additions.yml')?.content ?? '')
+    assert.equal(services.nginx.image, name)
+    assert.equal(services.registry.image, undefined)
+  })
+
   it('publish further ports beside those of the template', async () => {
     const extraPorts = { grafana: ['127.0.0.4:3000:3000'], nginx: ['127.0.0.4:80:80'] }
     const { ours, additions } = rendered(await goodPlatform(), { extraPorts })
