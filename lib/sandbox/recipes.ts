@@ -28,7 +28,9 @@ const image = z.strictObject({
   programs: z.array(z.string()).default([]),
   emptyFolders: z.array(z.string()).default([]),
   archive: z.strictObject({ file: z.string(), images: z.array(z.string()) }).optional(),
-  placeholder: z.strictObject({ port: z.number(), health: z.string() }).optional(),
+  placeholder: z
+    .strictObject({ port: z.number(), health: z.string(), program: z.string().default('/usr/local/bin/placeholder') })
+    .optional(),
 })
 
 const catalogue = z.strictObject({
