@@ -111,8 +111,7 @@ export async function buildPlaceholder(builder: ImageBuilder, repository: string
   const { placeholder } = recipeOf(builder, repository)
   if (placeholder === undefined) return undefined
   const name = `macula-standin/placeholder:${repository.replaceAll('/', '-')}`
-  const { port, health, program } = placeholder
-  const values = { NAME: repository, PORT: port, HEALTH: health, PROGRAM: program }
+  const values = { NAME: repository, PORT: placeholder.port, HEALTH: placeholder.health }
   const words = Object.entries(values).flatMap(([key, value]) => ['--build-arg', `${key}=${value}`])
   const recipe = { folder: 'placeholder-image', base: 'services', programs: ['placeholder'], emptyFolders: [] }
   await build(builder, { ...recipe, what: `placeholder for ${repository}` }, name, words)

@@ -28,9 +28,7 @@ const image = z.strictObject({
   programs: z.array(z.string()).default([]),
   emptyFolders: z.array(z.string()).default([]),
   archive: z.strictObject({ file: z.string(), images: z.array(z.string()) }).optional(),
-  placeholder: z
-    .strictObject({ port: z.number(), health: z.string(), program: z.string().default('/usr/local/bin/placeholder') })
-    .optional(),
+  placeholder: z.strictObject({ port: z.number(), health: z.string() }).optional(),
 })
 
 const catalogue = z.strictObject({
