@@ -4,7 +4,7 @@ import { defineTask } from '../lib/cli/task.ts'
 import { applicationsNamespace, clusterOf } from '../lib/cluster/cluster.ts'
 import { waitForEndpoints } from '../lib/cluster/endpoints.ts'
 import { requireContext } from '../lib/cluster/existing.ts'
-import { desiredConfig, type KindConfig, phaseOf } from '../lib/cluster/kind.ts'
+import { desiredConfig, type KindConfig, nodeImage, phaseOf } from '../lib/cluster/kind.ts'
 import { kubectlHint } from '../lib/cluster/kubectl.ts'
 import {
   creationError,
@@ -35,6 +35,7 @@ import { loadPlatform, type Platform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
 import { chooseEngine, inspectMachine } from '../lib/routes/choose.ts'
 import { makeWayForPublishing } from '../lib/routes/setup.ts'
+import { describePulls, missingImages, pullImages } from '../lib/stack/image-store.ts'
 import { badInput } from '../lib/system/errors.ts'
 import { $ } from '../lib/system/exec.ts'
 
@@ -96,9 +97,16 @@ export default defineTask({
 
     await out.step(`Create the nodes from ${platform.settings.KIND_NODE_IMAGE.split('@')[0]}`, async ({ update }) => {
       if (existing.length > 0) return 'unchanged'
+      // kind would pull them, too, without a word about how far it is
+      const missing = await missingImages(wanted.nodes.map(({ image }) => image ?? nodeImage(platform.settings)))
+      await pullImages(
+        missing,
+        image => image,
+        pulls => update(describePulls(pulls)),
+      )
       if (publishes) await makeWayForPublishing(platform, machine, 'cluster', out)
       const config = await prepareCreation(platform, wanted)
-      const kind = $({ timeout: createTimeout, onLine: line => update(phaseOf(line) ?? '') })
+      const kind = $({ idle: createIdle, onLine: line => update(phaseOf(line) ?? '') })
       await kind`kind create cluster --name ${cluster.name} --config ${config} --kubeconfig ${cluster.kubeconfig}`.catch(
         async error => {
           throw await creationError(platform, error)
@@ -131,8 +139,8 @@ export default defineTask({
   },
 })
 
-/** kind pulls a node image of one gigabyte without printing how far it is, then gives the nodes four minutes to start. */
-const createTimeout = '20m'
+/** kubeadm gives each node four minutes to start, of which kind says nothing. */
+const createIdle = '5m'
 
 /** Whether all nodes of our cluster run, and their creation was finished. */
 async function areThere(platform: Platform): Promise<boolean> {

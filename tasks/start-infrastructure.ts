@@ -23,6 +23,7 @@ import {
 } from '../lib/stack/ownership.ts'
 import { areReady, startableNow, startContainers } from '../lib/stack/stack.ts'
 import { badInput } from '../lib/system/errors.ts'
+import { silentWork } from '../lib/system/exec.ts'
 import { lookUp } from '../lib/system/lookup.ts'
 import { counted } from '../lib/system/text.ts'
 
@@ -121,10 +122,11 @@ export default defineTask({
         seen.filter(({ service }) => positionals.length === 0 || positionals.includes(service)),
         shown,
         (services, signal) =>
+          // says nothing while a service that others wait for starts, or while a step of a build of one's own runs
           compose(platform)({
             signal,
-            timeout: '5m',
-          })`docker compose up --detach --quiet-pull --pull missing ${services}`,
+            idle: silentWork,
+          })`docker compose up --detach --pull missing ${services}`,
       )
       if (outcome !== 'unchanged') seen = await projectContainers(platform)
       return outcome

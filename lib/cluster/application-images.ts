@@ -6,10 +6,10 @@ import { hashOf, writeIfChanged } from '../platform/render.ts'
 import { buildEnvironment } from '../stack/compose.ts'
 import { root } from '../system/checkout.ts'
 import { badInput, PlatformError, type Problem } from '../system/errors.ts'
-import { $, lastLines, type Result } from '../system/exec.ts'
+import { $, lastLines, type Result, silentWork, stalledAfter } from '../system/exec.ts'
 import { ensureFolder, exists } from '../system/files.ts'
 import { applicationNames, clusterFolder, clusterOf } from './cluster.ts'
-import { digestOf, pushIdle, tagInRegistry } from './image-registry.ts'
+import { digestOf, push, tagInRegistry } from './image-registry.ts'
 
 /** The image of one application, as it was last built and pushed. */
 export interface BuiltImage {
@@ -140,9 +140,6 @@ export async function buildAndPush(
   return { application, image, outcome, before: record?.digest }
 }
 
-/** A compiler may print nothing for minutes; a build that is silent for longer hangs. */
-const buildIdle = '10m'
-
 /** Builds with BuildKit and returns the id of the result. */
 async function build(platform: Platform, application: string, folder: string, image: string): Promise<string> {
   const idFile = join(clusterFolder(platform), 'build', `${application}.id`)
@@ -151,10 +148,33 @@ async function build(platform: Platform, application: string, folder: string, im
   const env = { DOCKER_BUILDKIT: '1', ...buildEnvironment(platform.paths) }
   // an attestation would give each build another digest although nothing in it has changed
   const how = ['--progress', 'plain', '--provenance=false', '--iidfile', idFile]
-  const result = await $({ nothrow: true, idle: buildIdle, env })`docker build ${how} --tag ${image} ${folder}`
+  const steps = new BuildSteps()
+  const limits = {
+    onLine: (line: string) => steps.read(line),
+    idle: () => (steps.isSilent() ? silentWork : stalledAfter),
+  }
+  const result = await $({ nothrow: true, env, ...limits })`docker build ${how} --tag ${image} ${folder}`
   await writeIfChanged(logFile, result.stdout + result.stderr)
   if (result.exitCode !== 0) throw buildFailure(application, folder, result, logFile)
   return (await readFile(idFile, 'utf8')).trim()
+}
+
+/**
+ * Which steps of a build go on, read from the lines of `--progress plain`. BuildKit says how far it is with what it loads; what a step runs, copies or
+ * exports may say nothing for minutes, as a compiler does.
+ */
+export class BuildSteps {
+  private readonly silent = new Set<string>()
+
+  read(line: string): void {
+    const [, id = '', text = ''] = /^#(\d+) (.*)$/.exec(line) ?? []
+    if (/^(\[(?!internal\]|auth\])[^\]]*\] (?!FROM )|exporting |unpacking )/.test(text)) this.silent.add(id)
+    if (/^(DONE|CACHED|CANCELED|ERROR)\b/.test(text)) this.silent.delete(id)
+  }
+
+  isSilent(): boolean {
+    return this.silent.size > 0
+  }
 }
 
 function buildFailure(application: string, folder: string, result: Result, logFile: string): PlatformError {
@@ -171,18 +191,6 @@ export function brokenStep(said: string): string | undefined {
   const [, command, code] =
     /process "(?:\/bin\/sh -c )?(.*)" did not complete successfully: exit code: (\d+)/.exec(said) ?? []
   return command === undefined ? undefined : `\`${command}\` ended with exit code ${code}`
-}
-
-async function push(image: string): Promise<void> {
-  const result = await $({ nothrow: true, idle: pushIdle })`docker push ${image}`
-  if (result.exitCode === 0) return
-  throw new PlatformError(`${image} could not be pushed`, {
-    why: lastLines(result.stderr, 4),
-    hint:
-      image.startsWith('localhost:') || image.startsWith('127.')
-        ? 'task start-infrastructure   # starts the registry'
-        : 'docker login',
-  })
 }
 
 /** The file with the output of an application's last build. */

@@ -1,5 +1,6 @@
 import type { Platform } from '../platform/platform.ts'
 import { buildEnvironment } from '../stack/compose.ts'
+import { pushImage } from '../stack/image-store.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
 import { $ } from '../system/exec.ts'
 import { type HttpResponse, http } from '../system/http.ts'
@@ -11,9 +12,6 @@ const manifestTypes = [
   'application/vnd.docker.distribution.manifest.list.v2+json',
   'application/vnd.docker.distribution.manifest.v2+json',
 ].join(', ')
-
-/** A push prints a line for each layer when it is sent; a large one on a slow network takes minutes. */
-export const pushIdle = '5m'
 
 /** Throws unless the registry that images are pushed to answers. */
 export async function requireRegistry(platform: Platform): Promise<void> {
@@ -46,12 +44,23 @@ export async function digestOf(platform: Platform, repository: string, tag: stri
   return status === 200 && typeof digest === 'string' ? digest : undefined
 }
 
+/** Pushes an image of the engine to the registry in its name. Throws with the registry's words. */
+export async function push(image: string): Promise<void> {
+  const problem = await pushImage(image)
+  if (problem === undefined) return
+  const isLocal = image.startsWith('localhost:') || image.startsWith('127.')
+  throw new PlatformError(`${image} could not be pushed`, {
+    why: problem,
+    hint: isLocal ? 'task start-infrastructure   # starts the registry' : 'docker login',
+  })
+}
+
 /** Gives an image that was just pushed a second tag in its registry; no layer of it is sent again. */
 export async function tagInRegistry(platform: Platform, repository: string, tag: string, added: string): Promise<void> {
   const path = ownPath(platform, repository)
   if (path === undefined) {
     await $`docker tag ${repository}:${tag} ${repository}:${added}`
-    await $({ idle: pushIdle })`docker push ${repository}:${added}`
+    await push(`${repository}:${added}`)
     return
   }
   const manifest = await requestRegistry(platform, 'GET', `/v2/${path}/manifests/${tag}`)

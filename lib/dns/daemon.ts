@@ -7,12 +7,15 @@ import { PlatformError } from '../system/errors.ts'
 import { $, args, lastLines } from '../system/exec.ts'
 import { type Host, programPath } from '../system/machine.ts'
 import { lookAtUnit, runsOtherwise } from '../system/systemd.ts'
+import { NotYet, waitFor } from '../system/wait.ts'
 import { configPath, versionName } from './config.ts'
 import { query } from './query.ts'
 
 export const unitName = 'macula-dnsmasq.service'
 export const unitPath = `/etc/systemd/system/${unitName}`
 const launchLabel = 'io.macula.dnsmasq'
+/** dnsmasq answers within a second of its start; the rest is for a machine that is busy. */
+const jobStartsWithinMs = 5000
 export const launchPath = `/Library/LaunchDaemons/${launchLabel}.plist`
 
 /** The package with the program alone where a distribution has one, so that no second service comes with it. */
@@ -82,7 +85,7 @@ export async function writeUnit(program: string, domain: string, owner: Owner, j
   }
 }
 
-/** Runs dnsmasq where systemd does not: as a job of launchd, or as a daemon of our own. */
+/** Runs dnsmasq where systemd does not: as a job of launchd, or as a daemon of our own. Returns once it answers with its configuration. */
 export async function runDaemon(
   host: Host,
   program: string,
@@ -111,5 +114,22 @@ async function runLaunchDaemon(
   const isLoaded = exitCode === 0
   if (isLoaded) await journal.$`launchctl bootout system/${launchLabel}`
   await journal.$`launchctl bootstrap system ${launchPath}`
+  if (!journal.isDryRun) await untilJobAnswers(isCurrent)
   return isLoaded ? 'updated' : 'created'
+}
+
+/** launchctl only hands the job over: whether the program starts, and stays, shows afterwards. Throws with what launchd says of it. */
+async function untilJobAnswers(isCurrent: () => Promise<boolean>): Promise<void> {
+  const show = `launchctl print system/${launchLabel}`
+  await waitFor(async () => (await isCurrent()) || new NotYet('it does not answer with its configuration'), {
+    timeoutMs: jobStartsWithinMs,
+    onTimeout: async seen => {
+      const { stdout, stderr } = await $({ nothrow: true })`launchctl print system/${launchLabel}`
+      const told = stdout.match(/^\s*(state|pid|last exit (?:code|reason)) = .*$/gm) ?? [lastLines(stderr, 2)]
+      return new PlatformError(`dnsmasq does not work ${jobStartsWithinMs / 1000} s after launchd took its job`, {
+        why: [seen, ...told.map(line => line.trim())].filter(Boolean).join('\n'),
+        hint: `${show}   # shows how the job ended`,
+      })
+    },
+  })
 }

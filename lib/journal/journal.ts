@@ -72,6 +72,8 @@ export interface Journal {
   afterUndo(command: readonly string[]): Promise<void>
   /** Undoes this journal's scope and all below it (`'dns'` includes `'dns/resolver'`, `''` is everything), latest change first. */
   undo(options?: { scope?: string; dryRun?: boolean; report?: (undone: Undone) => void }): Promise<Undone[]>
+  /** Nothing is changed, so what a change brings about does not come. */
+  readonly isDryRun: boolean
   /** What a dry run left out, in order. */
   readonly planned: readonly PlannedChange[]
 }
@@ -81,6 +83,7 @@ export function openJournal({ stateDir, privilege, scope, dryRun = false }: Jour
   const recorder: Recorder = { file: journalFile(stateDir), stateDir, privilege, scope, dryRun, planned: [] }
   const end = (name: string) => endProcess(recorder, name)
   return {
+    isDryRun: dryRun,
     planned: recorder.planned,
     writeFile: (path, content, options) => writeFile(recorder, path, content, options),
     link: (path, target) =>

@@ -57,8 +57,13 @@ export async function ensureLoopbackAliases(
   if (outcome === 'unchanged' && missing().length === 0) return outcome
   if (outcome !== 'created') await journal.$`${stop}`
   await journal.$`launchctl bootstrap system ${path}`
-  const look = () => (missing().length === 0 ? true : new NotYet(missing().join(', ')))
-  await waitFor(look, {
+  if (!journal.isDryRun) await untilPresent(missing, timeoutMs)
+  return outcome === 'unchanged' ? 'updated' : outcome
+}
+
+function untilPresent(missing: () => string[], timeoutMs: number): Promise<true> {
+  const look = () => missing().length === 0 || new NotYet(missing().join(', '))
+  return waitFor<true>(look, {
     timeoutMs,
     onTimeout: lacking =>
       new PlatformError(`lo0 has no address ${lacking}`, {
@@ -66,7 +71,6 @@ export async function ensureLoopbackAliases(
         hint: `launchctl print system/${label}   # shows how the job ended`,
       }),
   })
-  return outcome === 'unchanged' ? 'updated' : outcome
 }
 
 function loopbackAddresses(): string[] {

@@ -1,13 +1,11 @@
-import { stat } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { createReadStream } from 'node:fs'
+import { readdir, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { type ArchivedImage, dockerName, type ImageArchive, withDockerArchive } from '../supply/image-archive.ts'
 import { PlatformError } from '../system/errors.ts'
-import { $ } from '../system/exec.ts'
+import { $, silentWork, stalledAfter } from '../system/exec.ts'
 import { ensureFolder, replaceFile } from '../system/files.ts'
 import { missingImages, nameFromFile, nameInEngine } from './image-store.ts'
-
-/** Images have gigabytes, and disks of all speeds. */
-const copyTimeout = '30m'
 
 /** An image in a file that was saved, as the list beside it names it. */
 export interface SavedImage {
@@ -40,10 +38,8 @@ export async function saveImages(images: readonly string[], target: string): Pro
   // an archive carries names with tags only
   for (const image of images.filter(image => taggedName(image) !== image))
     await $`docker tag ${await nameInEngine(image)} ${taggedName(image)}`
-  if (isFolder)
-    for (const { image, file } of saved)
-      await $({ timeout: copyTimeout })`docker save --output ${file} ${taggedName(image)}`
-  else await $({ timeout: copyTimeout })`docker save --output ${target} ${images.map(taggedName)}`
+  if (isFolder) for (const { image, file } of saved) await save([taggedName(image)], file)
+  else await save(images.map(taggedName), target)
   const list = saved.map(entry => ({ ...entry, file: basename(entry.file) }))
   const listFile = isFolder ? join(target, 'images.json') : `${target}.json`
   await replaceFile(listFile, `${JSON.stringify({ images: list }, null, 2)}\n`, { mode: 0o644 })
@@ -66,7 +62,9 @@ export async function loadImages(archives: readonly ImageArchive[], wanted: read
     const isNew = archive.images.map((image, index) => !isSame(image, before[index]))
     if (isNew.includes(true))
       await withDockerArchive(archive, async file => {
-        await $({ timeout: copyTimeout })`docker load --quiet --input ${file}`
+        // read by us, so that we see how far it is; what was read is unpacked without a word
+        const input = createReadStream(file)
+        await $({ input, idle: () => (input.readableEnded ? silentWork : stalledAfter) })`docker load --quiet`
       })
     for (const [index, image] of archive.images.entries()) {
       const outcome = !isNew[index] ? 'unchanged' : before[index] === undefined ? 'created' : 'updated'
@@ -76,6 +74,17 @@ export async function loadImages(archives: readonly ImageArchive[], wanted: read
     }
   }
   return loaded
+}
+
+/** The engine puts layers of gigabytes together before the first byte comes, and says nothing; the file shows the rest. */
+async function save(images: readonly string[], file: string): Promise<void> {
+  const folder = dirname(file)
+  // the client writes beside the file, under a name of its own
+  const measure = async () => {
+    const sizes = await Promise.all((await readdir(folder)).map(async name => (await stat(join(folder, name))).size))
+    return sizes.reduce((sum, size) => sum + size, 0)
+  }
+  await $({ idle: silentWork, measure })`docker save --output ${file} ${images}`
 }
 
 async function requireLoaded({ path }: ImageArchive, image: ArchivedImage): Promise<void> {

@@ -1,5 +1,5 @@
 import { messageOf, PlatformError } from '../system/errors.ts'
-import { $, lastLines } from '../system/exec.ts'
+import { $, type CommandOptions, lastLines, stalledAfter } from '../system/exec.ts'
 import { bytes } from '../system/text.ts'
 import { answerOf } from './engine.ts'
 
@@ -101,6 +101,31 @@ export async function pullImages(
   )
 }
 
+/**
+ * Pushes an image to the registry in its name, logged in as the user is. Ends a push that makes no progress for a minute. Returns why it failed;
+ * undefined where it did not.
+ */
+export async function pushImage(image: string): Promise<string | undefined> {
+  // `docker push` says how far a layer is at a terminal only; Compose says it here, too, but pushes just what it could build
+  const services = { image: { image, build: { context: '.' } } }
+  const problems: string[] = []
+  const read = (line: string) => {
+    const event = parseEvent(line)
+    if (event?.error || event?.level === 'error') problems.push(String(event.message ?? event.text ?? event.error))
+  }
+  const push = $({ ...imageProject(services), idle: stalledAfter, nothrow: true, onLine: read })
+  const { exitCode, stderr } = await push`docker compose --progress json --file - push`
+  return exitCode === 0 ? undefined : problems.join('\n') || lastLines(stderr, 4)
+}
+
+/** What Compose needs to pull or push images for us, and of nobody's project. */
+function imageProject(services: Record<string, object>): CommandOptions {
+  return {
+    input: JSON.stringify({ name: 'macula-images', services }),
+    env: { COMPOSE_FILE: '', COMPOSE_PROJECT_NAME: '', COMPOSE_PARALLEL_LIMIT: String(pullsAtOnce) },
+  }
+}
+
 /** Docker itself loads three layers of each at once; more images than this make all of them late on a slow line. */
 const pullsAtOnce = 6
 
@@ -114,9 +139,8 @@ async function pullOnce(
   const services = Object.fromEntries(images.map((image, index) => [`image-${index}`, { image: sourceOf(image) }]))
   const events = new PullEvents(images)
   const pull = $({
-    input: JSON.stringify({ name: 'macula-images', services }),
-    env: { COMPOSE_FILE: '', COMPOSE_PROJECT_NAME: '', COMPOSE_PARALLEL_LIMIT: String(pullsAtOnce) },
-    idle: '60s',
+    ...imageProject(services),
+    idle: stalledAfter,
     nothrow: true,
     onLine: line => events.read(line) && report(events.progress()),
   })`docker compose --progress json --file - pull --ignore-pull-failures`

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { badInput, messageOf, type Problem } from '../system/errors.ts'
-import { $, hasTool } from '../system/exec.ts'
+import { $, hasTool, silentWork } from '../system/exec.ts'
 
 /** An image in a file. */
 export interface ArchivedImage {
@@ -224,7 +224,10 @@ async function contentsOf(path: string): Promise<Contents> {
 
 async function tar(path: string, action: readonly string[], ...files: string[]): Promise<string> {
   // tar tells gzip and zstd by the first bytes, and calls their programs
-  const { exitCode, stdout, stderr } = await $({ nothrow: true, timeout: '10m' })`tar ${action} --file ${path} ${files}`
+  const { exitCode, stdout, stderr } = await $({
+    nothrow: true,
+    idle: silentWork,
+  })`tar ${action} --file ${path} ${files}`
   if (exitCode === 0) return stdout
   if (/zstd: (Cannot exec|not found)/.test(stderr) || (/\.t?zst$/.test(path) && !(await hasTool('zstd'))))
     throw new Error('is compressed with zstd, which is not installed: apt-get install zstd')
@@ -248,10 +251,10 @@ export async function withDockerArchive<T>(
     const folder = contents.files.has('blobs') && (await stat(path)).isDirectory() ? path : join(work, 'layout')
     if (folder !== path) {
       await $`mkdir ${folder}`
-      await $({ timeout: '10m' })`tar --extract --file ${path} --directory ${folder}`
+      await $({ idle: silentWork })`tar --extract --file ${path} --directory ${folder}`
     }
     await $({
-      timeout: '10m',
+      idle: silentWork,
     })`tar --create --file ${file} --directory ${folder} oci-layout index.json blobs --directory ${work} manifest.json`
     return await load(file)
   } finally {

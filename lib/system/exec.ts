@@ -1,4 +1,5 @@
-import type { Readable } from 'node:stream'
+import type { Socket } from 'node:net'
+import { Readable } from 'node:stream'
 import { type Options, type ProcessOutput, type ProcessPromise, which, $ as zx } from 'zx/core'
 import { cancelScope, cancelSignal } from './cancel.ts'
 import { codeOf, messageOf, PlatformError } from './errors.ts'
@@ -9,14 +10,20 @@ type Duration = NonNullable<Options['timeout']>
 
 export interface CommandOptions {
   /** Written to the command's standard input; secrets travel this way or in `env`, never as arguments. Without it the input is empty. */
-  input?: string | Buffer | undefined
+  input?: string | Buffer | Readable | undefined
   /** Added to the environment of this process. */
   env?: Record<string, string> | undefined
   cwd?: string | undefined
   /** The deadline, 60 s unless said otherwise; 0 means none, for what a person ends: a shell, a followed log. */
   timeout?: Duration | undefined
-  /** Ends the command when it has printed nothing for this long; for downloads and builds, whose length nobody knows. Replaces the deadline unless one is given. */
-  idle?: Duration | undefined
+  /**
+   * Ends the command when it has made no progress for this long: it printed nothing, took nothing of an `input` stream, and `measure` did not
+   * change. For what nobody knows the length of: `stalledAfter`, or `silentWork` with the reason. A function is asked again after each sign of
+   * progress. Replaces the deadline unless one is given.
+   */
+  idle?: Duration | (() => Duration) | undefined
+  /** How far a command is that says nothing of it, like the size of the file it writes; looked at twice a second while `idle` counts. */
+  measure?: (() => Promise<number>) | undefined
   signal?: AbortSignal | undefined
   /** A non-zero exit is an answer: the output is returned whatever the exit code. Not installed, not to be started and out of time still throw. */
   nothrow?: boolean
@@ -43,6 +50,12 @@ export interface Shell {
 
 /** No command of ours runs for longer unless its call says so: each asks something local, and the slowest (a container that is stopped) is given 10 s by Docker. */
 const defaultTimeout = '60s'
+/** How long a command that reports how far it is may report nothing: pulls, pushes, copies. */
+export const stalledAfter = '60s'
+/** The same for work that says nothing while it goes on, and whose end nobody can foretell: a compiler, an engine that unpacks what it was sent. */
+export const silentWork = '10m'
+const measureEveryMs = 500
+
 /**
  * Runs a command: `` await $`docker compose --file ${file} up --detach` ``. Each value becomes one word, an array one word for each item.
  * The command has a process group of its own, an empty standard input and a deadline; at its end the whole group gets SIGTERM, and SIGKILL after 2 s.
@@ -200,7 +213,11 @@ function follow(command: Command, options: CommandOptions, signal: AbortSignal |
   const running = { child, ended, finishes: options.finishes === true, graceMs: options.graceMs, scope: cancelScope() }
   track(running)
   const limits = watch(command, running, options, signal)
-  const outcome = ended.finally(limits.done).then(output => {
+  const over = () => {
+    limits.done()
+    if (options.input instanceof Readable) options.input.destroy()
+  }
+  const outcome = ended.finally(over).then(output => {
     if (limits.broken !== undefined) throw limits.broken(output)
     return output
   })
@@ -209,10 +226,9 @@ function follow(command: Command, options: CommandOptions, signal: AbortSignal |
   return outcome
 }
 
-/** Ends a command at its deadline, when it falls silent, or when its signal says so. */
+/** Ends a command at its deadline, when it stalls, or when its signal says so. */
 function watch(command: Command, running: RunningCommand, options: CommandOptions, signal: AbortSignal | undefined) {
-  const idleMs = millisecondsOf(options.idle)
-  const timeoutMs = millisecondsOf(options.timeout ?? (idleMs > 0 || options.inherit ? 0 : defaultTimeout))
+  const timeoutMs = millisecondsOf(options.timeout ?? (options.idle || options.inherit ? 0 : defaultTimeout))
   const limits: { broken?: (output: ProcessOutput) => PlatformError; done: () => void } = { done: () => {} }
   const breakOff = (error: (output: ProcessOutput) => PlatformError) => {
     limits.broken ??= error
@@ -224,23 +240,50 @@ function watch(command: Command, running: RunningCommand, options: CommandOption
     )
   const deadline =
     timeoutMs > 0 ? setTimeout(() => late(`did not end within ${timeoutMs / 1000} s`), timeoutMs) : undefined
-  const silent = () => late(`printed nothing for ${idleMs / 1000} s`)
-  let silence = idleMs > 0 ? setTimeout(silent, idleMs) : undefined
-  const renew = () => {
-    clearTimeout(silence)
-    silence = setTimeout(silent, idleMs)
-  }
-  if (idleMs > 0) for (const stream of [command.child?.stdout, command.child?.stderr]) stream?.on('data', renew)
+  const stopWatching = watchProgress(command, options, seconds => late(`made no progress for ${seconds} s`))
   const aborted = () => {
     if (!options.finishes) breakOff(() => cancelled(command.cmd))
   }
   signal?.addEventListener('abort', aborted, { once: true })
   limits.done = () => {
     clearTimeout(deadline)
-    clearTimeout(silence)
+    stopWatching()
     signal?.removeEventListener('abort', aborted)
   }
   return limits
+}
+
+/** Calls `stalled` when a command with a limit of that kind makes no progress for so long; the function it returns ends the watch. */
+function watchProgress(
+  { child }: Command,
+  { idle, input, measure }: CommandOptions,
+  stalled: (seconds: number) => void,
+): () => void {
+  if (idle === undefined) return () => {}
+  let silence: NodeJS.Timeout | undefined
+  const renew = () => {
+    clearTimeout(silence)
+    const ms = millisecondsOf(typeof idle === 'function' ? idle() : idle)
+    silence = setTimeout(() => stalled(ms / 1000), ms)
+  }
+  renew()
+  for (const stream of [child?.stdout, child?.stderr]) stream?.on('data', renew)
+  if (input instanceof Readable) input.on('end', renew)
+  const isMeasured = measure !== undefined || input instanceof Readable
+  let before: string | undefined
+  const look = async () => {
+    // what cannot be measured now has not moved
+    const now = `${(child?.stdin as Socket | null)?.bytesWritten} ${await measure?.().catch(() => '')}`
+    if (now !== before) renew()
+    before = now
+  }
+  const looks = isMeasured ? setInterval(() => void look(), measureEveryMs) : undefined
+  return () => {
+    clearInterval(looks)
+    clearTimeout(silence)
+    for (const stream of [child?.stdout, child?.stderr]) stream?.off('data', renew)
+    if (input instanceof Readable) input.off('end', renew)
+  }
 }
 
 function cancelled(command: string): PlatformError {

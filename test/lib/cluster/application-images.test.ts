@@ -6,7 +6,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { within, $ as zx } from 'zx/core'
-import { deployableImages, fingerprintOf, sourcesOf, unusedSources } from '../../../lib/cluster/application-images.ts'
+import {
+  BuildSteps,
+  deployableImages,
+  fingerprintOf,
+  sourcesOf,
+  unusedSources,
+} from '../../../lib/cluster/application-images.ts'
 import { buildAll } from '../../../lib/cluster/build.ts'
 import { clusterOf } from '../../../lib/cluster/cluster.ts'
 import { digestOf, requireRegistry, tagInRegistry } from '../../../lib/cluster/image-registry.ts'
@@ -44,6 +50,32 @@ describe('a source in .env that belongs to no application', () => {
     await writeFile(paths.envFile, 'CONSOLE_SOURCE=/a\nSHOP_SOURCE=/b\nCONSOL_SOURCE=/c\nOLD_SOURCE=\n')
     assert.deepEqual(await unusedSources(await goodPlatform({ paths })), ['SHOP_SOURCE', 'CONSOL_SOURCE'])
     await rm(folder, { recursive: true })
+  })
+})
+
+describe('steps of a build', () => {
+  const silentAfter = (...lines: string[]) => {
+    const steps = new BuildSteps()
+    for (const line of lines) steps.read(line)
+    return steps.isSilent()
+  }
+
+  it('may say nothing while one of them runs, copies or exports', () => {
+    assert.ok(
+      silentAfter('#8 [build 4/6] RUN cargo build --release', '#9 [internal] load build context', '#9 DONE 0.1s'),
+    )
+    assert.ok(silentAfter('#8 [4/6] COPY . .'))
+    assert.ok(silentAfter('#8 [4/6] RUN make', '#8 DONE 2.0s', '#12 exporting to image', '#12 exporting layers'))
+  })
+
+  it('have to tell of their progress while all of them load', () => {
+    assert.ok(!silentAfter())
+    assert.ok(
+      !silentAfter('#1 [internal] load build definition from Dockerfile', '#2 [internal] load metadata for a:1'),
+    )
+    assert.ok(!silentAfter('#5 [1/6] FROM docker.io/library/node:22', '#5 sha256:ab 10.49MB / 50.1MB 5.0s'))
+    assert.ok(!silentAfter('#8 [build 4/6] RUN make', '#8 CACHED'))
+    assert.ok(!silentAfter('#8 [build 4/6] RUN make', '#8 0.5 cc -c a.c', '#8 ERROR: process "make" did not complete'))
   })
 })
 
@@ -88,7 +120,7 @@ describe('images that are to be deployed', () => {
     const script = `#!/bin/sh
 case "$*" in
   'image inspect'*) echo sha256:${localId} ;;
-  push*) echo "$*" >>${folder}/pushes ;;
+  'compose --progress json --file - push') cat >>${folder}/pushes; echo >>${folder}/pushes ;;
 esac`
     await writeFile(join(folder, 'docker'), script, { mode: 0o755 })
     return within(async () => {
@@ -108,7 +140,10 @@ esac`
   it('are pushed again where the registry has lost them and the engine has not', async () => {
     held.clear()
     assert.equal((await look('0123456789abcdef0000')).outcome, 'updated')
-    assert.deepEqual(await pushes(), [`push localhost:${port}/macula/console:dev`])
+    assert.deepEqual(
+      (await pushes()).map(line => JSON.parse(line).services.image.image),
+      [`localhost:${port}/macula/console:dev`],
+    )
     assert.ok(held.has('console 0123456789abcdef'))
   })
 
@@ -133,7 +168,7 @@ describe('applications with the same source', () => {
     server = createServer(async (request, response) => {
       const [, name = ''] = /^\/v2\/(.+)\/manifests\//.exec(request.url ?? '') ?? []
       if (request.method === 'PUT') return response.writeHead(201).end()
-      const isHeld = (await calls()).some(call => call === `push localhost:${port}/${name}:dev`)
+      const isHeld = (await calls()).some(call => call === `pushed localhost:${port}/${name}:dev`)
       response.writeHead(isHeld ? 200 : 404, { 'docker-content-digest': digest }).end()
     })
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
@@ -159,6 +194,7 @@ describe('applications with the same source', () => {
     })
     const script = `#!/bin/sh
 echo "$*" >>${folder}/calls
+[ "$1" = compose ] && sed 's/.*"image":"\\([^"]*\\)".*/pushed \\1/' >>${folder}/calls && echo >>${folder}/calls
 [ "$1" = build ] || exit 0
 while [ "$1" != --iidfile ]; do shift; done
 echo "sha256:$$0123456789abcdef" >"$2"
@@ -179,7 +215,7 @@ exit ${exitCode}`
     assert.equal(new Set(images.map(({ tag }) => tag)).size, 1)
     const said = await calls()
     assert.equal(said.filter(call => call.startsWith('build ')).length, 1)
-    for (const { repository } of images) assert.ok(said.includes(`push ${repository}:dev`), said.join('\n'))
+    for (const { repository } of images) assert.ok(said.includes(`pushed ${repository}:dev`), said.join('\n'))
   })
 
   it('fail with one error', async () => {

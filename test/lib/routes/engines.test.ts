@@ -330,6 +330,13 @@ describe('loopback addresses of macOS', async () => {
     })
   })
 
+  it('are not looked for by a preview, which sets none', async () => {
+    const { calls, journal } = journalThatWrites('created')
+    const given = { system: 'darwin', present: () => [], timeoutMs: 300 }
+    assert.equal(await ensureLoopbackAliases(platform, us, { ...journal, isDryRun: true }, given), 'created')
+    assert.match(calls.at(-1) ?? '', /^launchctl bootstrap/)
+  })
+
   const quietly = 'sh -c "$@" || true quietly'
   function journalThatWrites(outcome: string) {
     const calls: string[] = []

@@ -3,7 +3,9 @@ import { spawnSync } from 'node:child_process'
 import { mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 import { array, asyncProperty, assert as check, constantFrom, oneof, property, string } from 'fast-check'
 import { within, $ as zx } from 'zx/core'
 import { cancelledBy } from '../../../lib/system/cancel.ts'
@@ -163,10 +165,49 @@ describe('the end of a command', () => {
     }
   })
 
-  it('comes when nothing was printed for as long as it may be silent, and not before', async () => {
+  it('comes when there was no progress for as long as there may be none, and not before', async () => {
     await $({ idle: '600ms' })`for i in 1 2 3 4 5; do echo $i; sleep 0.2; done`
     const error = await errorOf($({ idle: '300ms' })`echo once; sleep 20`)
-    assert.match(error.message, /sleep 20` printed nothing for 0.3 s$/)
+    assert.match(error.message, /sleep 20` made no progress for 0.3 s$/)
+  })
+
+  it('takes what is read of an input stream, and a measure that moves, for progress', async () => {
+    const slowly = Readable.from(
+      (async function* () {
+        for (let part = 0; part < 10; part += 1) {
+          await pause(200)
+          yield 'x'
+        }
+      })(),
+    )
+    assert.equal((await $({ idle: '1100ms', input: slowly })`wc -c`).stdout.trim(), '10')
+    let measured = 0
+    await $({ idle: '2500ms', measure: async () => (measured += 1) })`sleep 4`
+    const error = await errorOf($({ idle: '1500ms', measure: async () => 7 })`sleep 20`)
+    assert.match(error.message, /made no progress for 1.5 s$/)
+  })
+
+  it('comes where a command stops reading what it is sent, and nothing reads on afterwards', async () => {
+    const endless = Readable.from(
+      (function* () {
+        for (;;) yield Buffer.alloc(65_536)
+      })(),
+    )
+    const error = await errorOf($({ idle: '1500ms', input: endless })`head -c 100000 >/dev/null; sleep 20`)
+    assert.match(error.message, /made no progress for 1.5 s$/)
+    assert.ok(endless.destroyed)
+  })
+
+  it('follows a limit that depends on what the command is doing', async () => {
+    let isCompiling = false
+    const options = {
+      onLine: (line: string) => {
+        isCompiling = line === 'compiling'
+      },
+      idle: () => (isCompiling ? '2s' : '300ms') as '2s' | '300ms',
+    }
+    await $(options)`echo compiling; sleep 0.8; echo compiled`
+    assert.match((await errorOf($(options)`echo loading; sleep 20`)).message, /no progress for 0.3 s$/)
   })
 
   it('comes with its signal; what is started afterwards does not start at all', async () => {
