@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { ensurePackages, requireNode, root, typescriptArguments } from '../../lib/cli/bootstrap.mjs'
 
-/** What can be measured; `sandbox` says what has to be up there. The cluster comes before the platform, which is taken down and up again. */
+/** What can be measured; `sandbox` says what has to be up there, where no package can be fetched: `programs` are before. The cluster comes before the platform, which is taken down and up again. */
 const benches = {
   help: {},
   growth: {},
@@ -13,6 +13,7 @@ const benches = {
   workflow: { sandbox: 'cluster' },
   cluster: { sandbox: 'cluster' },
   images: { sandbox: 'platform' },
+  gateway: { sandbox: 'platform', programs: true },
   platform: { sandbox: 'platform' },
 }
 
@@ -34,6 +35,7 @@ for (const name of names.filter(name => benches[name].sandbox === undefined))
   failed ||= run([...typescriptArguments, fileOf(name)])
 const inSandbox = names.filter(name => benches[name].sandbox !== undefined)
 if (inSandbox.length > 0) {
+  if (inSandbox.some(name => benches[name].programs)) failed ||= run([...typescriptArguments, fileOf('programs')])
   const node = ['node', ...typescriptArguments].join(' ')
   const measure = inSandbox.map(name => `${node} ${fileOf(name)}`).join(' && ')
   const bare = inSandbox.some(name => benches[name].sandbox === 'cluster') ? [] : ['--no-cluster']
