@@ -194,7 +194,7 @@ describe('applications with the same source', () => {
     })
     const script = `#!/bin/sh
 echo "$*" >>${folder}/calls
-[ "$1" = compose ] && sed 's/.*"image":"\\([^"]*\\)".*/pushed \\1/' >>${folder}/calls && echo >>${folder}/calls
+[ "$1" = compose ] && echo "pushed $(sed 's/.*"image":"\\([^"]*\\)".*/\\1/')" >>${folder}/calls
 [ "$1" = build ] || exit 0
 while [ "$1" != --iidfile ]; do shift; done
 echo "sha256:$$0123456789abcdef" >"$2"
