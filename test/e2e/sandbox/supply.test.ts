@@ -83,4 +83,12 @@ describe('a sandbox whose cache lacks one program, on a machine that reaches no 
     )
     assert.equal(stdout, 'placeholder\nreal\n200\n501\n200\n')
   })
+
+  it('gives back what the next start does not need when that is asked for, with sizes', async () => {
+    const { exitCode, stderr } = await sandbox('--prune')
+    assert.equal(exitCode, 0, stderr)
+    assert.match(stderr, /^ {4} *[\d.]+ [kMG]?B {2}Go's caches$/m)
+    assert.match(stderr, /^[\d.]+ [kMG]?B stay in .*\/macula$/m)
+    assert.deepEqual((await readdir(join(home, 'macula'))).includes('go'), false)
+  })
 })
