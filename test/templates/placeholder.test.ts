@@ -2,18 +2,21 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, describe, it } from 'node:test'
 import { parse } from 'yaml'
+import { applicationTargets } from '../../lib/cluster/scrape.ts'
 import { root } from '../../lib/system/checkout.ts'
 import { PlatformError } from '../../lib/system/errors.ts'
 import { NotYet, waitFor } from '../../lib/system/wait.ts'
 import { askOneself } from '../../templates/applications/placeholder/calls.mjs'
 import { receiveTelemetry, type Span } from '../helpers/otlp-receiver.mjs'
 import { freePort, listening } from '../helpers/servers.ts'
+import { debianValidator } from '../helpers/validators.ts'
 
 interface LogLine {
   level: string
@@ -30,6 +33,8 @@ interface Application {
   program: ChildProcess
   lines: LogLine[]
 }
+
+const prometheus = await debianValidator('prometheus')
 
 describe('the placeholder application', () => {
   let tempo: Awaited<ReturnType<typeof receiveTelemetry>>
@@ -187,6 +192,41 @@ describe('the placeholder application', () => {
     assert.match(text, new RegExp(`${bucket} # \\{trace_id="${traceId}"\\} [\\d.e-]+ [\\d.]+$`, 'm'))
     assert.match(text, /^# TYPE http_requests counter$/m)
     assert.match(text, /\n# EOF\n$/)
+  })
+
+  it('is scraped by the real Prometheus with our settings, which keeps the trace beside the duration', {
+    skip: prometheus.skip,
+  }, async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'macula-exemplars-'))
+    const web = `127.0.0.1:${await freePort()}`
+    const template = { metadata: { annotations: { 'prometheus.io/scrape': 'true' } } }
+    const deployment = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'peer2' }, spec: { template } }
+    const [target] = applicationTargets([deployment], 'test')
+    await mkdir(join(folder, 'targets'))
+    await writeFile(join(folder, 'targets/a.json'), JSON.stringify([{ ...target, targets: [peer2.host] }]))
+    await copyFile(join(root, 'templates/prometheus/prometheus.yml'), join(folder, 'prometheus.yml'))
+    const features = ['--enable-feature=exemplar-storage', `--web.listen-address=${web}`]
+    const files = [`--config.file=${folder}/prometheus.yml`, `--storage.tsdb.path=${folder}/data`]
+    const options = { stdio: 'ignore', env: { ...process.env, ...prometheus.env } } as const
+    const program = spawn(prometheus.program, [...files, ...features], options)
+    programs.push(program)
+    const traceId = traceIdOf(await fetch(`${peer2.url}/fail`))
+    const query = new URLSearchParams({
+      query: 'http_request_duration_seconds_bucket{job="peer2",group="applications",route="/fail"}',
+      start: String(Date.now() / 1000 - 60),
+      end: String(Date.now() / 1000 + 60),
+    })
+    const look = async () => {
+      const answer = await fetch(`http://${web}/api/v1/query_exemplars?${query}`).then(
+        response => response.text(),
+        () => '',
+      )
+      return answer.includes(`"trace_id":"${traceId}"`) || new NotYet(answer)
+    }
+    await waitFor(look, { timeoutMs: 30_000, pauseMs: 200, onTimeout: seen => new PlatformError(seen) })
+    program.kill('SIGKILL')
+    await once(program, 'exit')
+    await rm(folder, { recursive: true })
   })
 
   it('writes trace ids the way that Grafana looks for them, in lines and beside durations', async () => {
