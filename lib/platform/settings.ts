@@ -35,6 +35,8 @@ export interface Paths {
   localComposeFile: string
   /** The user's own additions to the kind config; need not exist. */
   localKindFile: string
+  /** The user's own rules, dashboards and pipelines; need not exist. */
+  localObservability: string
   /** Downloads and builds that outlive a checkout. */
   cacheDir: string
   /** Groups of services to work with, beside infrastructure, which the others are reached through; undefined = all. */
@@ -56,6 +58,7 @@ export function pathsOf(environment: NodeJS.ProcessEnv = process.env): Paths {
     stateDir: resolve(root, environment.MACULA_STATE_DIR || '.macula'),
     localComposeFile: resolve(root, environment.MACULA_LOCAL_COMPOSE || 'docker-compose.local.yml'),
     localKindFile: resolve(root, environment.MACULA_LOCAL_KIND || 'kind.local.yaml'),
+    localObservability: resolve(root, environment.MACULA_LOCAL_OBSERVABILITY || 'observability.local'),
     cacheDir: join(isAbsolute(cacheHome) ? cacheHome : join(homedir(), '.cache'), 'macula'),
     onlyGroups: environment.MACULA_ONLY ? environment.MACULA_ONLY.split(',') : undefined,
     laterServices: environment.MACULA_LATER ? environment.MACULA_LATER.split(',') : [],

@@ -28,10 +28,16 @@ interface ExampleOptions {
   settings?: Partial<Settings>
   /** Text of a docker-compose.local.yml. */
   local?: string
+  /** The user's folder with rules, dashboards and pipelines. */
+  observability?: string
 }
 
 /** The platform of our own compose file with the default settings, and whatever is wrong with it. */
-export async function describeExample({ settings = {}, local }: ExampleOptions = {}): Promise<{
+export async function describeExample({
+  settings = {},
+  local,
+  observability = '/nonexistent',
+}: ExampleOptions = {}): Promise<{
   platform: Platform
   problems: Problem[]
 }> {
@@ -39,7 +45,7 @@ export async function describeExample({ settings = {}, local }: ExampleOptions =
   const sources = [{ file, text: await readFile(join(root, file), 'utf8') }]
   if (local !== undefined) sources.push({ file: 'docker-compose.local.yml', text: local })
   const defaults = await defaultSettings()
-  const paths: Paths = pathsOf({ HOME: '/nonexistent' })
+  const paths: Paths = pathsOf({ HOME: '/nonexistent', MACULA_LOCAL_OBSERVABILITY: observability })
   return buildPlatform(sources, { ...defaults, ...exampleSecrets, ...settings }, defaults, paths)
 }
 

@@ -166,7 +166,7 @@ const copyScript = `
 
 /** Parts of the checkout that no task needs, or that belong to this computer. */
 const needless = [
-  ...['.git', '.env', '.macula', 'docker-compose.local.yml', 'kind.local.yaml'],
+  ...['.git', '.env', '.macula', 'docker-compose.local.yml', 'kind.local.yaml', 'observability.local'],
   ...['@biomejs', '@typescript', 'typescript', 'playwright-core'].map(name => `node_modules/${name}`),
 ]
 

@@ -18,6 +18,7 @@ export function examplePaths(folder = '/nowhere'): Paths {
     stateDir: join(folder, '.macula'),
     localComposeFile: join(folder, 'docker-compose.local.yml'),
     localKindFile: join(folder, 'kind.local.yaml'),
+    localObservability: join(folder, 'observability.local'),
   }
 }
 

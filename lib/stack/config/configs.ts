@@ -1,6 +1,7 @@
 import { type Platform, serviceNamed } from '../../platform/platform.ts'
 import { fillTemplate, type RenderedFile, readTemplate, templatesIn } from '../../platform/render.ts'
 import { gatewayFiles } from './gateway.ts'
+import { localFiles } from './local.ts'
 import { portalFiles, portalIndex } from './portal.ts'
 import { secretFiles } from './secrets.ts'
 import { scrapeTargets } from './targets.ts'
@@ -23,7 +24,8 @@ const verbatim: Readonly<Record<string, string>> = {
 const dashboardFolder = 'grafana/dashboards'
 
 /**
- * Every file that the containers mount, configurations and secrets, with paths relative to the state folder. Reads templates and writes nothing.
+ * Every file that the containers mount, configurations and secrets, with paths relative to the state folder. Reads templates and the user's own
+ * rules, dashboards and pipelines, and writes nothing; throws where one of those cannot be used.
  * Files under `secrets/` can be read by everyone who gets as far as the folder, because each container has a user of its own: the folder
  * keeps everybody out, so it has to have mode 0700.
  */
@@ -33,13 +35,17 @@ export async function renderConfigs(platform: Platform): Promise<RenderedFile[]>
     content: await readTemplate(template),
   }))
   const dashboards = (await templatesIn(dashboardFolder)).filter(name => name.endsWith('.json'))
-  const shown = dashboards.map(async name => ({
-    path: `config/${dashboardFolder}/${name}`,
-    content: await readTemplate(`${dashboardFolder}/${name}`),
-  }))
+  const shown = await Promise.all(
+    dashboards.map(async name => ({
+      path: `config/${dashboardFolder}/${name}`,
+      content: await readTemplate(`${dashboardFolder}/${name}`),
+    })),
+  )
   const portal = await portalFiles(platform)
   return [
-    ...(await Promise.all([...copies, ...shown])),
+    ...(await Promise.all(copies)),
+    ...shown,
+    ...(await localFiles(platform.paths.localObservability, shown)),
     {
       path: 'config/powerdns/pdns.conf',
       content: fillTemplate(

@@ -49,7 +49,7 @@ const validators: readonly Validator[] = [
     service: 'collector',
     folder: 'config/collector',
     mountedAt: '/etc/otelcol',
-    args: ['validate', '--config=/etc/otelcol/collector.yml'],
+    args: ['validate', '--config=/etc/otelcol/collector.yml', '--config=/etc/otelcol/local.yml'],
   },
 ]
 
@@ -87,7 +87,7 @@ export async function requireValidConfigs(
     `${changed.length === 1 ? 'A new configuration is' : 'New configurations are'} rejected by the programs they are for`,
     {
       why: rejected.join('\n'),
-      hint: `Nothing was changed, the services go on with what they have. Correct ${platform.paths.localComposeFile} or .env, and run this again`,
+      hint: `Nothing was changed, the services go on with what they have. Correct ${platform.paths.localComposeFile}, ${platform.paths.localObservability} or .env, and run this again`,
     },
   )
 }

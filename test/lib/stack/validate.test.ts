@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import type { Platform } from '../../../lib/platform/platform.ts'
@@ -129,6 +129,43 @@ describe('a configuration that would replace a working one', () => {
           { env },
         )
         return { exitCode, stdout, stderr }
+      })
+
+    /** What the user adds, in a way that only the program knows to be wrong. */
+    const added: readonly (readonly [keyof typeof programs, path: string, text: string, words: RegExp])[] = [
+      [
+        'prometheus',
+        'rules/mine.yml',
+        'groups: [{ name: mine, rules: [{ alert: Mine, expr: "sum(up" }] }]\n',
+        /local-mine\.yml: .*unclosed left parenthesis/s,
+      ],
+      [
+        'collector',
+        'collector.yml',
+        'service: { pipelines: { logs/mine: { receivers: [file_log], exporters: [nowhere] } } }\n',
+        /references exporter "nowhere" which is not configured/,
+      ],
+    ]
+    for (const [service, path, text, words] of added)
+      it(`${path} of the user's own: the working one stays, and the message has the words of ${service}`, {
+        skip: programs[service].skip,
+      }, async () => {
+        const observability = join(state.stateDir, 'observability')
+        await mkdir(join(observability, 'rules'), { recursive: true })
+        const rendered = async () =>
+          (await renderExample({ observability })).filter(file => file.path.startsWith(`config/${service}/`))
+        const before = await rendered()
+        await writeStackFiles(state, before)
+        await writeFile(join(observability, path), text)
+        const now = await rendered()
+        await assert.rejects(
+          requireValidConfigs(platform, now, exampleInstallation, engineOf(service)),
+          (error: PlatformError) => {
+            assert.match(error.why ?? '', words)
+            return true
+          },
+        )
+        for (const file of before) assert.equal(await readFile(join(state.stateDir, file.path), 'utf8'), file.content)
       })
 
     for (const service of ['nginx', 'prometheus', 'collector'] as const)
