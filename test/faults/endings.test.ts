@@ -14,16 +14,17 @@ import { type StubbedTasks, stubbedTasks } from '../helpers/stub-docker.ts'
 
 // Every task, against engines that hang, refuse and die: it says which engine that is, in time, and no process outlives it.
 
-/** The sandbox has an engine of its own; setup runs the others. */
+/** The sandbox has an engine of its own. */
 const names = readdirSync(join(root, 'tasks'))
   .map(file => file.replace(/\.ts$/, ''))
-  .filter(name => name !== 'sandbox' && name !== 'setup')
+  .filter(name => name !== 'sandbox')
 /** These neither use an engine nor need to know of it. */
 const withoutEngine = ['configure', 'outdated', 'setup-dnsmasq', 'setup-hosts', 'timings']
 /** Where nothing is deployed yet, these end before they come to the engine. */
 const early = ['deploy-ingress', 'deploy-apps', 'build-and-push']
 const words: Record<string, string[]> = {
   configure: ['--yes'],
+  setup: ['--yes'],
   teardown: ['--yes'],
   'delete-cluster': ['--yes'],
   logs: ['--tail', '1'],
