@@ -2,7 +2,7 @@ import { dashboard } from './dashboard.ts'
 import { alerts, logs, promql, rate, series, stat } from './panels.ts'
 
 /** Share of the engine's disk that is used; what is reserved for root counts for nobody, as in the alert DiskAlmostFull. */
-const diskUsed = `sum(system_filesystem_usage_bytes{state="used"}) / sum(system_filesystem_usage_bytes{state=~"used|free"})`
+const diskUsed = `sum(system_filesystem_usage_bytes{job="machine", state="used"}) / sum(system_filesystem_usage_bytes{job="machine", state=~"used|free"})`
 
 export const platform = dashboard({
   uid: 'macula-overview',
@@ -92,10 +92,13 @@ export const platform = dashboard({
         'Machine',
         'Processes that run or wait to, and share of memory and disk in use.',
         [
-          promql('max(system_cpu_load_average_1m)', { legend: 'load, 1 min' }),
-          promql('sum(system_memory_usage_bytes{state="used"}) / sum(system_memory_usage_bytes)', {
-            legend: 'memory used',
-          }),
+          promql('max(system_cpu_load_average_1m{job="machine"})', { legend: 'load, 1 min' }),
+          promql(
+            'sum(system_memory_usage_bytes{job="machine", state="used"}) / sum(system_memory_usage_bytes{job="machine"})',
+            {
+              legend: 'memory used',
+            },
+          ),
           promql(diskUsed, { legend: 'disk used' }),
         ],
         { unit: 'none' },

@@ -109,11 +109,11 @@ export const postgresql = dashboard({
         { unit: 'Bps' },
       ),
       series(
-        'Memory and processor',
+        'Memory',
         'Of the containers of the databases.',
         [
           promql('sum by (service) (macula_container_memory_bytes{service=~"timescaledb|powerdns-db"})', {
-            legend: '{{service}} memory',
+            legend: '{{service}}',
           }),
         ],
         { unit: 'bytes' },

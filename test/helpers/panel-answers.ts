@@ -6,12 +6,15 @@ export interface Question {
   parameters: Record<string, string>
 }
 
+type Point = [time: number, value: string]
+type Series = { values: Point[] } | { value: Point }
+
 /** What test/helpers/ask-prometheus.mjs prints of each. */
 export interface Answer {
   ms: number
   status: string
   error?: string
-  data?: { result?: { values?: unknown[] }[]; groups?: { rules: { state: string }[] }[] } | { exemplars: unknown[] }[]
+  data?: { result?: Series[] } | { exemplars: unknown[] }[]
 }
 
 /** A query with what it returned, or why it was not asked. */
@@ -68,17 +71,24 @@ export async function answersOf(
     const index = asked.indexOf(query)
     const [graph, dot] = [graphs[index], dots[index]]
     const result = graph?.data !== undefined && 'result' in graph.data ? (graph.data.result ?? []) : []
+    const lengths = result.map(pointsOf).filter(length => length > 0)
     const found = Array.isArray(dot?.data) ? dot.data : []
     return {
       ...query,
-      series: result.length,
-      points: result.reduce((sum, { values = [0] }) => sum + values.length, 0),
+      series: lengths.length,
+      points: lengths.reduce((sum, length) => sum + length, 0),
       exemplars: found.reduce((sum, { exemplars }) => sum + exemplars.length, 0),
       ms: graph?.ms ?? 0,
       error: graph?.error,
       empty: reasonOf(query),
     }
   })
+}
+
+/** Points that can be drawn: nothing divided by nothing cannot. */
+function pointsOf(series: Series): number {
+  const points = 'value' in series ? [series.value] : series.values
+  return points.filter(([, value]) => value !== 'NaN').length
 }
 
 /** Those that have nothing to show, and should. */
