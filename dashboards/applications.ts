@@ -34,12 +34,9 @@ export const applications = dashboard({
       }),
     ],
     [
-      series(
-        'Requests',
-        'By application. A dot leads to the trace of one request.',
-        promql(`sum by (service) (${rate(calls)})`, { legend: '{{service}}', exemplar: true }),
-        { unit: 'reqps' },
-      ),
+      series('Requests', 'By application.', promql(`sum by (service) (${rate(calls)})`, { legend: '{{service}}' }), {
+        unit: 'reqps',
+      }),
       series(
         'Errors',
         'Share of the requests that failed, by application.',
@@ -81,8 +78,8 @@ export const applications = dashboard({
     [
       series(
         'Requests by route',
-        'A dot leads to the trace of one request.',
-        promql(`sum by (service, span_name) (${rate(calls)})`, { legend: '{{service}} {{span_name}}', exemplar: true }),
+        'By application and route.',
+        promql(`sum by (service, span_name) (${rate(calls)})`, { legend: '{{service}} {{span_name}}' }),
         { unit: 'reqps' },
       ),
       series(
@@ -102,7 +99,6 @@ export const applications = dashboard({
         'As the applications count them.',
         promql(`sum by (application, status) (${rate('http_requests_total{application=~"$service"}')})`, {
           legend: '{{application}} {{status}}',
-          exemplar: true,
         }),
         { unit: 'reqps' },
       ),

@@ -31,7 +31,7 @@ export interface Panel {
 /** One value for each name, or one alone. `legend` is Grafana's: `{{job}}`. */
 interface PromqlOptions {
   legend?: string
-  /** The points of single requests are shown, and lead to their traces. */
+  /** Single requests are shown as dots that lead to their traces; only the buckets of histograms have them. */
   exemplar?: true
 }
 

@@ -1,8 +1,10 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { PlatformError } from '../system/errors.ts'
 import { type Check, type CheckGroup, expectStatus } from './check.ts'
 import { needsOf } from './urls.ts'
 
-/** Grafana accepts its password and no other, and reaches all of its data sources. */
+/** Grafana accepts its password and no other, reaches all of its data sources, and has loaded every dashboard, the user's own among them. */
 export const dashboards: CheckGroup = ({ platform, unique }) => {
   const service = platform.services.find(({ name }) => name === 'grafana')
   const name = service?.names[0]
@@ -44,8 +46,28 @@ export const dashboards: CheckGroup = ({ platform, unique }) => {
         return sources.map(({ name }) => name).join(', ')
       },
     },
+    {
+      ...own,
+      name: 'Grafana shows every dashboard',
+      async run({ http }) {
+        const asked = await http(`${base}/api/search?type=dash-db&limit=5000`, { headers: admin })
+        const shown = JSON.parse(expectStatus(asked, [200], 'Dashboards').body) as { title: string }[]
+        const wanted = await titlesIn(join(platform.paths.stateDir, 'config/grafana/dashboards'))
+        const missing = wanted.filter(title => !shown.some(dashboard => dashboard.title === title))
+        if (missing.length > 0)
+          throw new PlatformError(`Grafana has not loaded ${missing.join(', ')}`, { hint: 'task logs -- grafana' })
+        return wanted.join(', ')
+      },
+    },
   ]
   return checks
+}
+
+/** Titles of the dashboards that Grafana is given in this folder. */
+async function titlesIn(folder: string): Promise<string[]> {
+  const names = (await readdir(folder)).filter(name => name.endsWith('.json')).sort()
+  const texts = await Promise.all(names.map(name => readFile(join(folder, name), 'utf8')))
+  return texts.map(text => (JSON.parse(text) as { title: string }).title)
 }
 
 function basic(user: string, password: string): string {

@@ -14,7 +14,7 @@ export interface Answer {
   ms: number
   status: string
   error?: string
-  data?: { result?: Series[] } | { exemplars: unknown[] }[]
+  data?: { result?: Series[] } | { groups: { rules: { state: string }[] }[] } | { exemplars: unknown[] }[]
 }
 
 /** A query with what it returned, or why it was not asked. */
@@ -105,15 +105,50 @@ function returned({ instant, series, points, exemplars, exemplar, empty }: Panel
   return exemplar ? `${values}, ${number(exemplars, 'exemplar')}` : values
 }
 
+/** A panel that shows something else than the answer to a query of ours. */
+export interface OtherPanel {
+  dashboard: string
+  panel: string
+  /** What it shows. */
+  shown: string
+  returned: string
+}
+
+/** What the panels without a query would show. */
+export async function othersOf(
+  panels: readonly { dashboard: string; panel: string; type: string }[],
+  ask: (questions: Question[]) => Promise<Answer[]>,
+): Promise<OtherPanel[]> {
+  const [answer] = await ask([{ path: 'rules', parameters: { type: 'alert' } }])
+  const groups = answer?.data !== undefined && 'groups' in answer.data ? answer.data.groups : []
+  const rules = groups.flatMap(({ rules }) => rules)
+  const firing = rules.filter(({ state }) => state === 'firing').length
+  return panels.map(({ dashboard, panel, type }) =>
+    type === 'alertlist'
+      ? {
+          dashboard,
+          panel,
+          shown: "Prometheus' alerting rules",
+          returned: `${number(rules.length, 'rule')}, ${firing} firing`,
+        }
+      : { dashboard, panel, shown: "Tempo's service graph", returned: 'Tempo is a placeholder here' },
+  )
+}
+
 /** docs/dashboards.md: its first part as it stands, then every panel with its query and what it returned. */
-export function report(head: string, answers: readonly PanelAnswer[]): string {
+export function report(head: string, answers: readonly PanelAnswer[], others: readonly OtherPanel[]): string {
   const asked = answers.filter(({ language }) => language === 'promql')
   const full = asked.filter(({ series }) => series > 0)
   const slowest = asked.reduce((slow, answer) => (answer.ms > slow.ms ? answer : slow))
   const titles = [...new Set(answers.map(({ dashboard }) => dashboard))]
   const tables = titles.map(title => {
     const rows = answers.filter(({ dashboard }) => dashboard === title)
-    const lines = rows.map(row => `| ${cell(row.panel)} | ${code(row.written)} | ${returned(row)} |`)
+    const lines = [
+      ...rows.map(row => `| ${cell(row.panel)} | ${code(row.written)} | ${returned(row)} |`),
+      ...others
+        .filter(({ dashboard }) => dashboard === title)
+        .map(({ panel, shown, returned }) => `| ${cell(panel)} | ${shown} | ${returned} |`),
+    ]
     return [`### ${title}`, '', '| panel | query | returned |', '| --- | --- | --- |', ...lines].join('\n')
   })
   const empty = new Map<string, string[]>()

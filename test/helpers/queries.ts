@@ -40,16 +40,20 @@ export interface PanelQuery extends Query {
 }
 
 interface Dashboard {
+  uid: string
   title: string
-  panels: { title: string; targets?: Target[] }[]
+  panels: { type: string; title: string; targets?: Target[] }[]
   templating: { list: { name: string; allValue?: string; query: unknown }[] }
+}
+
+function dashboardsIn(files: readonly RenderedFile[]): Dashboard[] {
+  const dashboards = files.filter(({ path }) => /^config\/grafana\/dashboards\/.*\.json$/.test(path))
+  return dashboards.map(({ content }) => JSON.parse(content) as Dashboard)
 }
 
 /** Every query of the dashboards. */
 export function queriesOfPanels(files: readonly RenderedFile[]): PanelQuery[] {
-  const dashboards = files.filter(({ path }) => /^config\/grafana\/dashboards\/.*\.json$/.test(path))
-  return dashboards.flatMap(({ path, content }) => {
-    const { title, panels, templating } = JSON.parse(content) as Dashboard
+  return dashboardsIn(files).flatMap(({ uid, title, panels, templating }) => {
     // all of them, where somebody may choose; nothing, where somebody may type
     const chosen = templating.list.map(({ name, allValue = '' }) => [name, allValue] as const)
     return panels.flatMap(panel =>
@@ -57,12 +61,23 @@ export function queriesOfPanels(files: readonly RenderedFile[]): PanelQuery[] {
         const written = expr ?? query
         if (written === undefined) return []
         const text = filled(written, chosen)
-        const where = `${path.split('/').at(-1)}: ${panel.title}`
+        const where = `${uid}: ${panel.title}`
         const language = languages[datasource.uid]
         return [{ language, text, where, dashboard: title, panel: panel.title, written, instant, exemplar }]
       }),
     )
   })
+}
+
+/** Panels that show something without a query of ours. */
+export function panelsWithoutQuery(
+  files: readonly RenderedFile[],
+): { dashboard: string; panel: string; type: string }[] {
+  return dashboardsIn(files).flatMap(({ title, panels }) =>
+    panels
+      .filter(({ type, targets = [] }) => type !== 'row' && targets.every(({ expr, query }) => !(expr ?? query)))
+      .map(({ type, title: panel }) => ({ dashboard: title, panel, type })),
+  )
 }
 
 /** Every query of the dashboards, and those that the data sources make out of a trace. */

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { parse } from 'yaml'
 import { dashboards, fileOf } from '../../dashboards/all.ts'
 import { contentOf, renderExample } from '../helpers/example.ts'
+import { queriesOfPanels } from '../helpers/queries.ts'
 
 interface Panel {
   id: number
@@ -95,6 +96,12 @@ for (const { title, panels: all, templating } of dashboards) {
     assert.deepEqual([...used].sort(), templating.list.map(({ name }) => name).sort())
   })
 }
+
+test('requests are shown as dots only where they can be: on the buckets of a histogram', () => {
+  const dotted = queriesOfPanels(files).filter(({ exemplar }) => exemplar)
+  assert.ok(dotted.length > 0)
+  for (const { text, where } of dotted) assert.match(text, /_bucket\b/, where)
+})
 
 test('alerts are asked for by the name of a data source, which is all that their panel knows', () => {
   const lists = dashboards.flatMap(({ panels }) => panels as { type: string; options?: { datasource?: string } }[])

@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict'
-import { before, describe, it } from 'node:test'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { dashboards as made } from '../../../dashboards/all.ts'
 import type { Platform } from '../../../lib/platform/platform.ts'
+import { writeIfChanged } from '../../../lib/platform/render.ts'
 import type { HttpRequest } from '../../../lib/system/http.ts'
 import { type CheckGroup, type Tools, untilWithin } from '../../../lib/verify/check.ts'
 import { dashboards } from '../../../lib/verify/dashboards.ts'
 import { traces } from '../../../lib/verify/traces.ts'
+import { renderExample } from '../../helpers/example.ts'
 import { goodPlatform } from '../../helpers/platform.ts'
 
 let platform: Platform
@@ -99,6 +105,33 @@ describe('Grafana', () => {
 
   it('is wrong without a data source', async () => {
     await assert.rejects(run(dashboards, /data sources/, sources({})), /Grafana has no data source/)
+  })
+
+  describe('with dashboards', () => {
+    let stateDir: string
+    before(async () => {
+      stateDir = await mkdtemp(join(tmpdir(), 'macula-grafana-'))
+      for (const file of await renderExample()) await writeIfChanged(join(stateDir, file.path), file.content)
+      platform = { ...platform, paths: { ...platform.paths, stateDir } }
+    })
+    after(() => rm(stateDir, { recursive: true }))
+
+    const listing =
+      (titles: readonly string[]): Answers =>
+      ({ pathname }) => {
+        assert.equal(pathname, '/api/search')
+        return { status: 200, body: JSON.stringify(titles.map(title => ({ title }))) }
+      }
+
+    it('is right where it lists each that it was given', async () => {
+      const seen = await run(dashboards, /every dashboard/, listing(['Mine', ...made.map(({ title }) => title)]))
+      assert.match(seen, /Applications, Cluster, DNS/)
+    })
+
+    it('is wrong where it has not loaded one, and names that', async () => {
+      const others = made.map(({ title }) => title).filter(title => title !== 'Cluster')
+      await assert.rejects(run(dashboards, /every dashboard/, listing(others)), /has not loaded Cluster$/)
+    })
   })
 })
 
