@@ -8,6 +8,7 @@ import { describeLookup, type Lookups, lookUp } from '../system/lookup.ts'
 import { postgres, speaksPostgres, tcp } from '../system/tcp.ts'
 import { deadline } from '../system/wait.ts'
 import { type Container, describeContainer, isHealthy, projectContainers, type StandIn } from './docker.ts'
+import { fullDisk, withFullDisk } from './full-disk.ts'
 
 /**
  * `healthy`: a probe under the documented name was answered. `running`: the engine considers it healthy, and there is nothing to probe from outside.
@@ -63,8 +64,16 @@ export async function statusOf(
   ])
   const [containers, ...seen] = answers
   const byService = new Map(containers.map(container => [container.service, container]))
-  return platform.services.map((service, index) =>
+  const services = platform.services.map((service, index) =>
     describe(service, platform.services, byService.get(service.name), seen[index]),
+  )
+  const unwell = services.filter(service => !isWell(service) && byService.has(service.name))
+  const full = await withFullDisk(
+    unwell.map(({ container }) => container),
+    shell,
+  )
+  return services.map(service =>
+    full.has(service.container) ? { ...service, detail: `${service.detail}; ${fullDisk}` } : service,
   )
 }
 

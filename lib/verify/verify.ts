@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Platform } from '../platform/platform.ts'
 import { projectContainers } from '../stack/docker.ts'
+import { fullDisk, fullDiskHint, saysFull, withFullDisk } from '../stack/full-disk.ts'
 import { ExitCode, PlatformError } from '../system/errors.ts'
 import { $, type Shell } from '../system/exec.ts'
 import { lookUp } from '../system/lookup.ts'
@@ -56,5 +57,18 @@ export async function verifyPlatform(
   })
   const seen = await results
   stop.signal.throwIfAborted()
-  return seen
+  return withCause(seen, platform, shell)
+}
+
+/** Names a full disk where that is why checks failed. */
+async function withCause(results: CheckResult[], { services }: Platform, shell: Shell): Promise<CheckResult[]> {
+  const containers = new Map(services.map(({ name, container }) => [name, container]))
+  const failed = results.flatMap(({ ok, service }) => (ok === false ? [containers.get(service) ?? []].flat() : []))
+  const full = await withFullDisk(failed, shell)
+  return results.map(result => {
+    if (result.ok !== false) return result
+    if (saysFull(result.detail)) return { ...result, hint: fullDiskHint }
+    if (!full.has(containers.get(result.service) ?? '')) return result
+    return { ...result, detail: `${result.detail}; ${fullDisk}`, hint: fullDiskHint }
+  })
 }

@@ -77,7 +77,7 @@ describe('the state of services', () => {
     }
   })
 
-  const engine = (states: Record<string, object>): Shell => {
+  const engine = (states: Record<string, object>, logs: Record<string, string> = {}): Shell => {
     const containers = Object.entries(states).map(([service, State]) => ({
       Id: service,
       Name: `/macula-${service}`,
@@ -94,6 +94,12 @@ describe('the state of services', () => {
     return shellAnswering({
       'docker ps': { stdout: containers.map(({ Id }) => listedContainer({ id: Id, installation: ownId })).join('') },
       'docker container inspect': { stdout: JSON.stringify(containers) },
+      ...Object.fromEntries(
+        Object.keys(states).map(service => [
+          `docker logs --since 2m --tail 200 macula-${service}`,
+          { stderr: logs[service] ?? '' },
+        ]),
+      ),
     })
   }
   const resolving =
@@ -101,9 +107,9 @@ describe('the state of services', () => {
     () =>
     async () =>
       addresses.length > 0 ? { addresses } : { addresses, error: 'ENOTFOUND' }
-  const statesOf = async (states: Record<string, object>, addresses = ['127.0.0.1']) => {
+  const statesOf = async (states: Record<string, object>, addresses = ['127.0.0.1'], logs?: Record<string, string>) => {
     const services = await statusOf(platform, {
-      shell: engine(states),
+      shell: engine(states, logs),
       timeoutMs: 300,
       resolve: resolving(addresses),
     })
@@ -138,6 +144,14 @@ describe('the state of services', () => {
     assert.equal(services.get('bad')?.since?.toISOString(), '2026-11-23T11:00:00.000Z')
     assert.equal(services.get('slow')?.state, 'starting')
     assert.equal(services.get('worker')?.state, 'unhealthy')
+  })
+
+  it('says where the cause is a full disk, and only of what is not well', async () => {
+    const full = 'level=error msg="write /data/wal/00000001: no space left on device"'
+    const services = await statesOf(running, undefined, { bad: full, good: full })
+    assert.match(services.get('bad')?.detail ?? '', /\/down answers 503; .*; its log says that the disk is full$/)
+    assert.doesNotMatch(services.get('good')?.detail ?? '', /disk/)
+    assert.doesNotMatch(services.get('slow')?.detail ?? '', /disk/)
   })
 
   it('says of each name that it does not resolve', async () => {
