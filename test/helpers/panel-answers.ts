@@ -164,6 +164,8 @@ export function report(head: string, answers: readonly PanelAnswer[], others: re
     ...tables.flatMap(table => [table, '']),
     '## Empty on a machine without Grafana, Loki and Tempo',
     '',
+    '[telemetry.md](telemetry.md#what-a-machine-without-grafana-loki-and-tempo-cannot-show) names the check of `task verify` that shows it where they run.',
+    '',
     '| why | panels |',
     '| --- | --- |',
     ...reasons,
