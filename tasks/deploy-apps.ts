@@ -12,9 +12,11 @@ import {
 import { buildAll, changedIn, requireSources } from '../lib/cluster/build.ts'
 import { ensureCertificate, localCa } from '../lib/cluster/certs.ts'
 import { applicationNames, applicationsNamespace, type Cluster, clusterOf } from '../lib/cluster/cluster.ts'
+import { applyCollector, collectorImage, waitForCollector } from '../lib/cluster/collector.ts'
 import { plannedChanges } from '../lib/cluster/existing.ts'
 import { applied, identityOf, type KubeObject, kubectlOn, outcomeOf, serverSide } from '../lib/cluster/kubectl.ts'
 import { withCertificate, writeOverlay } from '../lib/cluster/kustomize.ts'
+import { ensureImagesOnNodes } from '../lib/cluster/node-images.ts'
 import { ownNodes } from '../lib/cluster/ownership.ts'
 import { unfinishedRollouts } from '../lib/cluster/rollout.ts'
 import { ensureScraped } from '../lib/cluster/scrape.ts'
@@ -28,6 +30,7 @@ export default defineTask({
   replaces: 'kubectl apply -k apps/',
   leaves: [
     'namespace macula in the cluster, with a Deployment, a Service and an Ingress for each application',
+    'namespace macula-collector, which goes with it: collectors of logs, metrics and events, and their rights to read these',
     '.macula/config/prometheus/targets/applications.json: the applications that Prometheus scrapes',
     '.macula/config/portal/applications.json: their versions, for the portal',
   ],
@@ -46,7 +49,7 @@ export default defineTask({
       return checkUrls(platform, out)
     }
     if (cluster.kind === 'existing' && !yes && !(await isAgreed(platform, cluster, out))) return
-    if (cluster.kind === 'kind') await ownNodes(platform)
+    const nodes = cluster.kind === 'kind' ? await ownNodes(platform) : []
     for (const setting of await unusedSources(platform)) out.warn(`${setting} in .env belongs to no application`)
 
     if (options.build || positionals.length > 0) await build(platform, positionals, out)
@@ -73,11 +76,25 @@ export default defineTask({
       return outcomeOf(changes)
     })
     await removeLeftovers(cluster, leftovers(objects, live), { yes, out })
+    const collector = collectorImage(platform)
+    if (collector !== undefined) {
+      await out.step('Copy the image of the collector to the nodes', () =>
+        ensureImagesOnNodes(platform, nodes, [collector]),
+      )
+      await out.step("Apply the collector's manifests", async () =>
+        outcomeOf(await applyCollector(platform, collector)),
+      )
+    }
     await out.step('Wait for the new pods', async ({ update }) => {
       const rolling = unfinishedRollouts(objects.filter(({ kind }) => kind === 'Deployment'))
       await waitForApplications(platform, rolling, waiting => update(waiting.join(', ')))
       return rolling.length === 0 ? 'unchanged' : 'rolled out'
     })
+    if (collector !== undefined)
+      await out.step('Wait for the collector', async () => {
+        await waitForCollector(platform)
+        return 'unchanged'
+      })
     for (const { application, digest } of images) out.say(`    ${application}  ${digest}`)
     if (cluster.kind === 'existing')
       return out.summary(`Deployed to ${cluster.context}. The names have to resolve to that cluster's ingress.`)

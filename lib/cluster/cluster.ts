@@ -21,6 +21,8 @@ export const applicationsNamespace = 'macula'
 /** Holds what pods need to reach the services beside the cluster. */
 export const platformNamespace = 'macula-platform'
 export const ingressNamespace = 'ingress'
+/** Holds what reads logs, metrics and events of the cluster. */
+export const collectorNamespace = 'macula-collector'
 /** Labels of what is ours in the cluster; templates/apps/_common gives them to all objects of the applications. */
 export const ownLabels = { 'app.kubernetes.io/part-of': 'macula' }
 /** Name of the TLS secret in each namespace that has Ingresses. */

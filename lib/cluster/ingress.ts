@@ -10,7 +10,7 @@ import { requireOk, type WebAddress } from './answer.ts'
 import { type Certificate, tlsManifest } from './certs.ts'
 import { applicationsNamespace, clusterOf, ingressNamespace, tlsSecret } from './cluster.ts'
 import { applyManifests, getObject, getObjects, kubectlOn } from './kubectl.ts'
-import type { Overlay } from './kustomize.ts'
+import { type Overlay, renamedImage } from './kustomize.ts'
 import type { ClusterNode } from './nodes.ts'
 
 /** Image of each controller as its template names it, and where its health page is. */
@@ -43,13 +43,7 @@ export async function ingressOverlay(platform: Platform, nodes: readonly Cluster
       },
     ],
   }
-  if (wanted === image) return overlay
-  const [, newName = wanted, newTag, digest] = /^(.+?)(?::([\w.-]+))?(?:@(sha256:[0-9a-f]{64}))?$/.exec(wanted) ?? []
-  // a tag of its own replaces the pinned tag and digest; a mirror keeps both
-  return {
-    ...overlay,
-    images: [{ name: image, newName, ...(newTag ? { newTag } : {}), ...(digest ? { digest } : {}) }],
-  }
+  return wanted === image ? overlay : { ...overlay, images: renamedImage(image, wanted) }
 }
 
 /** Every address of the nodes on any network. All of them, because nodes may swap theirs when the engine starts them again. */

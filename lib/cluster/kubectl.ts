@@ -18,6 +18,7 @@ export interface KubeObject {
     generation?: number
     uid?: string
     creationTimestamp?: string
+    deletionTimestamp?: string
   }
   [key: string]: unknown
 }

@@ -4,7 +4,7 @@ import type { Platform } from '../platform/platform.ts'
 import { writeIfChanged } from '../platform/render.ts'
 import { root } from '../system/checkout.ts'
 import { type Certificate, tlsManifest } from './certs.ts'
-import { clusterFolder } from './cluster.ts'
+import { applicationsNamespace, clusterFolder } from './cluster.ts'
 
 /** A kustomization over folders of `templates/`: what this machine's settings and images change about them. */
 export interface Overlay {
@@ -16,18 +16,34 @@ export interface Overlay {
   /** Manifests by the name of the file that is written beside the kustomization. */
   manifests?: Readonly<Record<string, string>>
   /** Images by the name they have in the templates. */
-  images?: readonly { name: string; newName?: string; newTag?: string; digest?: string }[]
+  images?: readonly ImageChange[]
   /** Values of the ConfigMap `platform`. */
   literals?: Readonly<Record<string, string>>
+  /** Where it is, if not with the applications. */
+  literalsNamespace?: string
   /** Host of each Ingress, by the Ingress' name, where it is not the template's. */
   hosts?: Readonly<Record<string, string>>
   patches?: readonly Patch[]
 }
 
+interface ImageChange {
+  name: string
+  newName?: string
+  newTag?: string
+  digest?: string
+}
+
 interface Patch {
-  target: { kind: string; name: string }
+  /** Every object of the kind, where it has no name. */
+  target: { kind: string; name?: string }
   /** JSON patch operations. */
   operations: readonly object[]
+}
+
+/** What makes `wanted` of the image that the templates name so. A tag of its own replaces the template's tag and digest; a mirror keeps both. */
+export function renamedImage(name: string, wanted: string): ImageChange[] {
+  const [, newName = wanted, newTag, digest] = /^(.+?)(?::([\w.-]+))?(?:@(sha256:[0-9a-f]{64}))?$/.exec(wanted) ?? []
+  return [{ name, newName, ...(newTag ? { newTag } : {}), ...(digest ? { digest } : {}) }]
 }
 
 /** The namespace's TLS secret, as one of the manifests of an overlay. */
@@ -47,6 +63,7 @@ export async function writeOverlay(platform: Platform, overlay: Overlay): Promis
 /** The overlay as a kustomization in a folder; templates are named by relative paths, since kustomize takes no others. */
 export function overlayText(overlay: Overlay, folder: string): string {
   const { resources, components = [], manifests = {}, images = [], literals, hosts = {}, patches = [] } = overlay
+  const { literalsNamespace = applicationsNamespace } = overlay
   const template = (path: string) => relative(folder, join(root, 'templates', path))
   const toHosts = Object.entries(hosts).map(([name, host]) => ({
     target: { kind: 'Ingress', name },
@@ -62,7 +79,7 @@ export function overlayText(overlay: Overlay, folder: string): string {
     resources: [...resources.map(template), ...Object.keys(manifests)],
     ...(components.length === 0 ? {} : { components: components.map(template) }),
     ...(images.length === 0 ? {} : { images }),
-    ...(literals === undefined ? {} : { configMapGenerator: [platformConfig(literals)] }),
+    ...(literals === undefined ? {} : { configMapGenerator: [platformConfig(literals, literalsNamespace)] }),
     ...(all.length === 0
       ? {}
       : { patches: all.map(({ target, operations }) => ({ target, patch: JSON.stringify(operations) })) }),
@@ -70,10 +87,10 @@ export function overlayText(overlay: Overlay, folder: string): string {
   return `# Rendered; changes belong into templates/${overlay.resources[0]}.\n${stringify(kustomization, { lineWidth: 0 })}`
 }
 
-function platformConfig(literals: Readonly<Record<string, string>>) {
+function platformConfig(literals: Readonly<Record<string, string>>, namespace: string) {
   return {
     name: 'platform',
-    namespace: 'macula',
+    namespace,
     literals: Object.entries(literals).map(([name, value]) => `${name}=${value}`),
   }
 }

@@ -103,6 +103,29 @@ export async function waitForRollout(
   if (trouble !== undefined) throw await rolloutError(cluster, trouble.name, trouble.pod, troubleOf(trouble.pod) ?? '')
 }
 
+/** Waits until each node has an available pod of a DaemonSet's newest version. Throws as `waitForRollout` does. */
+export async function waitForDaemonSet(cluster: Cluster, namespace: string, name: string): Promise<void> {
+  const kubectl = kubectlOn(cluster, { nothrow: true })
+  let newest: KubeObject | undefined
+  const trouble = await waitFor(
+    async () => {
+      const watched = await kubectl`rollout status --namespace ${namespace} --timeout 4s daemonset/${name}`
+      if (watched.exitCode === 0) return undefined
+      const pods = (await getObjects(cluster, ['--namespace', namespace, 'pods'])).filter(
+        pod => ownedBy(pod, 'DaemonSet', name) && pod.metadata.deletionTimestamp === undefined,
+      )
+      newest = pods[0]
+      return pods.find(pod => troubleOf(pod) !== undefined) ?? new NotYet(name)
+    },
+    {
+      timeoutMs,
+      pauseMs: 500,
+      onTimeout: () => rolloutError(cluster, name, newest, `not available after ${timeoutMs / 1000} s`),
+    },
+  )
+  if (trouble !== undefined) throw await rolloutError(cluster, name, trouble, troubleOf(trouble) ?? '')
+}
+
 /** Watches these rollouts for some seconds: whether all of them are finished by then. After that somebody has to look for trouble. */
 async function rolledOut(cluster: Cluster, namespace: string, names: readonly string[]): Promise<boolean> {
   const kubectl = kubectlOn(cluster, { nothrow: true })
@@ -147,7 +170,7 @@ async function rolloutError(
     why: [what, events && `Events:\n${events}`, words && `Its last output:\n${words}`].filter(Boolean).join('\n'),
     hint: /Image/.test(what)
       ? 'task build-and-push   # then task deploy-apps'
-      : `${kubectlHint(cluster)} --namespace ${namespace} logs deployment/${name}`,
+      : `${kubectlHint(cluster)} --namespace ${namespace} logs --selector app.kubernetes.io/name=${name}`,
   })
 }
 

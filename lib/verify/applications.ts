@@ -7,6 +7,7 @@ import { scrapedApplications } from '../cluster/scrape.ts'
 import type { Platform } from '../platform/platform.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
 import type { Check } from './check.ts'
+import { clusterCollectorChecks } from './cluster-collector.ts'
 import { metricsChecks } from './metrics.ts'
 
 /** Checks of the cluster and the applications in it; none where there is no cluster. */
@@ -31,10 +32,16 @@ export async function applications(platform: Platform): Promise<Check[]> {
         .filter(({ name }) => scraped.includes(name))
         .map(({ name, since }) => ({ name, running: !stopped, startedAt: since })),
     ),
+    ...(stopped || deployed.length === 0 ? [] : clusterCollectorChecks(platform, latestOf(deployed))),
     ...(applicationNames(platform).includes('peer1') && deployed.some(({ name }) => name === 'peer1')
       ? [meshCheck(platform, hint)]
       : []),
   ]
+}
+
+function latestOf(rows: readonly ClusterRow[]): Date | undefined {
+  const times = rows.flatMap(({ since }) => (since === undefined ? [] : [since.getTime()]))
+  return times.length === 0 ? undefined : new Date(Math.max(...times))
 }
 
 function stateCheck({ kind, name, state, detail }: ClusterRow, hint: string | undefined): Check {

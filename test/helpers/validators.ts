@@ -1,7 +1,8 @@
 import { readdir } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { pathsOf } from '../../lib/platform/settings.ts'
-import { ensureBuilt } from '../../lib/supply/cache.ts'
+import { engineBuild, programBuild } from '../../lib/sandbox/programs.ts'
+import { ensureBuilt, folderName } from '../../lib/supply/cache.ts'
 import { type DebianPackage, machineSuite, unpackPackages } from '../../lib/supply/debian.ts'
 import { messageOf } from '../../lib/system/errors.ts'
 import { firstThatExists } from '../../lib/system/files.ts'
@@ -30,12 +31,12 @@ export async function debianValidator(program: string): Promise<Validator> {
     : missing(`${program} does not run here: ${stderr}`)
 }
 
-/** `path` of something that a sandbox run before has built; not built here, because that takes minutes. */
+/** `path` of something that a sandbox run before has built by today's recipe; not built here, because that takes minutes. */
 export async function builtValidator(name: string, path: string): Promise<Validator> {
-  const built = join(pathsOf().cacheDir, 'built')
-  const folders = await readdir(built).catch(() => [])
-  const complete = folders.filter(folder => new RegExp(`^${name}-[0-9a-f]{16}$`).test(folder))
-  const found = await firstThatExists(complete.map(folder => join(built, folder, path)))
+  const { cacheDir } = pathsOf()
+  const built = join(cacheDir, 'built')
+  const folder = folderName(name === engineBuild.name ? engineBuild : await programBuild(name, { cacheDir }))
+  const found = await firstThatExists([join(built, folder, path)])
   return found === undefined
     ? missing(`${path} has not been built yet; a sandbox run does it`)
     : { program: found, folder: built, env: {}, skip: false }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { root } from '../../../lib/system/checkout.ts'
 import { applications, identities, kubectl, restartEngine, speakingTo, underLoad } from '../../helpers/cluster.ts'
+import { collectorTests } from '../../helpers/collector-tests.ts'
 import type { Span } from '../../helpers/otlp-receiver.mjs'
 import { noSandbox, startSandbox, type TestSandbox } from '../../helpers/sandbox.ts'
 
@@ -165,6 +166,8 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
     assert.equal(right.length, named.length, JSON.stringify(named))
     assert.match((await task('logs console')).stdout, /"application":"console"/)
   })
+
+  collectorTests(text, succeeds)
 
   it('a second setup makes nothing anew and says so', async () => {
     const first = await text(identities)

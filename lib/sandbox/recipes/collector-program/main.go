@@ -36,6 +36,8 @@ import (
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
 	"go.opentelemetry.io/collector/service/telemetry/otelconftelemetry"
+
+	"macula.local/collector/k8sevents"
 )
 
 func main() {
@@ -59,6 +61,7 @@ func factories() (otelcol.Factories, error) {
 		filelogreceiver.NewFactory(),
 		hostmetricsreceiver.NewFactory(),
 		k8sclusterreceiver.NewFactory(),
+		k8sevents.NewFactory(),
 		kubeletstatsreceiver.NewFactory(),
 		otlpreceiver.NewFactory(),
 	)
