@@ -14,10 +14,11 @@ interface Line {
 }
 
 const image = 'localhost:5001/macula/console:dev'
-/** Loki is not to be had here; whoever stands at its address gets what it would get. */
-const receiver = `docker run --detach --name receiver --network macula-infra --ip 172.23.0.22 --entrypoint node \\
-  --volume ${root}/test/helpers:/helpers:ro --volume ${root}/node_modules:/node_modules:ro ${image} \\
-  /helpers/otlp-receiver.mjs 0.0.0.0 3100`
+/** Loki and Tempo are not to be had here; whoever stands at their addresses gets what they would get. */
+const receiver = (name: string, ip: string, port: number) =>
+  `docker run --detach --name ${name} --network macula-infra --ip ${ip} --entrypoint node \\
+    --volume ${root}/test/helpers:/helpers:ro --volume ${root}/node_modules:/node_modules:ro ${image} \\
+    /helpers/otlp-receiver.mjs 0.0.0.0 ${port}`
 
 /** Tests of what the collectors in the cluster send, in a sandbox that has one; `text` is what a script printed that has to succeed. */
 export function collectorTests(
@@ -30,7 +31,7 @@ export function collectorTests(
     text(`for i in $(seq 60); do { ${script}; } 2>/dev/null && exit; sleep 1; done; { ${script}; }`)
   const received = async (): Promise<Line[]> =>
     (await text('docker logs receiver')).split('\n').map(line => JSON.parse(line))
-  const arrived = (words: string) => until(`docker logs receiver | grep --quiet ${words}`)
+  const arrived = (words: string) => until(`docker logs receiver | grep ${words} >/dev/null`)
   const value = async (query: string): Promise<number> => {
     const url = `http://prometheus.macula.local/api/v1/query --data-urlencode 'query=${query}'`
     const answer = await until(`curl -fsS ${url} | grep '"value"'`)
@@ -51,7 +52,7 @@ export function collectorTests(
     await until(`docker exec macula-control-plane grep --recursive --quiet 'talker last' ${state}`)
     await text(`${kubectl} delete pod talker; ${kubectl} -n macula-collector delete pod --all`)
     await until(`${kubectl} -n macula-collector get pods | grep node | grep 1/1`)
-    await text(receiver)
+    await text(receiver('receiver', '172.23.0.22', 3100))
     await arrived("'talker last'")
     const lines = (await received()).filter(({ service }) => service === 'talker')
     assert.deepEqual(
@@ -80,17 +81,25 @@ export function collectorTests(
   })
 
   it('what a pod sends over OTLP to its node arrives as its own; from outside the cluster nobody reaches the port', async () => {
-    const record = { resourceLogs: [{ scopeLogs: [{ logRecords: [{ body: { stringValue: 'over OTLP' } }] }] }] }
-    const program = `const answer = await fetch('http://otlp.macula-collector:4318/v1/logs', {
-      method: 'POST', headers: { 'content-type': 'application/json' }, body: '${JSON.stringify(record)}' })
-      console.log(answer.status)`
+    await text(`docker stop macula-tempo; ${receiver('spans', '172.23.0.23', 4318)}`)
+    const logs = { resourceLogs: [{ scopeLogs: [{ logRecords: [{ body: { stringValue: 'over OTLP' } }] }] }] }
+    const span = { traceId: 'ab'.repeat(16), spanId: 'cd'.repeat(8), name: 'over OTLP', kind: 1 }
+    const traces = { resourceSpans: [{ scopeSpans: [{ spans: [span] }] }] }
+    const program = `for (const [kind, body] of Object.entries(${JSON.stringify({ logs, traces })})) {
+      const answer = await fetch('http://otlp.macula-collector:4318/v1/' + kind, {
+        method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+      console.log(answer.status)
+    }`
     const status = await text(
       `${commandLine(['printf', '%s', program])} | ${kubectl} -n macula exec -i deploy/console -- node --input-type=module -`,
     )
-    assert.equal(status, '200')
+    assert.equal(status, '200\n200')
     await arrived("'over OTLP'")
+    const sent = await until(`docker logs spans | grep 'over OTLP'`)
+    await text('docker rm --force spans; docker start macula-tempo')
     const line = (await received()).find(({ body }) => body === 'over OTLP')
-    assert.deepEqual([line?.service, line?.resource['k8s.namespace.name']], ['console', 'macula'])
+    for (const { service, resource } of [line, JSON.parse(sent)])
+      assert.deepEqual([service, resource['k8s.namespace.name']], ['console', 'macula'])
     const node = "$(docker inspect --format '{{.NetworkSettings.Networks.kind.IPAddress}}' macula-control-plane)"
     for (const port of [4317, 4318]) await text(`! curl -sS --max-time 2 http://${node}:${port}`)
   })
@@ -124,8 +133,9 @@ export function collectorTests(
     await text('docker rm --force receiver; docker start macula-loki')
     const objects = `{ ${kubectl} get namespaces,clusterroles,clusterrolebindings -o name; ${kubectl} get pods -A -o name; }`
     await text(`${kubectl} delete namespace macula`)
-    await until(`! ${objects} | grep collector`)
+    const ours = `${objects} | grep -E 'macula-collector|pod/collector'`
+    await until(`! ${ours}`)
     await succeeds('deploy-apps')
-    assert.match(await text(`${objects} | grep collector`), /namespace\/macula-collector[\s\S]*clusterrole/)
+    assert.match(await text(ours), /namespace\/macula-collector[\s\S]*clusterrole[\s\S]*pod\/collector-node/)
   })
 }
