@@ -35,6 +35,46 @@ export const metrics: CheckGroup = ({ platform, containers }) => {
   return metricsChecks(platform, programs)
 }
 
+/** Each target is scraped every ten seconds: a newest sample that is older was followed by some that could not be stored. */
+const newestWithinS = 45
+
+/** Samples are stored: where Prometheus cannot write, it goes on to answer with what it had, and to say that all targets are up. */
+export const samples: CheckGroup = ({ platform, containers }) => {
+  const service = platform.services.find(({ name }) => name === 'prometheus')
+  const [page] = service?.hosts ?? []
+  if (service === undefined || page === undefined) return []
+  const { startedAt } = containers.get(service.name) ?? {}
+  return [
+    {
+      name: 'samples, scraped and stored',
+      service: service.name,
+      needs: [pageUrl(page), ...needsOf(platform, page.name)],
+      realOnly: true,
+      async run({ http }) {
+        const isNew = Date.now() - (startedAt?.getTime() ?? 0) < newestWithinS * 1000
+        const look = async () => {
+          const age = await newestAge(pageUrl(page), http)
+          const text = age === undefined ? 'there is none' : `the newest is ${Math.round(age)} s old`
+          return age !== undefined && age <= newestWithinS ? text : new NotYet(text)
+        }
+        return waitFor<string>(look, {
+          timeoutMs: waitMs,
+          pauseMs: freshMs,
+          onTimeout: last => (isNew ? new NotVerified(`${last} yet`) : new PlatformError(last)),
+        })
+      },
+    },
+  ]
+}
+
+/** Age of the newest sample of all targets in seconds, by Prometheus' own clock; undefined where it has none of the last five minutes. */
+async function newestAge(base: string, http: Tools['http']): Promise<number | undefined> {
+  const query = encodeURIComponent('time() - max(timestamp(up))')
+  const answer = expectStatus(await http(`${base}/api/v1/query?query=${query}`), [200], 'Prometheus')
+  const { data } = JSON.parse(answer.body) as { data: { result: { value: [number, string] }[] } }
+  return data.result[0] && Number(data.result[0].value[1])
+}
+
 /** A program that Prometheus scrapes; its job has its name. */
 interface Scraped {
   name: string

@@ -10,7 +10,7 @@ import { type CheckGroup, type CheckResult, defaultLimits, type Limits, runCheck
 import { dashboards } from './dashboards.ts'
 import { database } from './database.ts'
 import { logs } from './logs.ts'
-import { metrics } from './metrics.ts'
+import { metrics, samples } from './metrics.ts'
 import { ipv6Answer, names, questionsOf } from './names.ts'
 import { objects } from './objects.ts'
 import { images } from './registry.ts'
@@ -18,7 +18,19 @@ import { traces } from './traces.ts'
 import { urls } from './urls.ts'
 import { zones } from './zones.ts'
 
-const groups: readonly CheckGroup[] = [names, urls, images, zones, metrics, dashboards, logs, traces, database, objects]
+const groups: readonly CheckGroup[] = [
+  names,
+  urls,
+  images,
+  zones,
+  samples,
+  metrics,
+  dashboards,
+  logs,
+  traces,
+  database,
+  objects,
+]
 
 /**
  * Uses the whole platform from outside, under its documented names, all at once. Whatever is sent is unique and removed afterwards, also where the

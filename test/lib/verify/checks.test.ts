@@ -3,7 +3,7 @@ import { before, describe, it } from 'node:test'
 import type { Platform } from '../../../lib/platform/platform.ts'
 import type { LookupAnswer } from '../../../lib/system/lookup.ts'
 import { type Check, NotVerified, runChecks } from '../../../lib/verify/check.ts'
-import { metrics } from '../../../lib/verify/metrics.ts'
+import { metrics, samples } from '../../../lib/verify/metrics.ts'
 import { names, questionsOf } from '../../../lib/verify/names.ts'
 import { images } from '../../../lib/verify/registry.ts'
 import { urls, webServerCheck } from '../../../lib/verify/urls.ts'
@@ -187,5 +187,33 @@ describe('checks of metrics', () => {
 
   it('are wrong for a service that Prometheus does not scrape', async () => {
     await assert.rejects(run('loki', [target('minio')], { minio: '1' }), /does not scrape it/)
+  })
+})
+
+describe('the check of stored samples', () => {
+  const run = async (age: string | undefined, startedAt = new Date('2026-11-23T10:00:00Z')) => {
+    const [check] = samples(context({ containers: { prometheus: { startedAt } } }))
+    assert.ok(check)
+    return check.run({
+      signal: new AbortController().signal,
+      until: async () => assert.fail('nothing to wait for'),
+      addressOf: async () => '127.0.0.3',
+      cleanUp: async () => assert.fail('nothing was made'),
+      http: async () => {
+        const result = age === undefined ? [] : [{ value: [0, age] }]
+        return { status: 200, headers: {}, body: JSON.stringify({ data: { result } }) }
+      },
+    })
+  }
+
+  it('is wrong where Prometheus answers with old ones only, as it does when it cannot write', async () => {
+    assert.equal(await run('3.2'), 'the newest is 3 s old')
+    await assert.rejects(run('60'), /^PlatformError: the newest is 60 s old$/)
+    await assert.rejects(run(undefined), /^PlatformError: there is none$/)
+  })
+
+  it('cannot tell where Prometheus has just started', async () => {
+    await assert.rejects(run('600', new Date()), NotVerified)
+    await assert.rejects(run(undefined, new Date()), NotVerified)
   })
 })
