@@ -6,23 +6,16 @@ const pdns = (...metrics: string[]) => metrics.map(metric => `sum(${rate(`pdns_a
 export const dns = dashboard({
   uid: 'macula-dns',
   title: 'DNS',
-  question: 'Do names resolve, and who answers them?',
+  // dnsmasq, which runs on the machine itself, has no metrics; task status looks at it
+  question: 'Does PowerDNS answer for its zones?',
   rows: [
     [
-      stat('dnsmasq', 'Whether the DNS server of this machine answers.', promql('min(macula_dnsmasq_up)'), {
-        states: { 0: ['down', 'red'], 1: ['up', 'green'] },
-      }),
       stat('PowerDNS', 'Whether Prometheus could scrape it at its last try.', promql('min(up{job="powerdns"})'), {
         states: { 0: ['down', 'red'], 1: ['up', 'green'] },
       }),
-      stat(
-        'Without forwarding',
-        'Share of the questions that dnsmasq answered itself.',
-        promql(
-          'sum(macula_dnsmasq_cache_hits_total) / (sum(macula_dnsmasq_cache_hits_total) + sum(macula_dnsmasq_cache_misses_total))',
-        ),
-        { unit: 'percentunit' },
-      ),
+      stat('Names', 'That PowerDNS was asked for per second.', promql(pdns('udp_queries', 'tcp_queries')), {
+        unit: 'reqps',
+      }),
       stat(
         'Failures',
         'Questions per second that PowerDNS answered with SERVFAIL. 0 is good.',
@@ -30,28 +23,6 @@ export const dns = dashboard({
         { unit: 'reqps', steps: ['green', [0.001, 'red']] },
       ),
     ],
-    { heading: 'dnsmasq: names of this machine' },
-    [
-      series(
-        'Questions',
-        'Answered from its own names or cache, and forwarded.',
-        [
-          promql(`sum(${rate('macula_dnsmasq_cache_hits_total')})`, { legend: 'answered' }),
-          promql(`sum(${rate('macula_dnsmasq_cache_misses_total')})`, { legend: 'forwarded' }),
-        ],
-        { unit: 'reqps' },
-      ),
-      series(
-        'Cache',
-        'Names put in, and thrown out before their time to make room: then it is too small.',
-        [
-          promql(`sum(${rate('macula_dnsmasq_cache_insertions_total')})`, { legend: 'put in' }),
-          promql(`sum(${rate('macula_dnsmasq_cache_evictions_total')})`, { legend: 'thrown out' }),
-        ],
-        { unit: 'ops' },
-      ),
-    ],
-    { heading: 'PowerDNS: zones' },
     [
       series(
         'Questions',
@@ -80,6 +51,26 @@ export const dns = dashboard({
           }),
         ],
         { unit: 'percentunit', max: 1 },
+      ),
+    ],
+    [
+      series(
+        'Answers',
+        'By kind: the name is there, is not there, or could not be looked up.',
+        [
+          promql(pdns('noerror_packets'), { legend: 'found' }),
+          promql(pdns('nxdomain_packets'), { legend: 'not there' }),
+          promql(pdns('servfail_packets'), { legend: 'failed' }),
+        ],
+        { unit: 'reqps' },
+      ),
+      series(
+        'Memory',
+        'Of PowerDNS and its database, without file cache that can be dropped.',
+        promql('sum by (service) (macula_container_memory_bytes{service=~"powerdns|powerdns-db"})', {
+          legend: '{{service}}',
+        }),
+        { unit: 'bytes' },
       ),
     ],
     [logs('Log lines', 'Of PowerDNS, its database and its pages.', '{service_name=~"powerdns.*"}')],
