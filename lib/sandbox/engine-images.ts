@@ -11,7 +11,7 @@ import { $ } from '../system/exec.ts'
 import type { StepProgress } from '../system/progress.ts'
 import { type EngineOptions, outsideAddress, withMachineNetwork } from './engine.ts'
 import type { Namespace } from './namespace.ts'
-import { ensureStandIns, PlaceholderInstead, type StandIn, standInLabel } from './standins.ts'
+import { ensureStandIns, PlaceholderInstead, standInLabel } from './standins.ts'
 
 /** A registry answers within 1 s on any connection that a pull could be done over; more would only delay those who have none. */
 const registryDeadlineMs = 3000
@@ -105,10 +105,8 @@ async function supplyAs(
   const replaceable = unpulled.filter(image => !onlyPulled.includes(image))
   const standIns = await ensureStandIns(replaceable, { ...supply, docker, path })
   const later = laterImages([...standIns].map(([image, { outcome }]) => [image, outcome]))
-  const [slow, quick] = [true, false].map(wanted => [...standIns.values()].filter(({ slow }) => slow === wanted)) as [
-    StandIn[],
-    StandIn[],
-  ]
+  const slow = [...standIns.values()].filter(({ slow }) => slow)
+  const quick = [...standIns.values()].filter(({ slow }) => !slow)
   const why = 'No registry answers, so stand-ins for the images are built here'
   if (refusal !== undefined && slow.length > 0)
     warn(`${why}; compiling takes up to 16 GB of disk, about 6 GB stay\n  ${refusal}`)

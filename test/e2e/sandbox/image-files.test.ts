@@ -80,6 +80,38 @@ describe('the task sandbox with images from files', { skip: await noSandbox() },
   })
 })
 
+describe('the task images with an engine that forgets digests when it loads', { skip: await noSandbox() }, () => {
+  let sandbox: TestSandbox
+  const archive = '/tmp/macula-pinned.tar'
+  let pin: string
+
+  before(async () => {
+    sandbox = await startSandbox({ only: ['infrastructure'], workflow: false })
+    await shell(sandbox, `tar -C / -c etc/hostname | docker import --message pinned - pinned/node:v1.34.4`)
+    await shell(sandbox, `docker save pinned/node:v1.34.4 >${archive}; docker image rm pinned/node:v1.34.4`)
+    const [read] = await readImageArchives([archive])
+    pin = `pinned/node:v1.34.4@${read?.images[0]?.digests[0]}`
+  })
+  after(async () => {
+    await rm(archive, { force: true })
+    await sandbox?.exec('docker image rm $(docker image ls --format "{{.Repository}}:{{.Tag}}" pinned/node)')
+    await sandbox?.end()
+  })
+  const images = (...words: string[]) =>
+    sandbox.ask(['node', 'lib/cli/launch.mjs', 'images', ...words], {
+      env: { KIND_NODE_IMAGE: pin, IMAGE_MIRROR: '' },
+    })
+
+  it('loads a pinned image, says that its digest was verified, and has it found under it afterwards', async () => {
+    const first = await images('load', archive)
+    assert.equal(first.exitCode, 0, first.stderr)
+    assert.match(first.stderr, /^ {4}pinned\/node:v1\.34\.4 {2}created; verified by digest sha256:[0-9a-f]{12}$/m)
+    await shell(sandbox, `docker image inspect pinned/node:${pin.replace(/.*@sha256:/, 'sha256-')}`)
+    const second = await images('load', archive)
+    assert.match(second.stderr, /^ {4}pinned\/node:v1\.34\.4 {2}unchanged; /m)
+  })
+})
+
 /** Another image like that stand-in, which does not say of itself that it is one. */
 async function makeReal(sandbox: TestSandbox, standIn: string, name: string): Promise<void> {
   const file = `FROM ${standIn}\\nLABEL macula.standin=\\n`

@@ -12,7 +12,7 @@ import { noSandbox } from '../../helpers/sandbox.ts'
 const { cacheDir } = pathsOf()
 const other = machineArchitecture === 'arm64' ? 'amd64' : 'arm64'
 
-describe('a sandbox whose cache lacks one program, on a machine that reaches no Go module', {
+describe('a sandbox whose cache lacks a program and packages, on a machine that reaches no Go module', {
   skip: await noSandbox(),
 }, () => {
   let home: string
@@ -23,7 +23,7 @@ describe('a sandbox whose cache lacks one program, on a machine that reaches no 
     const built = join(home, 'macula/built')
     await mkdir(built, { recursive: true })
     for (const name of await readdir(join(cacheDir, 'built')))
-      if (!name.startsWith('registry-')) await symlink(join(cacheDir, 'built', name), join(built, name))
+      if (!/^(registry|rootfs-services)-/.test(name)) await symlink(join(cacheDir, 'built', name), join(built, name))
     const folder = join(home, 'foreign')
     await mkdir(folder)
     await writeFile(join(folder, 'config.json'), JSON.stringify({ os: 'linux', architecture: other }))
@@ -39,7 +39,7 @@ describe('a sandbox whose cache lacks one program, on a machine that reaches no 
 
   const env = () => ({ XDG_CACHE_HOME: home, GOPROXY: 'http://127.0.0.1:9' })
   const sandbox = (...words: string[]) =>
-    $({ cwd: root, timeout: '20m', nothrow: true, env: env() })`node lib/cli/launch.mjs sandbox --name supply ${words}`
+    $({ cwd: root, timeout: '25m', nothrow: true, env: env() })`node lib/cli/launch.mjs sandbox --name supply ${words}`
 
   it('refuses a named archive for another processor before anything is made', async () => {
     const { exitCode, stderr } = await sandbox('--images', archive)
@@ -64,7 +64,7 @@ describe('a sandbox whose cache lacks one program, on a machine that reaches no 
     assert.equal(stdout, 'go\n')
   })
 
-  it('has a placeholder in the place of what needs that program, says why, and everything else', async () => {
+  it('has the portal up first, then everything else, and a placeholder for what needs that program, which says why', async () => {
     await mkdir(join(home, 'macula/images'))
     await $`cp ${archive} ${join(home, 'macula/images')}`
     const script = `docker inspect --format '{{index .Config.Labels "macula.standin"}}' macula-registry macula-nginx
@@ -83,6 +83,10 @@ describe('a sandbox whose cache lacks one program, on a machine that reaches no 
       /The Go module github\.com\/distribution\/distribution\/v3@\S+ cannot be fetched .*connection refused/,
     )
     assert.equal(stdout, 'placeholder\nreal\n200\n501\n200\n')
+    const [portal, packages, database] = [/^ +nginx ready/m, /^ +rootfs-services: built/m, /^ +powerdns-db ready/m].map(
+      line => stderr.search(line),
+    ) as [number, number, number]
+    assert.ok(0 < portal && portal < packages && packages < database, stderr)
   })
 
   it('gives back what the next start does not need when that is asked for, with sizes', async () => {
