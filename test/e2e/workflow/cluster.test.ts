@@ -79,17 +79,17 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
     before(async () => {
       // Tempo itself is not to be had here; whoever stands at its address gets what it would get
       await text('docker stop macula-tempo')
-      await text(`docker run --detach --name receiver --network macula-infra --ip 172.23.0.23 --user 0 --volume ${root}:${root}:ro \
+      await text(`docker run --detach --name tempo-receiver --network macula-infra --ip 172.23.0.23 --user 0 --volume ${root}:${root}:ro \
         --entrypoint node localhost:5001/macula/console:dev ${root}/test/helpers/otlp-receiver.mjs 0.0.0.0 4318
         for i in $(seq 100); do curl -s -o /dev/null http://172.23.0.23:4318 && break; sleep 0.1; done`)
       traceId = (JSON.parse(await text(ask)) as { traceId: string }).traceId
     })
-    after(() => text('docker rm --force receiver && docker start macula-tempo'))
+    after(() => text('docker rm --force tempo-receiver && docker start macula-tempo'))
 
     it("reaches Tempo's address as one trace, in which each call is the parent of what was asked", async () => {
       const received = await text(
-        `for i in $(seq 50); do [ $(docker logs receiver | grep -c '"${traceId}"') -ge 5 ] && break; sleep 0.2; done
-         docker logs receiver | grep '"${traceId}"'`,
+        `for i in $(seq 50); do [ $(docker logs tempo-receiver | grep -c '"${traceId}"') -ge 5 ] && break; sleep 0.2; done
+         docker logs tempo-receiver | grep '"${traceId}"'`,
       )
       const spans = received.split('\n').map(line => JSON.parse(line) as Span)
       const chain: Span[] = []
