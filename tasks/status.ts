@@ -107,7 +107,7 @@ function servicesUp(services: readonly ServiceStatus[]): string {
 }
 
 function hintFor(troubled: readonly ServiceStatus[]): string {
-  if (troubled.every(({ state }) => state === 'not created')) return 'task start-infrastructure'
+  if (troubled.every(({ state }) => state === 'not created' || state === 'exited')) return 'task start-infrastructure'
   if (troubled.some(({ detail }) => detail.includes('does not resolve'))) return 'task setup-dnsmasq'
   return `task logs -- ${troubled[0]?.name}`
 }

@@ -128,7 +128,8 @@ async function runCheck(
 }
 
 function hintFor(group: string | undefined, container: Container | undefined, error: unknown): string {
-  if (container === undefined) return 'task start-infrastructure'
+  // one that failed is restarting: this one was stopped, by a person or by an engine that started anew
+  if (container === undefined || container.state === 'exited') return 'task start-infrastructure'
   // the container is healthy, so the route to it is missing
   if (isHealthy(container) && codeOf(error) === 'ECONNREFUSED' && group !== 'infrastructure')
     return group === 'observability' ? 'task setup-observability-routing' : 'task setup-data-routing'

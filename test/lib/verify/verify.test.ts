@@ -31,12 +31,18 @@ describe('the result of a check', () => {
   it('is red with what was seen, what the engine says, and the command that looks closer', async () => {
     const [result] = await runChecks(
       [wrong('a', 'loki')],
-      context({ containers: { loki: { state: 'exited', exitCode: 137 } } }),
+      context({ containers: { loki: { state: 'restarting', exitCode: 137 } } }),
       limits,
     )
     assert.equal(result?.ok, false)
-    assert.equal(result?.detail, 'seen something else; macula-loki is exited (137)')
+    assert.equal(result?.detail, 'seen something else; macula-loki is restarting (137)')
     assert.equal(result?.hint, 'task logs -- loki')
+  })
+
+  it('names the start as the next step where the container was stopped', async () => {
+    const stopped = context({ containers: { loki: { state: 'exited', exitCode: 0 } } })
+    const [result] = await runChecks([wrong('a', 'loki')], stopped, limits)
+    assert.equal(result?.hint, 'task start-infrastructure')
   })
 
   it('names the start as the next step where there is no container', async () => {
