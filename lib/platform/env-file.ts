@@ -22,6 +22,7 @@ export const secretQuestions: Readonly<Record<SecretName, string>> = {
   GRAFANA_PASSWORD: 'Password of Grafana (user admin)',
   MINIO_ROOT_PASSWORD: 'Password of the object store MinIO',
   POSTGRES_PASSWORD: 'Password of TimescaleDB',
+  POSTGRES_METRICS_PASSWORD: 'Password of the role that reads the statistics of the databases',
   PDNS_API_KEY: 'Key of the PowerDNS API',
   PDNS_DB_PASSWORD: 'Password of the PowerDNS database',
   PDNS_ADMIN_SECRET_KEY: 'Session key of PowerDNS-Admin',

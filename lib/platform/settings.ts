@@ -75,6 +75,7 @@ const secrets = {
   GRAFANA_PASSWORD: secretOf(5),
   MINIO_ROOT_PASSWORD: secretOf(8),
   POSTGRES_PASSWORD: secretOf(1),
+  POSTGRES_METRICS_PASSWORD: secretOf(8),
   PDNS_API_KEY: pdnsSecret,
   PDNS_DB_PASSWORD: pdnsSecret,
   PDNS_ADMIN_SECRET_KEY: secretOf(16),

@@ -15,6 +15,7 @@ export const exampleSecrets = {
   GRAFANA_PASSWORD: `grafana'"#;$$`,
   MINIO_ROOT_PASSWORD: 'minio/+=&%20',
   POSTGRES_PASSWORD: `pg'quote\\and"#x%s$$`,
+  POSTGRES_METRICS_PASSWORD: `metrics'p\\a"ss#$$`,
   PDNS_API_KEY: 'api-key-123#4=5',
   PDNS_DB_PASSWORD: `db'pass#w\\ord`,
   PDNS_ADMIN_SECRET_KEY: '0123456789abcdef',

@@ -40,6 +40,9 @@ test('every service of the plan stands at its address', () => {
     loki: '172.23.0.22',
     tempo: '172.23.0.23',
     collector: '172.23.0.24',
+    'timescaledb-metrics': '172.23.0.25',
+    'powerdns-db-metrics': '172.23.0.26',
+    'machine-metrics': '172.23.0.27',
     timescaledb: '172.23.0.31',
     minio: '172.23.0.30',
   })
@@ -74,7 +77,7 @@ for (const [name, service] of services) {
         continue
       }
       const [source = ''] = volume.split(':')
-      if (source.startsWith('/')) assert.match(volume, /^\/var\/lib\/docker\/containers:.*:ro$/)
+      if (source.startsWith('/')) assert.match(volume, /^(\/var\/lib\/docker\/(containers|volumes)|\/sys\/fs\/cgroup):.*:ro$/)
       else assert.ok(source in (compose.volumes ?? {}), `volume ${source} is declared`)
     }
     for (const secret of service.secrets ?? []) {

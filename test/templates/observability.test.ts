@@ -80,6 +80,9 @@ test('everything with metrics is scraped, by its name on the network', async () 
       'loki:3100',
       'tempo:3200',
       'collector:8888',
+      'timescaledb-metrics:9187',
+      'powerdns-db-metrics:9187',
+      'machine-metrics:9100',
       'minio:9000',
     ],
   )

@@ -46,7 +46,9 @@ before(async () => {
   await mkdir(join(folder, 'data'))
   await run(['chown', 'postgres', join(folder, 'data')])
   await writeFile(join(folder, 'docker-entrypoint.sh'), entrypoint, { mode: 0o755 })
-  await writeFile(join(folder, 'start.sh'), contentOf(files, 'config/postgres/start.sh'))
+  for (const script of ['start.sh', 'role.sh', 'metrics-role.sh'])
+    await writeFile(join(folder, script), contentOf(files, `config/postgres/${script}`))
+  await writeFile(join(folder, 'metrics-password'), exampleSecrets.POSTGRES_METRICS_PASSWORD)
   await start('pdns', 'the password before')
 })
 
@@ -158,6 +160,57 @@ test('a user that is new is made', { skip }, async () => {
   assert.equal(await login('pdns', 'after the crash'), true)
 })
 
+test('the role of the metrics is made while a database is made, and again makes no difference', { skip }, async () => {
+  const password = exampleSecrets.POSTGRES_METRICS_PASSWORD
+  await sql('postgres', 'DROP ROLE IF EXISTS macula_metrics')
+  const script = contentOf(files, 'config/postgres/init-metrics.sh').replace('/usr/local/lib/macula', folder)
+  for (let time = 1; time <= 2; time += 1) {
+    await run(['bash', '-e', '-c', script], {
+      env: {
+        PATH: `${programs}:${process.env.PATH}`,
+        PGHOST: join(folder, 'data'),
+        PGPORT: String(port),
+        POSTGRES_USER: 'pdns',
+        POSTGRES_DB: 'postgres',
+        POSTGRES_METRICS_PASSWORD_FILE: join(folder, 'metrics-password'),
+      },
+    })
+    assert.equal(await login('macula_metrics', password), true)
+  }
+})
+
+test('the role of the metrics may read statistics, and no table', { skip }, async () => {
+  const rights = `SELECT r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolreplication, r.rolbypassrls, granted.rolname
+    FROM pg_roles r JOIN pg_auth_members ON member = r.oid JOIN pg_roles granted ON granted.oid = roleid
+    WHERE r.rolname = 'macula_metrics'`
+  assert.equal(await sql('postgres', rights), 'f|f|f|f|f|pg_monitor')
+  await sql('postgres', 'CREATE TABLE IF NOT EXISTS private (x int)')
+  const asked = async (query: string) =>
+    (
+      await ask(
+        [
+          `${programs}/psql`,
+          '-h',
+          '127.0.0.1',
+          '-p',
+          String(port),
+          '-U',
+          'macula_metrics',
+          '-d',
+          'postgres',
+          '-Atc',
+          query,
+        ],
+        {
+          env: { PGPASSWORD: exampleSecrets.POSTGRES_METRICS_PASSWORD },
+        },
+      )
+    ).exitCode
+  assert.equal(await asked('SELECT * FROM pg_stat_activity'), 0)
+  assert.equal(await asked('SELECT * FROM private'), 1)
+  assert.equal(await asked('CREATE TABLE public.own (x int)'), 1)
+})
+
 test('init.sql of TimescaleDB makes the schema that new tables go to, and may run twice', { skip }, async () => {
   // the extension is the image's own
   const script = contentOf(files, 'config/timescaledb/init.sql').replace(/^CREATE EXTENSION.*$/m, '')
@@ -179,6 +232,7 @@ async function start(user: string, password: string): Promise<void> {
       PGPORT: String(port),
       POSTGRES_USER: user,
       POSTGRES_PASSWORD_FILE: join(folder, 'password'),
+      POSTGRES_METRICS_PASSWORD_FILE: join(folder, 'metrics-password'),
     },
   })
   await until(ready, 'PostgreSQL answers')

@@ -16,6 +16,12 @@ const verbatim: Readonly<Record<string, string>> = {
   'grafana/datasources/macula.yml': 'config/grafana/datasources/macula.yml',
   'grafana/dashboards/macula.yml': 'config/grafana/dashboards/macula.yml',
   'postgres/start.sh': 'config/postgres/start.sh',
+  'postgres/role.sh': 'config/postgres/role.sh',
+  'postgres/metrics-role.sh': 'config/postgres/metrics-role.sh',
+  'postgres/init-metrics.sh': 'config/postgres/init-metrics.sh',
+  'machine-metrics/measure.sh': 'config/machine-metrics/measure.sh',
+  'machine-metrics/containers.awk': 'config/machine-metrics/containers.awk',
+  'machine-metrics/nginx.conf': 'config/machine-metrics/nginx.conf',
   'powerdns-db/init-schema.sql': 'config/powerdns-db/init-schema.sql',
   'timescaledb/init.sql': 'config/timescaledb/init.sql',
 }

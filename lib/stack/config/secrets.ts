@@ -8,6 +8,7 @@ export async function secretFiles(settings: Settings): Promise<RenderedFile[]> {
     grafana_password: settings.GRAFANA_PASSWORD,
     minio_root_password: settings.MINIO_ROOT_PASSWORD,
     postgres_password: settings.POSTGRES_PASSWORD,
+    postgres_metrics_password: settings.POSTGRES_METRICS_PASSWORD,
     powerdns_api_key: settings.PDNS_API_KEY,
     powerdns_db_password: settings.PDNS_DB_PASSWORD,
     powerdns_admin_secret_key: settings.PDNS_ADMIN_SECRET_KEY,

@@ -91,7 +91,7 @@ test('what is kept follows the settings', async () => {
 test('secrets stand in files under secrets/ and nowhere else', async () => {
   const files = await renderExample()
   const secretFiles = files.filter(({ path }) => path.startsWith('secrets/'))
-  assert.equal(secretFiles.length, 8)
+  assert.equal(secretFiles.length, 9)
   for (const { path, mode, content } of secretFiles) {
     assert.equal(mode, 0o444, path)
     assert.ok(

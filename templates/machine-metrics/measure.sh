@@ -1,0 +1,59 @@
+#!/bin/sh
+# Measures the containers of this project and the nodes of its cluster every ten seconds, and the size of their volumes every minute, out of
+# the files that the kernel and the engine keep. MACHINE and RUN are other folders in tests, and ROUND_SECONDS another time.
+set -eu
+
+machine=${MACHINE:-/machine}
+run=${RUN:-/run/macula}
+scripts=${0%/*}
+
+containers() {
+  # version 2 of cgroups has one tree; of version 1, two controllers are of interest
+  if [ -e "$machine/cgroup/cgroup.controllers" ]; then
+    set -- "$machine/cgroup"
+  else
+    set -- "$machine/cgroup/cpuacct/" "$machine/cgroup/memory/"
+  fi
+  {
+    # a container's group has its id of 64 characters in its name, wherever the engine puts it, and groups of its own are counted in it
+    find "$@" -maxdepth 6 -type d -name '*????????????????????????????????????????????????????????????????*' -prune -print 2>/dev/null || true
+    # one line per container; nobody else's
+    grep -hsF -e "\"com.docker.compose.project\":\"$MACULA_PROJECT\"" -e "\"io.x-k8s.kind.cluster\":\"$CLUSTER_NAME\"" \
+      "$machine"/containers/*/config.v2.json || true
+  } | awk -f "$scripts/containers.awk"
+}
+
+# what the files occupy on the disk; of other file systems that are mounted there, nothing
+volumes() {
+  echo '# HELP macula_volume_bytes Space that the files of a volume occupy on the disk.'
+  echo '# TYPE macula_volume_bytes gauge'
+  for folder in "$machine/volumes/${MACULA_PROJECT}"_*/_data; do
+    [ -d "$folder" ] || continue
+    name=${folder%/_data}
+    # files that go away while they are counted are none of our business
+    size=$(du -skx "$folder" 2>/dev/null | cut -f 1) || true
+    [ -z "$size" ] || echo "macula_volume_bytes{volume=\"${name##*/"${MACULA_PROJECT}"_}\"} $((size * 1024))"
+  done
+}
+
+# replaced at once, so that nobody reads half a file
+write() { cat >"$run/$1.next" && mv "$run/$1.next" "$run/$1"; }
+
+trap 'exit 0' INT TERM
+mkdir -p "$run"
+nginx -c "$scripts/nginx.conf"
+
+round=0
+sizes=
+while :; do
+  # beside the rest, because counting many files takes a while; the next count waits for the one before
+  if [ $((round % 6)) = 0 ] && ! kill -0 "$sizes" 2>/dev/null; then
+    volumes | write volumes.txt &
+    sizes=$!
+  fi
+  round=$((round + 1))
+  { containers; cat "$run/volumes.txt" 2>/dev/null || true; } | write metrics.txt
+  # a signal ends a wait, and not a sleep
+  sleep "${ROUND_SECONDS:-10}" &
+  wait $!
+done
