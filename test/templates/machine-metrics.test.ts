@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -53,6 +53,8 @@ let measuring: ChildProcess | undefined
 before(async () => {
   if (skip !== false) return
   folder = await mkdtemp(join(tmpdir(), 'macula-machine-'))
+  // the web server is another user
+  await chmod(folder, 0o755)
   port = await freePort()
   for (const name of ['measure.sh', 'containers.awk', 'nginx.conf'])
     await put(
@@ -171,10 +173,16 @@ async function measured(pattern: RegExp): Promise<string[]> {
 async function stop(): Promise<void> {
   if (measuring === undefined || measuring.exitCode !== null) return
   const ended = once(measuring, 'exit')
-  const server = await readFile(join(folder, 'run/nginx.pid'), 'utf8').catch(() => '')
+  const server = await readFile(join(folder, 'run/nginx.pid'), 'utf8')
   measuring.kill('SIGTERM')
+  process.kill(Number(server), 'SIGTERM')
   await ended
-  if (server.trim() !== '') process.kill(Number(server), 'SIGTERM')
+  const answers = () =>
+    fetch(`http://127.0.0.1:${port}/metrics`).then(
+      () => true,
+      () => false,
+    )
+  await until(async () => !(await answers()), 'the web server ends')
 }
 
 async function put(path: string, content: string, mode = 0o644): Promise<void> {
