@@ -9,7 +9,7 @@ import { badInput, PlatformError, type Problem } from '../system/errors.ts'
 import { $, lastLines, type Result, silentWork, stalledAfter } from '../system/exec.ts'
 import { ensureFolder, exists } from '../system/files.ts'
 import { applicationNames, clusterFolder, clusterOf } from './cluster.ts'
-import { digestOf, push, tagInRegistry } from './image-registry.ts'
+import { digestOf, push, removeOldImages, tagInRegistry } from './image-registry.ts'
 
 /** The image of one application, as it was last built and pushed. */
 export interface BuiltImage {
@@ -97,7 +97,7 @@ export async function fingerprintOf(folder: string): Promise<string> {
 
 /**
  * Builds an application's image and pushes it, where its source has changed or the registry does not have it any more.
- * The image is tagged with a name of its content beside `dev`. `builds` holds the ids of what is built in the same run, by source folder: from one
+ * The image is tagged with a name of its content beside `dev`; of those, the newest REGISTRY_TAGS are kept. `builds` holds the ids of what is built in the same run, by source folder: from one
  * folder one image is built, since two builds side by side may differ in the times of their layers. Throws with the build's last lines and exit code.
  */
 export async function buildAndPush(
@@ -134,6 +134,7 @@ export async function buildAndPush(
     throw new PlatformError(`${repository}:${tag} was pushed, but the registry does not have it`, {
       hint: 'task logs -- registry',
     })
+  await removeOldImages(platform, repository, Number(platform.settings.REGISTRY_TAGS))
   const image = { application, repository, tag, digest }
   await writeRecord(platform, { ...image, source: folder, fingerprint })
   const outcome = record === undefined ? 'created' : record.digest === digest ? 'unchanged' : 'updated'

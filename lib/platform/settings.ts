@@ -107,6 +107,8 @@ const checks = {
   METRICS_DAYS: numberFrom(1, 3650),
   METRICS_GB: numberFrom(1, 10_000),
   LOGS_DAYS: numberFrom(1, 3650),
+  TRACES_DAYS: numberFrom(1, 3650),
+  REGISTRY_TAGS: numberFrom(1, 1000),
   MINIO_ROOT_USER: matches(/^[\w.-]{3,64}$/, '3 to 64 letters, digits, _ . -'),
   POSTGRES_USER: plainName,
   POSTGRES_DB: plainName,

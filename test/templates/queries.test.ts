@@ -85,6 +85,8 @@ const accepted = {
     ...['server.http_listen_port', 'server.log_level', 'distributor.receivers.otlp.protocols.grpc.endpoint'],
     ...['distributor.receivers.otlp.protocols.http.endpoint', 'storage.trace.backend', 'storage.trace.wal.path'],
     ...['storage.trace.local.path', 'backend_worker.finish_on_shutdown_timeout', 'metrics_generator.storage.path'],
+    // not seen: from the structs that version 3 reads its configuration into (modules/backendworker/config.go, tempodb/config.go)
+    'backend_worker.compaction.block_retention',
     ...['metrics_generator.storage.remote_write.url', 'metrics_generator.storage.remote_write.send_exemplars'],
     ...['overrides.defaults.metrics_generator.processors', 'usage_report.reporting_enabled'],
   ],

@@ -9,7 +9,6 @@ import { scrapeTargets } from './targets.ts'
 /** Templates that are mounted just as they stand: file under `templates/` → path in the state folder. */
 const verbatim: Readonly<Record<string, string>> = {
   'registry/config.yml': 'config/registry/config.yml',
-  'tempo/tempo.yml': 'config/tempo/tempo.yml',
   'collector/collector.yml': 'config/collector/collector.yml',
   'prometheus/prometheus.yml': 'config/prometheus/prometheus.yml',
   'prometheus/rules/macula.yml': 'config/prometheus/rules/macula.yml',
@@ -71,6 +70,15 @@ export async function renderConfigs(platform: Platform): Promise<RenderedFile[]>
         await readTemplate('loki/loki.yml'),
         { days: platform.settings.LOGS_DAYS },
         'loki/loki.yml',
+      ),
+    },
+    {
+      path: 'config/tempo/tempo.yml',
+      content: fillTemplate(
+        await readTemplate('tempo/tempo.yml'),
+        // it knows no days
+        { hours: String(Number(platform.settings.TRACES_DAYS) * 24) },
+        'tempo/tempo.yml',
       ),
     },
     { path: 'config/prometheus/targets/services.json', content: scrapeTargets(platform.services) },

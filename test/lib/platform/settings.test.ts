@@ -25,7 +25,7 @@ it('takes whole numbers of days and gigabytes within bounds, and nothing else', 
   for (const good of ['1', '30', '3650'])
     assert.deepEqual(await problemsOf(`METRICS_DAYS=${good}\nLOGS_DAYS=${good}`), [])
   for (const bad of ['0', '-1', '1.5', '30d', '03', '3651', '1e3'])
-    for (const key of ['METRICS_DAYS', 'LOGS_DAYS'])
+    for (const key of ['METRICS_DAYS', 'LOGS_DAYS', 'TRACES_DAYS'])
       assert.match((await problemsOf(`${key}=${bad}`)).join(), /should be a whole number, 1 to 3650/, `${key}=${bad}`)
   assert.match((await problemsOf('METRICS_GB=4GB')).join(), /should be a whole number, 1 to 10000/)
 })
@@ -89,13 +89,13 @@ describe('settings', () => {
   ]) {
     it(`refuse ${domain} as a domain`, async () => {
       const [problem = ''] = await problemsOf(`MACULA_DOMAIN=\`${domain}\``)
-      assert.match(problem, /^line 8, MACULA_DOMAIN: .* should be a domain of two labels or more/)
+      assert.match(problem, /^line 9, MACULA_DOMAIN: .* should be a domain of two labels or more/)
     })
   }
 
   it('say which name was probably meant', async () => {
     assert.deepEqual(await problemsOf('DOMAIN=x.test'), [
-      'line 8, DOMAIN: is not a setting; did you mean MACULA_DOMAIN?',
+      'line 9, DOMAIN: is not a setting; did you mean MACULA_DOMAIN?',
     ])
   })
 
@@ -122,9 +122,9 @@ describe('settings', () => {
 
   it('take keys that every object has for what they are: unknown', async () => {
     assert.deepEqual(await problemsOf('constructor=x\n__proto__=y\ntoString=z'), [
-      'line 8, constructor: is not a setting; .env.example lists them all',
-      'line 9, __proto__: is not a setting; .env.example lists them all',
-      'line 10, toString: is not a setting; .env.example lists them all',
+      'line 9, constructor: is not a setting; .env.example lists them all',
+      'line 10, __proto__: is not a setting; .env.example lists them all',
+      'line 11, toString: is not a setting; .env.example lists them all',
     ])
   })
 
@@ -157,7 +157,7 @@ describe('settings', () => {
     for (const value of wrong)
       it(`refuse ${setting}=${value}`, async () => {
         const [problem = '', ...more] = await problemsOf(`${setting}=${value}`)
-        assert.match(problem, new RegExp(`^line 8, ${setting}: `))
+        assert.match(problem, new RegExp(`^line 9, ${setting}: `))
         assert.match(problem, expected)
         assert.deepEqual(more, [])
       })
@@ -176,7 +176,7 @@ describe('settings', () => {
     for (const port of [80, 53, 5300])
       assert.match(
         (await problemsOf(`REGISTRY_PORT=${port}`)).join(),
-        /^line 8, REGISTRY_PORT: \d+ is .*'s port already/,
+        /^line 9, REGISTRY_PORT: \d+ is .*'s port already/,
       )
     assert.match((await problemsOf('REGISTRY_PORT=05001'))[0] ?? '', /should be a port/)
   })

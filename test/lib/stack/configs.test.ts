@@ -80,11 +80,12 @@ test('everything follows the domain and the subnet of the settings', async () =>
 })
 
 test('what is kept follows the settings', async () => {
-  const files = await renderExample({ settings: { METRICS_DAYS: '7', METRICS_GB: '1', LOGS_DAYS: '3' } })
+  const files = await renderExample({ settings: { METRICS_DAYS: '7', METRICS_GB: '1', LOGS_DAYS: '3', TRACES_DAYS: '2' } })
   const compose = contentOf(files, 'docker-compose.services.yml')
   assert.match(compose, /--storage\.tsdb\.retention\.time=7d\b/)
   assert.match(compose, /--storage\.tsdb\.retention\.size=1GB\b/)
   assert.match(contentOf(files, 'config/loki/loki.yml'), /retention_period: 3d$/m)
+  assert.match(contentOf(files, 'config/tempo/tempo.yml'), /block_retention: 48h/)
   assert.match(contentOf(files, 'config/portal/index.html'), /kept for 7 days or 1 GB/)
 })
 
