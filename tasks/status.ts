@@ -102,7 +102,7 @@ function servicesUp(services: readonly ServiceStatus[]): string {
   return [
     `All ${services.length} services are up`,
     ...(placeholders === 0 ? [] : [`${placeholders} of them ${placeholders === 1 ? 'a placeholder' : 'placeholders'}`]),
-    ...(unprobed.length === 0 ? [] : [`${unprobed.join(' and ')} not probed from outside`]),
+    ...(unprobed.length === 0 ? [] : [`${new Intl.ListFormat('en').format(unprobed)} not probed from outside`]),
   ].join(', ')
 }
 
