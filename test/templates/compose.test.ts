@@ -77,7 +77,8 @@ for (const [name, service] of services) {
         continue
       }
       const [source = ''] = volume.split(':')
-      if (source.startsWith('/')) assert.match(volume, /^(\/var\/lib\/docker\/(containers|volumes)|\/sys\/fs\/cgroup):.*:ro$/)
+      if (source.startsWith('/'))
+        assert.match(volume, /^(\/var\/lib\/docker\/(containers|volumes)|\/sys\/fs\/cgroup):.*:ro$/)
       else assert.ok(source in (compose.volumes ?? {}), `volume ${source} is declared`)
     }
     for (const secret of service.secrets ?? []) {

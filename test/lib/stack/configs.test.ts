@@ -80,7 +80,9 @@ test('everything follows the domain and the subnet of the settings', async () =>
 })
 
 test('what is kept follows the settings', async () => {
-  const files = await renderExample({ settings: { METRICS_DAYS: '7', METRICS_GB: '1', LOGS_DAYS: '3', TRACES_DAYS: '2' } })
+  const files = await renderExample({
+    settings: { METRICS_DAYS: '7', METRICS_GB: '1', LOGS_DAYS: '3', TRACES_DAYS: '2' },
+  })
   const compose = contentOf(files, 'docker-compose.services.yml')
   assert.match(compose, /--storage\.tsdb\.retention\.time=7d\b/)
   assert.match(compose, /--storage\.tsdb\.retention\.size=1GB\b/)
