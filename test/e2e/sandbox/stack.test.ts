@@ -126,9 +126,10 @@ describe('the stack in a sandbox', { skip: reason }, () => {
       .filter(line => containers.includes(line))
     assert.deepEqual(
       untouched.map(line => line.split(' ')[0]),
-      ['collector', 'loki', 'nginx', 'prometheus', 'registry', 'registry-ui', 'talker', 'tempo'].map(
-        name => `macula-${name}`,
-      ),
+      [
+        ...['collector', 'loki', 'machine-metrics', 'nginx', 'powerdns-db-metrics', 'prometheus', 'registry'],
+        ...['registry-ui', 'talker', 'tempo', 'timescaledb-metrics'],
+      ].map(name => `macula-${name}`),
     )
   })
 })
