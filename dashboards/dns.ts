@@ -39,19 +39,6 @@ export const dns = dashboard({
         promql('max(pdns_auth_latency) / 1e6', { legend: 'PowerDNS' }),
         { unit: 's' },
       ),
-      series(
-        'Caches',
-        'Share of the questions that needed no database.',
-        [
-          promql(`${pdns('packetcache_hit')} / (${pdns('packetcache_hit', 'packetcache_miss')})`, {
-            legend: 'whole answers',
-          }),
-          promql(`${pdns('query_cache_hit')} / (${pdns('query_cache_hit', 'query_cache_miss')})`, {
-            legend: 'records',
-          }),
-        ],
-        { unit: 'percentunit', max: 1 },
-      ),
     ],
     [
       series(

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { parse } from 'yaml'
 import { dashboards, fileOf } from '../../dashboards/all.ts'
+import { root } from '../../lib/system/checkout.ts'
 import { contentOf, renderExample } from '../helpers/example.ts'
 import { queriesOfPanels } from '../helpers/queries.ts'
 
@@ -96,6 +99,19 @@ for (const { title, panels: all, templating } of dashboards) {
     assert.deepEqual([...used].sort(), templating.list.map(({ name }) => name).sort())
   })
 }
+
+test('docs/dashboards.md has every panel with its query as it is; the head of its table says what writes it', async () => {
+  const text = await readFile(join(root, 'docs/dashboards.md'), 'utf8')
+  const plain = text.replaceAll('\\|', '|')
+  for (const { dashboard, panel, written } of queriesOfPanels(files)) {
+    const [, section = ''] = plain.split(`\n### ${dashboard}\n`)
+    const rows = section.split('\n#')[0]?.split('\n') ?? []
+    assert.ok(
+      rows.some(row => row.startsWith(`| ${panel} | `) && row.includes(written)),
+      `${dashboard}: ${panel}: ${written}`,
+    )
+  }
+})
 
 test('requests are shown as dots only where they can be: on the buckets of a histogram', () => {
   const dotted = queriesOfPanels(files).filter(({ exemplar }) => exemplar)
