@@ -1,4 +1,4 @@
-import { answerOf } from '../stack/engine.ts'
+import { answerOf, engine } from '../stack/engine.ts'
 import { PlatformError } from '../system/errors.ts'
 import { $, failureOf, type Shell } from '../system/exec.ts'
 import { NotYet, waitFor } from '../system/wait.ts'
@@ -44,10 +44,7 @@ const roleLabel = 'io.x-k8s.kind.role'
 /** The nodes of the KinD cluster of that name, whoever created it, running or not, control plane first; none where there is no such cluster. */
 export async function nodesNamed(cluster: string): Promise<ClusterNode[]> {
   const label = `label=${clusterLabel}=${cluster}`
-  const listed = await answerOf()`docker ps --all --quiet --no-trunc --filter ${label}`
-  if (listed.exitCode !== 0)
-    throw new PlatformError('Docker does not answer', { why: listed.stderr.trim(), hint: 'task doctor' })
-  return nodesWithIds(listed.lines())
+  return nodesWithIds((await engine()`docker ps --all --quiet --no-trunc --filter ${label}`).lines())
 }
 
 /** The nodes with these container ids. */

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import type { ProcessOutput } from 'zx/core'
 import { messageOf, PlatformError } from '../system/errors.ts'
 import { $, lastLines, type Shell } from '../system/exec.ts'
@@ -88,6 +89,25 @@ export function answerOf(shell: Shell = $) {
       if (shell === $) hung = found
       throw found
     }
+  }
+}
+
+/** With the time in which a hung engine is told from a busy one, it is named within 15 s. */
+const lookMs = 5000
+
+/** Waits for a command that leaves all its work to the engine, however long that takes; throws HungEngine where the engine hangs meanwhile. */
+export async function whileAnswering<T>(work: PromiseLike<T>, shell: Shell = $): Promise<T> {
+  const over = new AbortController()
+  const watch = async (): Promise<never> => {
+    for (;;) {
+      await pause(lookMs, undefined, { signal: over.signal })
+      await answerOf(shell)`docker version --format ${'{{.Server.Version}}'}`
+    }
+  }
+  try {
+    return await Promise.race([work, watch()])
+  } finally {
+    over.abort()
   }
 }
 

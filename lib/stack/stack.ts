@@ -4,6 +4,7 @@ import { $, type Command } from '../system/exec.ts'
 import { NotYet, waitFor } from '../system/wait.ts'
 import { compose, hasRenderedFiles } from './compose.ts'
 import { type Container, describeContainer, isHealthy, lastLogLines, projectContainers } from './docker.ts'
+import { HungEngine } from './engine.ts'
 
 /** What a start reports while it goes on. */
 export interface StartProgress {
@@ -60,7 +61,8 @@ export async function startContainers(
     () => {
       start.upEnded = true
     },
-    async error => failure.abort((await endedSince(before, platform).catch(() => undefined)) ?? error),
+    // where the engine is gone, looking says so, and what to do
+    async error => failure.abort((await endedSince(before, platform).catch(looking => looking)) ?? error),
   )
   try {
     await waitUntilReady(start, failure)
@@ -115,7 +117,9 @@ async function waitUntilReady(start: Start, failure: AbortController): Promise<v
     async () => {
       const { upEnded } = start
       // what else there is belongs to services that are gone
-      present = (await projectContainers(start.platform)).filter(({ service }) => wanted.includes(service))
+      present = (await projectContainers(start.platform).catch(error => stopAtHung(error, failure))).filter(
+        ({ service }) => wanted.includes(service),
+      )
       const ended = present.find(container => hasEnded(container, start.before, upEnded))
       if (ended) failure.abort(await endedError(ended))
       for (const { id, service } of present.filter(isReady).filter(({ id }) => !reported.has(id))) {
@@ -134,6 +138,12 @@ async function waitUntilReady(start: Start, failure: AbortController): Promise<v
       onTimeout: () => lateError(waiting(), present),
     },
   )
+}
+
+/** The wait goes on after a look that failed, but an engine that hangs starts nothing more. */
+function stopAtHung(error: unknown, failure: AbortController): never {
+  if (error instanceof HungEngine) failure.abort(error)
+  throw error
 }
 
 /** Healthy, or a job of the user's that has done its work. */

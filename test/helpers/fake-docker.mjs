@@ -42,7 +42,9 @@ const rest = args
 
 function up() {
   const { name: project, services, networks = {}, volumes = {} } = composeFile()
+  const named = args.slice(args.indexOf('up') + 1).filter(word => Object.hasOwn(services, word))
   for (const [name, service] of Object.entries(services)) {
+    if (named.length > 0 && !named.includes(name)) continue
     const containerName = service.container_name ?? `${project}-${name}-1`
     const known = state.containers.find(({ name }) => name === containerName)
     if (known) known.running = true
