@@ -14,7 +14,7 @@ import { applied, getObjects, kubectlOn, outcomeOf, serverSide } from '../lib/cl
 import { withCertificate, writeOverlay } from '../lib/cluster/kustomize.ts'
 import { ensureImagesOnNodes } from '../lib/cluster/node-images.ts'
 import { requireNodes } from '../lib/cluster/ownership.ts'
-import { waitForRollout } from '../lib/cluster/rollout.ts'
+import { unfinishedRollouts, waitForRollout } from '../lib/cluster/rollout.ts'
 import { isOutdated, isTrusted, trustCa, trustStoreOf } from '../lib/cluster/trust.ts'
 import { type Journal, openJournal } from '../lib/journal/journal.ts'
 import { ensureInstallation } from '../lib/platform/installation.ts'
@@ -55,16 +55,18 @@ export default defineTask({
       platform,
       withCertificate(await ingressOverlay(platform, nodes), ingressNamespace, certificate),
     )
+    let rolling: string[] = []
     await out.step('Apply the manifests', async () => {
       const before = await getObjects(cluster, ['-k', overlay])
       const changes = await applied(cluster, before, kubectl`apply ${serverSide} -k ${overlay}`)
+      rolling = unfinishedRollouts(changes.map(({ object }) => object).filter(({ kind }) => kind === 'Deployment'))
       await renewApplicationsCertificate(platform, certificate)
       const deployed = outcomeOf(changes)
       if (deployed === 'created' && platform.settings.INGRESS_CONTROLLER === 'nginx') out.warn(retirementNotice)
       return deployed
     })
     await out.step('Wait until it answers', async () => {
-      await waitForRollout(cluster, ingressNamespace, ['ingress-controller'])
+      if (rolling.length > 0) await waitForRollout(cluster, ingressNamespace, rolling)
       await waitForIngress(platform, ca)
       return 'unchanged'
     })

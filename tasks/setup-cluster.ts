@@ -35,9 +35,11 @@ import { loadPlatform, type Platform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
 import { chooseEngine, inspectMachine } from '../lib/routes/choose.ts'
 import { makeWayForPublishing } from '../lib/routes/setup.ts'
+import { whileAnswering } from '../lib/stack/engine.ts'
 import { describePulls, missingImages, pullImages } from '../lib/stack/image-store.ts'
 import { badInput } from '../lib/system/errors.ts'
 import { $ } from '../lib/system/exec.ts'
+import { early } from '../lib/system/wait.ts'
 
 export default defineTask({
   name: 'setup-cluster',
@@ -86,13 +88,15 @@ export default defineTask({
     }
 
     // whatever could end this half way is found before anything is created, and first of all a cluster of somebody else
-    if (!options.adopt) await ownNodes(platform)
-    await requireNetwork(networkName(platform.settings))
+    const network = early(requireNetwork(networkName(platform.settings)))
+    const own = options.adopt ? undefined : await ownNodes(platform)
+    await network
     const machine = await inspectMachine()
     const publishes = chooseEngine(platform.settings.ROUTING, machine) === 'publish'
     const wanted = await desiredConfig(platform, publishes)
     if (options.adopt && !(await adoptForeign(platform, { yes, out }))) return
-    const existing = await startFitting(platform, wanted, { recreate: options.recreate ?? false, yes, out })
+    const present = own ?? (await ownNodes(platform))
+    const existing = await startFitting(platform, present, wanted, { recreate: options.recreate ?? false, yes, out })
     if (existing === undefined) return
 
     await out.step(`Create the nodes from ${platform.settings.KIND_NODE_IMAGE.split('@')[0]}`, async ({ update }) => {
@@ -107,16 +111,18 @@ export default defineTask({
       if (publishes) await makeWayForPublishing(platform, machine, 'cluster', out)
       const config = await prepareCreation(platform, wanted)
       const kind = $({ idle: createIdle, onLine: line => update(phaseOf(line) ?? '') })
-      await kind`kind create cluster --name ${cluster.name} --config ${config} --kubeconfig ${cluster.kubeconfig}`.catch(
-        async error => {
-          throw await creationError(platform, error)
-        },
-      )
+      await whileAnswering(
+        kind`kind create cluster --name ${cluster.name} --config ${config} --kubeconfig ${cluster.kubeconfig}`,
+      ).catch(async error => {
+        throw await creationError(platform, error)
+      })
       await finishCreation(platform, wanted)
       return 'created'
     })
     if (options.nodes) return out.summary('The nodes are there. To connect them: task setup-cluster')
-    const nodes = await requireNodes(platform)
+    const nodes = existing.length > 0 ? existing : await requireNodes(platform)
+    // neither needs the other, nor that the nodes are connected
+    const [names, registry] = [early(ensurePodNames(platform)), early(ensureRegistryWiring(platform, nodes))]
     await out.step('Connect the nodes to the services', () =>
       ensureOnNetwork(
         nodes,
@@ -125,8 +131,8 @@ export default defineTask({
         platform.applications.names,
       ),
     )
-    await out.step('Resolve the names of the platform inside pods', () => ensurePodNames(platform))
-    await out.step('Configure the nodes to pull from the registry', () => ensureRegistryWiring(platform, nodes))
+    await out.step('Resolve the names of the platform inside pods', () => names)
+    await out.step('Configure the nodes to pull from the registry', () => registry)
     await out.step('Wait until the nodes are ready', async () => {
       await waitForApi(platform)
       await waitForNodes(platform)
@@ -171,10 +177,10 @@ async function adoptForeign(platform: Platform, { yes, out }: { yes: boolean; ou
  */
 async function startFitting(
   platform: Platform,
+  nodes: readonly ClusterNode[],
   wanted: KindConfig,
   { recreate, yes, out }: { recreate: boolean; yes: boolean; out: Output },
-): Promise<ClusterNode[] | undefined> {
-  const nodes = await ownNodes(platform)
+): Promise<readonly ClusterNode[] | undefined> {
   if (nodes.length === 0) return []
   if ((await unfinishedCreation(platform.paths)) === undefined) {
     const stopped = nodes.filter(({ running }) => !running).map(({ id }) => id)
@@ -184,7 +190,7 @@ async function startFitting(
         return 'updated'
       })
     const reasons = await misfits(platform, wanted)
-    if (reasons.length === 0) return nodes
+    if (reasons.length === 0) return stopped.length === 0 ? nodes : ownNodes(platform)
     if (!recreate) throw misfitError(platform, reasons)
     const what = `Delete the cluster with all that runs in it (${reasons.join('; ')})?`
     if (!yes && out.interactive && !(await out.confirm(what))) return undefined

@@ -26,6 +26,7 @@ import { badInput } from '../lib/system/errors.ts'
 import { silentWork } from '../lib/system/exec.ts'
 import { lookUp } from '../lib/system/lookup.ts'
 import { counted } from '../lib/system/text.ts'
+import { early } from '../lib/system/wait.ts'
 
 export default defineTask({
   name: 'start-infrastructure',
@@ -67,16 +68,16 @@ export default defineTask({
       })
     }
 
-    const owned = early(requireOwnership(platform))
-    const containers = early(projectContainers(platform))
-    const machine = await inspectMachine()
     const startable = startableNow(platform)
     const now = { ...startable, services: startable.services.filter(service => wanted.includes(service)) }
+    const containers = early(projectContainers(platform))
+    // some of the services where they run already: whether they run as described, and all else, is for the run that has all of them
+    if (positionals.length > 0 && areReady(now, await containers))
+      return out.step(`Start ${positionals.join(', ')}`, async () => 'unchanged')
+    const owned = early(requireOwnership(platform))
+    const machine = await inspectMachine()
     const engine = chooseEngine(platform.settings.ROUTING, machine)
     const images = now.services.filter(({ isBuilt }) => !isBuilt).map(({ image }) => image)
-    // some of the services where they run already: whether they run as described is for the run that has all of them
-    if (positionals.length > 0 && areReady(now, await containers) && (await owned.then(() => true)))
-      return out.step(`Start ${positionals.join(', ')}`, async () => 'unchanged')
     const lacking = early(options.pull ? Promise.resolve(images) : missingImages(images))
 
     let seen: Container[] = []
@@ -153,10 +154,4 @@ function servicesNamed({ services }: Platform, names: readonly string[]): Servic
     .map(where => ({ where, what: `is no service; known: ${services.map(({ name }) => name).join(', ')}` }))
   if (problems.length > 0) throw badInput('These services cannot be started', problems)
   return services.filter(({ name }) => names.length === 0 || names.includes(name))
-}
-
-/** Begun before the step that needs it, which then reports its error. */
-function early<T>(look: Promise<T>): Promise<T> {
-  look.catch(() => {})
-  return look
 }

@@ -95,7 +95,9 @@ function controllerOf(settings: Settings) {
 export async function renewApplicationsCertificate(platform: Platform, certificate: Certificate): Promise<void> {
   const cluster = clusterOf(platform)
   const inUse = await getObject(cluster, applicationsNamespace, 'secret', tlsSecret)
-  if (inUse !== undefined) await applyManifests(cluster, tlsManifest(applicationsNamespace, certificate))
+  const manifest = tlsManifest(applicationsNamespace, certificate)
+  if (inUse !== undefined && !isDeepStrictEqual(inUse.data, JSON.parse(manifest).data))
+    await applyManifests(cluster, manifest)
 }
 
 /** The controller's health page behind an Ingress of the class, from the machine's side of the node's port. */

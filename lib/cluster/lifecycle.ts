@@ -24,13 +24,18 @@ const configRecord = 'kind-config'
 
 /** What differs between our running cluster and the config it should have been created with. */
 export async function misfits(platform: Platform, wanted: KindConfig): Promise<string[]> {
-  await ensureKubeconfig(platform)
-  await waitForApi(platform)
-  const found = await getObject(clusterOf(platform), platformNamespace, 'configmap', configRecord)
+  const record = () => getObject(clusterOf(platform), platformNamespace, 'configmap', configRecord)
+  // a cluster that says so with the kubeconfig that is there needs no new one
+  const found = (await record().catch(() => undefined)) ?? (await reached(platform).then(record))
   const text = (found?.data as Record<string, string> | undefined)?.config
   return text === undefined
     ? ['it does not say with which configuration it was created']
     : differences(parse(text), wanted)
+}
+
+async function reached(platform: Platform): Promise<void> {
+  await ensureKubeconfig(platform)
+  await waitForApi(platform)
 }
 
 /** The error for a cluster that would have to be deleted and created again, where nobody has said so. */

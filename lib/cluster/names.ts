@@ -127,14 +127,13 @@ export async function ensurePodNames(platform: Platform): Promise<'unchanged' | 
   const names = podNames(platform)
   const manifests = nameManifests(names)
   const applied = await applyManifests(cluster, manifestText(manifests))
-  await removeOthers(platform, manifests)
   const addresses = names.flatMap(({ host, name }) => {
     const spec = applied.find(
       ({ object: { kind, metadata } }) => kind === 'Service' && metadata.name === serviceName(host),
     )?.object.spec as { clusterIP: string } | undefined
     return spec === undefined ? [] : [{ name, ip: spec.clusterIP }]
   })
-  const changed = await ensureCorefile(platform, addresses)
+  const [changed] = await Promise.all([ensureCorefile(platform, addresses), removeOthers(platform, manifests)])
   return changed || applied.some(({ outcome }) => outcome !== 'unchanged') ? 'updated' : 'unchanged'
 }
 

@@ -62,13 +62,19 @@ function unusable(routing: string, why: string): PlatformError {
   return new PlatformError(`ROUTING=${routing} cannot work on this machine`, { why, hint: 'Set ROUTING=auto in .env' })
 }
 
+/** Where the engine runs does not change while a run lasts, and most steps of a setup depend on it. */
+let known: boolean | undefined
+
 // An engine that does not run does not change the choice: doctor and start-infrastructure report that. One that hangs leaves it open.
 async function reachesContainers(shell: Shell): Promise<boolean> {
+  if (shell === $ && known !== undefined) return known
   try {
     // `docker info` would tell as well, but first runs each of the client's plugins, which takes three times as long
     const format = '{{.Server.Platform.Name}}{{range .Server.Components}} {{.Name}}{{end}}'
     const { stdout } = await engine(shell)`docker version --format ${format}`
-    return !/Docker Desktop|rootlesskit/.test(stdout)
+    const reaches = !/Docker Desktop|rootlesskit/.test(stdout)
+    if (shell === $) known = reaches
+    return reaches
   } catch (error) {
     if (error instanceof HungEngine) throw error
     return true

@@ -64,6 +64,12 @@ async function lookUntil<T>(
   }
 }
 
+/** Something begun before the step that needs it, which then reports its error. */
+export function early<T>(begun: Promise<T>): Promise<T> {
+  begun.catch(() => {})
+  return begun
+}
+
 /**
  * A signal that fires after `timeoutMs`, or with another one. It keeps the process alive until then or until `done`, which AbortSignal.timeout
  * does not.

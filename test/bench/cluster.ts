@@ -6,11 +6,13 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { loadPlatform } from '../../lib/platform/platform.ts'
 import { pathsOf } from '../../lib/platform/settings.ts'
+import { composeOptions } from '../../lib/stack/compose.ts'
 import { root } from '../../lib/system/checkout.ts'
 import { markdown, report } from './report.ts'
 import { compare, header, ratioRow, rounds, seconds, taskSeconds, timeRow } from './timing.ts'
 
 const platform = await loadPlatform(pathsOf(), process.env)
+const compose = (...words: string[]) => seconds(['docker', 'compose', ...words], composeOptions(platform))
 const { stateDir } = platform.paths
 const name = platform.settings.CLUSTER_NAME
 const kubeconfig = join(stateDir, 'kubeconfig')
@@ -63,7 +65,11 @@ const idle = Array.from({ length: rounds }, () => seconds(again))
 const config = join(stateDir, 'cluster', 'kind.yaml')
 const create = await compare(
   rounds,
-  () => taskSeconds('delete-cluster', '--yes'),
+  () => {
+    // the bare one is not ours to delete for the task
+    seconds(['kind', 'delete', 'cluster', '--name', name, '--kubeconfig', kubeconfig])
+    taskSeconds('delete-cluster', '--yes')
+  },
   () => taskSeconds('setup-cluster'),
   () =>
     seconds([
@@ -81,6 +87,13 @@ const create = await compare(
     ]),
 )
 await rm(join(source, '..'), { recursive: true })
+const beside = await compare(
+  rounds,
+  // not `down`: the nodes are on the network
+  () => compose('rm', '--stop', '--force', '--volumes'),
+  () => taskSeconds('start-infrastructure'),
+  () => compose('up', '--detach', '--wait'),
+)
 // the platform is measured after this, and a cluster beside it would take a share of the processors
 taskSeconds('delete-cluster', '--yes')
 
@@ -90,6 +103,7 @@ report('cluster', [
   ...markdown(header, [
     ratioRow('create to Ready (setup-cluster), against kind', create, 1.05),
     ratioRow('edit to new version at its URL, against docker and kubectl', rollOut, 1.1),
+    ratioRow('bring-up of the services with a cluster beside them, against `compose up`', beside, 1.15),
     timeRow('build-and-push and deploy-apps with no change', idle, 1),
   ]),
 ])
