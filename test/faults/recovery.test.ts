@@ -1,74 +1,71 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { setTimeout as pause } from 'node:timers/promises'
-import type { CheckResult } from '../../lib/verify/check.ts'
-import { countFaults } from '../helpers/fault-table.ts'
-import { noSandbox, startSandbox, type TestSandbox } from '../helpers/sandbox.ts'
+import { type LoadedPlatform, startLoadedPlatform } from '../helpers/loaded-platform.ts'
+import { noSandbox, type TestSandbox } from '../helpers/sandbox.ts'
 
 /** Services with a real program in the sandbox. */
 const services = ['timescaledb', 'minio', 'powerdns', 'powerdns-db', 'registry', 'prometheus', 'nginx', 'collector']
-const suspendSeconds = Number(process.env.SUSPEND_SECONDS ?? 20)
-const acknowledgedFile = '/run/macula/acknowledged.jsonl'
+const suspendSeconds = Number(process.env.SUSPEND_SECONDS ?? 60)
 
 describe('services that die while something writes to them', { skip: await noSandbox() }, () => {
+  let loaded: LoadedPlatform
   let sandbox: TestSandbox
   before(async () => {
-    sandbox = await startSandbox()
-    await green()
-    await sandbox.exec(
-      `setsid node test/helpers/store-writer.mjs write </dev/null >${acknowledgedFile} 2>/run/macula/writer.log & echo $! > /run/macula/writer.pid`,
-    )
-    await pause(5000)
+    loaded = await startLoadedPlatform()
+    sandbox = loaded.sandbox
   })
   after(() => sandbox?.end())
-
-  /** Seconds until `task verify` has nothing red, without any command in between. */
-  async function green(): Promise<number> {
-    const began = Date.now()
-    let red: string[] = []
-    while (Date.now() - began < 120_000) {
-      const { stdout } = await sandbox.exec('node lib/cli/launch.mjs verify --json')
-      const { checks } = JSON.parse(stdout || '{"checks":[]}') as { checks: CheckResult[] }
-      red = checks.filter(({ ok }) => ok === false).map(({ name, detail }) => `${name}: ${detail}`)
-      if (checks.length > 0 && red.length === 0) return (Date.now() - began) / 1000
-      await pause(500)
-    }
-    throw new Error(`not green after 120 s\n${red.join('\n')}`)
-  }
-
-  /** Asserts that everything that was acknowledged so far is there. */
-  async function nothingLost(fault: string, seconds: number): Promise<void> {
-    const { stdout, stderr } = await sandbox.exec(`node test/helpers/store-writer.mjs check < ${acknowledgedFile}`)
-    const kinds = Object.entries(JSON.parse(stdout || '{}') as Record<string, { acknowledged: number; lost: number }>)
-    assert.equal(kinds.length, 3, stderr)
-    const lost = kinds.reduce((sum, [, kind]) => sum + kind.lost, 0)
-    const acknowledged = kinds.reduce((sum, [, kind]) => sum + kind.acknowledged, 0)
-    countFaults('acknowledged writes lost to a fault', acknowledged, lost)
-    process.stderr.write(`${fault}: green after ${seconds.toFixed(1)} s, ${acknowledged} writes, ${lost} lost\n`)
-    assert.equal(lost, 0, stdout)
-    for (const [kind, counts] of kinds) assert.ok(counts.acknowledged > 0, `no ${kind} was written`)
-  }
 
   for (const service of services)
     it(`comes back by itself after kill -9 of ${service}, with every acknowledged write`, async () => {
       const pid = () => sandbox.exec(`docker inspect --format '{{.State.Pid}}' macula-${service}`)
       const killed = (await pid()).stdout.trim()
       await sandbox.exec(`kill -9 ${killed}`)
-      const seconds = await green()
+      const seconds = await loaded.green()
       const running = (await pid()).stdout.trim()
       assert.ok(running !== killed && running !== '0', `${service} was not started again`)
-      await nothingLost(`kill -9 of ${service}`, seconds)
+      await loaded.nothingLost(`kill -9 of ${service}`, seconds)
     })
+
+  // an engine that finds containers of its predecessor running stops them, and takes them for stopped by hand from then on
+  it('loses nothing with kill -9 of the engine; what the next engine leaves stopped, verify names, and one command starts', async () => {
+    const running = async () => (await sandbox.exec('docker ps -q | wc -l')).stdout.trim()
+    const before = await running()
+    const killed = await sandbox.exec(`engine=$(cat /run/docker.pid)
+      mapfile -d '' -t words </proc/$engine/cmdline
+      kill -9 $engine; sleep 3
+      setsid "\${words[@]}" </dev/null >/run/macula/engine-again.log 2>&1 &`)
+    assert.equal(killed.exitCode, 0, killed.stderr)
+    const answers = await sandbox.exec(
+      'for try in $(seq 60); do docker version >/dev/null 2>&1 && exit; sleep 1; done; exit 1',
+    )
+    assert.equal(answers.exitCode, 0, (await sandbox.exec('tail /run/macula/engine-again.log')).stdout)
+    if ((await running()) !== before) {
+      assert.match((await loaded.red()).join('\n'), /is exited/)
+      const { exitCode, stderr } = await sandbox.exec('node lib/cli/launch.mjs start-infrastructure --yes')
+      assert.equal(exitCode, 0, stderr)
+    }
+    const seconds = await loaded.green()
+    assert.equal(await running(), before)
+    await loaded.nothingLost('kill -9 of the engine, then start-infrastructure', seconds)
+  })
 
   it('goes on after everything stood still, as in a laptop that sleeps', async () => {
     const processes = `docker ps -q | xargs docker inspect --format '{{.State.Pid}}' | while read -r pid; do
       echo $pid; cat /proc/$pid/task/*/children 2>/dev/null | tr ' ' '\\n'; done | grep . | xargs kill`
     await sandbox.exec(`${processes} -STOP; sleep ${suspendSeconds}; ${processes} -CONT`)
-    await nothingLost(`stood still for ${suspendSeconds} s`, await green())
+    await loaded.nothingLost(`stood still for ${suspendSeconds} s`, await loaded.green())
   })
 
+  /** How many times slower this machine is now than one where a task starts within a second; 1 where it is not. */
+  async function slowness(): Promise<number> {
+    const began = performance.now()
+    await sandbox.exec('node lib/cli/launch.mjs status --help')
+    return Math.max(1, (performance.now() - began) / 1000)
+  }
+
   it('keeps everything over task stop and task start, in less than ten seconds', async () => {
-    await sandbox.exec('kill -- -$(cat /run/macula/writer.pid) $(cat /run/macula/writer.pid)')
+    await loaded.stopWriting()
     const counts = async () =>
       (
         await sandbox.exec(`docker exec macula-timescaledb psql -U postgres -d macula -Atc 'SELECT count(*) FROM recovery'
@@ -81,9 +78,11 @@ describe('services that die while something writes to them', { skip: await noSan
       assert.equal(exitCode, 0, stderr)
     }
     const seconds = (Date.now() - began) / 1000
-    await green()
+    await loaded.green()
     assert.equal(await counts(), before)
-    await nothingLost('stop and start', seconds)
-    assert.ok(seconds < 10, `stop and start took ${seconds} s`)
+    await loaded.nothingLost('stop and start', seconds)
+    // a machine with other things to do is slower at all of it
+    const limit = 10 * (await slowness())
+    assert.ok(seconds < limit, `stop and start took ${seconds} s`)
   })
 })

@@ -1,5 +1,6 @@
 // Writes to the stores at their documented addresses until it is ended, and prints each write that was acknowledged as JSON: node store-writer.mjs write.
 // `check` reads those lines from stdin and prints { kind: { acknowledged, lost } }. Settings come from MACULA_ENV_FILE.
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -17,6 +18,7 @@ const s3 = new AwsClient({
   retries: 0,
 })
 const bucket = 'http://s3.macula.local/recovery'
+const blobs = 'http://localhost:5001/v2/recovery/blobs'
 const zones = 'http://dns.macula.local/api/v1/servers/localhost/zones'
 const headers = { 'x-api-key': settings.PDNS_API_KEY, 'content-type': 'application/json' }
 
@@ -36,6 +38,10 @@ async function query(sql, values) {
   } finally {
     await client.end().catch(() => {})
   }
+}
+
+function digestOf(id) {
+  return `sha256:${createHash('sha256').update(`blob ${id}`).digest('hex')}`
 }
 
 async function accepted(answer) {
@@ -59,6 +65,23 @@ const kinds = {
       for (const id of ids) {
         const body = await s3.fetch(`${bucket}/${id}`, { signal: limit() }).then(answer => answer.text())
         if (body === `object ${id}`) found.push(id)
+      }
+      return found
+    },
+  },
+  blob: {
+    prepare: async () => {},
+    async write(id) {
+      const began = await accepted(fetch(`${blobs}/uploads/`, { method: 'POST', signal: limit() }))
+      const upload = new URL(began.headers.get('location'), blobs)
+      upload.searchParams.set('digest', digestOf(id))
+      await accepted(fetch(upload, { method: 'PUT', body: `blob ${id}`, signal: limit() }))
+    },
+    async read(ids) {
+      const found = []
+      for (const id of ids) {
+        const body = await fetch(`${blobs}/${digestOf(id)}`, { signal: limit() }).then(answer => answer.text())
+        if (body === `blob ${id}`) found.push(id)
       }
       return found
     },
@@ -90,7 +113,7 @@ async function writeAll(kind) {
       () => false,
     )
     if (isDone) process.stdout.write(`${JSON.stringify({ kind, id })}\n`)
-    await pause(isDone ? 50 : 500)
+    await pause(isDone ? 200 : 500)
   }
 }
 
