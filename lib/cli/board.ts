@@ -92,7 +92,7 @@ export function createBoard(options: OutputOptions, { streams = false }: { strea
         const room = usualColumns - step.name.length - 16
         say(step.name, `${fitted(step.doing, room)}  ${secondsOf(step).toFixed(0)} s`)
       }
-      if (step.isLate || step.usual === undefined || secondsOf(step) <= step.usual * 2) continue
+      if (step.isLate || step.usual === undefined || secondsOf(step) <= lateAfter(step.usual)) continue
       step.isLate = true
       say(step.name, `takes long: ${secondsOf(step).toFixed(0)} s so far, usually ${step.usual.toFixed(1)} s`)
     }
@@ -174,4 +174,9 @@ export function createBoard(options: OutputOptions, { streams = false }: { strea
       isSilent = true
     },
   }
+}
+
+/** Twice the usual time; where that is less than a second more, nobody would have read what is said of it. In seconds. */
+function lateAfter(usual: number): number {
+  return Math.max(usual * 2, usual + 1)
 }
