@@ -261,8 +261,11 @@ function watchProgress(
 ): () => void {
   if (idle === undefined) return () => {}
   let silence: NodeJS.Timeout | undefined
+  let isOver = false
   const renew = () => {
     clearTimeout(silence)
+    // a look that was under way when the command ended
+    if (isOver) return
     const ms = millisecondsOf(typeof idle === 'function' ? idle() : idle)
     silence = setTimeout(() => stalled(ms / 1000), ms)
   }
@@ -279,6 +282,7 @@ function watchProgress(
   }
   const looks = isMeasured ? setInterval(() => void look(), measureEveryMs) : undefined
   return () => {
+    isOver = true
     clearInterval(looks)
     clearTimeout(silence)
     for (const stream of [child?.stdout, child?.stderr]) stream?.off('data', renew)

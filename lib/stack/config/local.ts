@@ -4,9 +4,9 @@ import type { RenderedFile } from '../../platform/render.ts'
 import { badInput, messageOf, type Problem } from '../../system/errors.ts'
 
 /** Where the files of each kind go. Ours in the same folder have other names. */
-const kinds: Readonly<Record<string, { ending: RegExp; to: string }>> = {
-  rules: { ending: /\.ya?ml$/, to: 'config/prometheus/rules' },
-  dashboards: { ending: /\.json$/, to: 'config/grafana/dashboards' },
+const kinds: Readonly<Record<string, { endings: readonly string[]; to: string }>> = {
+  rules: { endings: ['.yml', '.yaml'], to: 'config/prometheus/rules' },
+  dashboards: { endings: ['.json'], to: 'config/grafana/dashboards' },
 }
 /** A configuration that the collector merges into its own. */
 const pipeline = 'collector.yml'
@@ -30,7 +30,10 @@ export async function localFiles(folder: string, taken: readonly RenderedFile[])
   problems.push(...wrongDashboards(folder, dashboards, taken))
   if (problems.length > 0)
     throw badInput(`${folder} cannot be used`, problems, 'Nothing was changed. Correct it and run this again')
-  const text = await readFile(join(folder, pipeline), 'utf8').catch(() => '# nothing was added\n{}\n')
+  const text = await readFile(join(folder, pipeline), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return '# nothing was added\n{}\n'
+    throw badInput(`${folder} cannot be used`, [{ where: join(folder, pipeline), what: error.message }])
+  })
   return [...files, { path: 'config/collector/local.yml', content: text }]
 }
 
@@ -45,14 +48,15 @@ async function namesIn(folder: string): Promise<string[]> {
 
 async function filesOf(
   folder: string,
-  { ending, to }: { ending: RegExp; to: string },
+  { endings, to }: { endings: readonly string[]; to: string },
   problems: Problem[],
 ): Promise<RenderedFile[]> {
   const names = await namesIn(folder)
-  for (const name of names.filter(name => !ending.test(name)))
-    problems.push({ where: join(folder, name), what: `its name does not end as ${to} needs it` })
+  const isRead = (name: string) => endings.some(ending => name.endsWith(ending))
+  for (const name of names.filter(name => !isRead(name)))
+    problems.push({ where: join(folder, name), what: `its name does not end in ${endings.join(' or ')}` })
   const read = names
-    .filter(name => ending.test(name))
+    .filter(isRead)
     .map(async name => ({ path: `${to}/local-${name}`, content: await readFile(join(folder, name), 'utf8') }))
   return Promise.all(read)
 }

@@ -68,7 +68,7 @@ describe("the user's own rules, dashboards and pipelines", () => {
       /dashboards\/cut\.json: .*JSON/,
       /dashboards\/nameless\.json: has no title/,
       /dashboards\/two\.json: has the uid same of another dashboard/,
-      /dashboards\/picture\.png: its name does not end as config\/grafana\/dashboards needs it/,
+      /dashboards\/picture\.png: its name does not end in \.json/,
       /rule: is none of rules, dashboards, collector\.yml/,
     )
   })
