@@ -77,7 +77,7 @@ export function createOutput(options: OutputOptions): Output {
     hasChanged: steps.hasChanged,
     title: text => say(paint('bold', text)),
     say,
-    warn: text => say(wrapped(`${paint('yellow', '!')} ${text}`, columnsOf(options.stderr), '    ')),
+    warn: text => say(broken(`${paint('yellow', '!')} ${text}`, options.stderr, '    ')),
     result: text => printer.write(stdout, text),
     json: value => void stdout.write(`${JSON.stringify(value, null, 2)}\n`),
     error(error) {
@@ -116,7 +116,16 @@ function createPrinter({ stderr, color, inUsedForm = text => text }: OutputOptio
 
 /** How wide the lines of progress may be. */
 function columnsOf(stderr: OutputOptions['stderr']): number {
-  return (stderr as Partial<NodeJS.WriteStream>).columns || usualColumns
+  return terminalColumns(stderr) ?? usualColumns
+}
+
+function terminalColumns(stderr: OutputOptions['stderr']): number | undefined {
+  return (stderr as Partial<NodeJS.WriteStream>).columns || undefined
+}
+
+/** Text that stays, broken between words at a terminal. In a file or a pipe its lines stay whole: they are searched, and commands copied from them. */
+function broken(text: string, stderr: OutputOptions['stderr'], indent: string): string {
+  return wrapped(text, terminalColumns(stderr) ?? Number.POSITIVE_INFINITY, indent)
 }
 
 /** Room for the time behind a line. */
@@ -151,7 +160,7 @@ function createSteps(
       clearInterval(reminder)
       running.delete(end)
       const text = [`${mark} ${title}`, outcome, elapsed()].filter(Boolean).join('  ')
-      say(wrapped(text, columnsOf(stderr), '    '))
+      say(broken(text, stderr, '    '))
     }
     running.add(end)
     const progress: StepProgress = {
@@ -165,7 +174,7 @@ function createSteps(
       },
       line(text) {
         spinner?.stop()
-        say(wrapped(`    ${text}`, columnsOf(stderr), '      '))
+        say(broken(`    ${text}`, stderr, '      '))
         if (!printer.isSilent()) spinner?.start()
       },
     }

@@ -34,7 +34,7 @@ export function collectorTests(
   const arrived = (words: string) => until(`docker logs receiver | grep ${words} >/dev/null`)
   const value = async (query: string): Promise<number> => {
     const url = `http://prometheus.macula.local/api/v1/query --data-urlencode 'query=${query}'`
-    const answer = await until(`curl -fsS ${url} | grep '"value"'`)
+    const answer = await until(`curl -fsS ${url} | grep '"value"' || { echo nothing found by '${query}' >&2; false; }`)
     return Number(JSON.parse(answer).data.result[0].value[1])
   }
   const run = (name: string, restart: string, program: string) =>

@@ -61,7 +61,7 @@ describe('a line of progress fits 100 columns', () => {
 
   it('where it is said once in a while, and where it stays', async t => {
     withTimers(t)
-    const { stream, lines } = screen()
+    const { stream, lines } = screen(usualColumns)
     const out = createOutput({ stdout: stream, stderr: stream, spinner: false, ...withoutColours })
     await out.step(`Get the image of ${services[0]}`, async progress => {
       await reportAll(progress, () => t.mock.timers.tick(reminderMs))
@@ -75,6 +75,22 @@ describe('a line of progress fits 100 columns', () => {
     )
     assert.ok(lines().length > programs.length + repositories.length)
     assert.deepEqual(tooLong(lines()), [])
+  })
+
+  it('in a file only where it is progress; what stays there is one line, to be searched and copied', async t => {
+    withTimers(t)
+    const { stream, lines } = screen()
+    const out = createOutput({ stdout: stream, stderr: stream, spinner: false, ...withoutColours })
+    const warning =
+      `The cluster is left out. Remove what is left of it: task delete-cluster -- ${'--yes '.repeat(20)}`.trim()
+    await out.step('Get the images', async progress => {
+      await reportAll({ ...progress, line: () => {} }, () => t.mock.timers.tick(reminderMs))
+      return 'created'
+    })
+    assert.ok(lines().length > programs.length)
+    assert.deepEqual(tooLong(lines()), [])
+    out.warn(warning)
+    assert.ok(lines().includes(`! ${warning}`))
   })
 
   it('where a table at a terminal rewrites itself', async () => {
