@@ -68,7 +68,9 @@ describe('a sandbox whose cache lacks a program and packages, on a machine that 
     await mkdir(join(home, 'macula/images'))
     await $`cp ${archive} ${join(home, 'macula/images')}`
     const script = `docker inspect --format '{{index .Config.Labels "macula.standin"}}' macula-registry macula-nginx
-      curl -s -o /dev/null -w '%{http_code}\n' http://registry.macula.local/v2/ http://registry.macula.local/v2/_catalog http://home.macula.local/`
+      for path in registry.macula.local/v2/ registry.macula.local/v2/_catalog home.macula.local/; do
+        curl -s -o /dev/null -w '%{http_code}\n' http://$path
+      done`
     const { exitCode, stdout, stderr } = await sandbox('--no-cluster', '--only', 'infrastructure', '--exec', script)
     assert.equal(exitCode, 0, stderr)
     // lines are broken between words
