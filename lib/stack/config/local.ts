@@ -13,8 +13,8 @@ const pipeline = 'collector.yml'
 
 /**
  * What the user adds to Prometheus, Grafana and the collector: `rules/*.yml`, `dashboards/*.json` and `collector.yml` of their folder, which need not
- * exist. Whether the programs take it is theirs to say (`validate.ts`); Grafana has no way to ask before, so that of a dashboard is found here
- * what it could not load: what is no JSON, has no title, or has the uid of another. `taken` are the dashboards that are there already. Throws with
+ * exist. Whether Prometheus and the collector take it is asked of them (`validate.ts`). Grafana has no such check, so a dashboard that it could not
+ * load is refused here: one that is no JSON, has no title, or has the uid of another. `taken` are the dashboards that are there already. Throws with
  * all problems of the folder at once.
  */
 export async function localFiles(folder: string, taken: readonly RenderedFile[]): Promise<RenderedFile[]> {
