@@ -43,7 +43,7 @@ export const samples: CheckGroup = ({ platform, containers }) => {
   const service = platform.services.find(({ name }) => name === 'prometheus')
   const [page] = service?.hosts ?? []
   if (service === undefined || page === undefined) return []
-  const { startedAt } = containers.get(service.name) ?? {}
+  const { state, startedAt } = containers.get(service.name) ?? {}
   return [
     {
       name: 'samples, scraped and stored',
@@ -51,7 +51,7 @@ export const samples: CheckGroup = ({ platform, containers }) => {
       needs: [pageUrl(page), ...needsOf(platform, page.name)],
       realOnly: true,
       async run({ http }) {
-        const isNew = Date.now() - (startedAt?.getTime() ?? 0) < newestWithinS * 1000
+        const isNew = state === 'running' && Date.now() - (startedAt?.getTime() ?? 0) < newestWithinS * 1000
         const look = async () => {
           const age = await newestAge(pageUrl(page), http)
           const text = age === undefined ? 'there is none' : `the newest is ${Math.round(age)} s old`

@@ -62,10 +62,11 @@ describe('the stack in a sandbox', { skip: reason }, () => {
     const names = early.map(line => line.split(' ')[0])
     assert.ok(names.includes('macula-grafana') && names.includes('macula-talker'), early.join())
     // what depends on one of them waits with it
-    for (const name of ['minio', 'powerdns-db', 'powerdns']) assert.ok(!names.includes(`macula-${name}`), name)
+    for (const name of ['minio', 'powerdns-db', 'powerdns-db-metrics', 'powerdns'])
+      assert.ok(!names.includes(`macula-${name}`), name)
     await start()
     const all = await running()
-    assert.equal(all.length, early.length + 3)
+    assert.equal(all.length, early.length + 4)
     assert.deepEqual(
       early.filter(line => !all.includes(line)),
       [],
