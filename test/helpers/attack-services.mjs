@@ -45,6 +45,16 @@ const attack = async ({ base, reads, changes }) => {
   return read
 }
 
+/** A page that could end a program leaves one that has just been started again: it is waited for until it answers three times in a row. */
+async function settled(url) {
+  for (let tries = 0, answered = 0; tries < 60 && answered < 3; tries += 1) {
+    const answer = await fetch(url, { signal: AbortSignal.timeout(1000) }).catch(() => undefined)
+    await answer?.arrayBuffer()
+    answered = answer === undefined ? 0 : answered + 1
+    await new Promise(resolve => setTimeout(resolve, 500))
+  }
+}
+
 const results = []
 for (const { service, address, listen } of targets) {
   const browser = await chromium.launch({
@@ -67,6 +77,7 @@ for (const { service, address, listen } of targets) {
   await context.route(`${own}/`, route => route.fulfill({ contentType: 'text/html', body: '<body>' }))
   const second = await context.newPage()
   await second.goto(`${own}/`)
+  await settled(address)
   const rebound = await second.evaluate(attack, { base: own, reads, changes })
   results.push({ service, address, foreign, rebound })
   await browser.close()
