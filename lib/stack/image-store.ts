@@ -113,9 +113,22 @@ export async function pushImage(image: string): Promise<string | undefined> {
     const event = parseEvent(line)
     if (event?.error || event?.level === 'error') problems.push(String(event.message ?? event.text ?? event.error))
   }
-  const push = $({ ...imageProject(services), idle: stalledAfter, nothrow: true, onLine: read })
-  const { exitCode, stderr } = await push`docker compose --progress json --file - push`
+  const { exitCode, stderr } = await composeWithProgress({ ...imageProject(services), onLine: read }, ['push'])
   return exitCode === 0 ? undefined : problems.join('\n') || lastLines(stderr, 4)
+}
+
+/**
+ * Runs Compose on a file on its standard input, until it makes no progress for a minute. It says how far it is as JSON, or where it is too old for that
+ * (Debian 13 has 2.26), as lines for people.
+ */
+async function composeWithProgress(options: CommandOptions, action: readonly string[]) {
+  const run = async (form: 'json' | 'plain') => {
+    const compose = $({ ...options, idle: stalledAfter, nothrow: true })
+    const { exitCode, stderr } = await compose`docker compose --progress ${form} --file - ${action}`
+    return { exitCode, stderr, form }
+  }
+  const result = await run('json')
+  return result.exitCode !== 0 && /unsupported --progress value/.test(result.stderr) ? run('plain') : result
 }
 
 /** What Compose needs to pull or push images for us, and of nobody's project. */
@@ -138,14 +151,11 @@ async function pullOnce(
   // Compose pulls in parallel, logs in as the user does, and reports bytes: a file made for the purpose is all it takes
   const services = Object.fromEntries(images.map((image, index) => [`image-${index}`, { image: sourceOf(image) }]))
   const events = new PullEvents(images)
-  const pull = $({
-    ...imageProject(services),
-    idle: stalledAfter,
-    nothrow: true,
-    onLine: line => events.read(line) && report(events.progress()),
-  })`docker compose --progress json --file - pull --ignore-pull-failures`
+  const onLine = (line: string) => void (events.read(line) && report(events.progress()))
+  const pull = composeWithProgress({ ...imageProject(services), onLine }, ['pull', '--ignore-pull-failures'])
   const problem = await pull.then(
-    ({ exitCode, stderr }) => (exitCode === 0 ? [] : [lastLines(stderr, 4)]),
+    // what failed is in the events where there are some
+    ({ exitCode, stderr, form }) => (exitCode === 0 && form === 'json' ? [] : [lastLines(stderr, 4)]),
     error => [messageOf(error)],
   )
   for (const image of images.filter(image => sourceOf(image) !== image))

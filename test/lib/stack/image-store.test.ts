@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict'
-import { it } from 'node:test'
-import { mirrored, nameFromFile } from '../../../lib/stack/image-store.ts'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { within, $ as zx } from 'zx'
+import { mirrored, nameFromFile, pullImages, pushImage } from '../../../lib/stack/image-store.ts'
 
 it('an official image has the folder library behind a mirror', () =>
   assert.equal(mirrored('registry:3.1.1', 'mirror.test/hub'), 'mirror.test/hub/library/registry:3.1.1'))
@@ -17,4 +21,47 @@ it('an image that is pinned by a digest has a name of its own in an engine that 
   assert.equal(nameFromFile(`traefik:v3@sha256:${hex}`), `traefik:sha256-${hex}`)
   assert.equal(nameFromFile(`localhost:5001/a/b@sha256:${hex}`), `localhost:5001/a/b:sha256-${hex}`)
   assert.equal(nameFromFile('localhost:5001/a/b:1'), undefined)
+})
+
+describe('a Compose that is too old to say how far it is as JSON', () => {
+  /** Runs `action` beside a docker like Debian 13's, which moves images unless it is told to refuse them; what it was asked for. */
+  async function beside(refusal: string, action: () => Promise<unknown>): Promise<{ calls: string; result: unknown }> {
+    const folder = await mkdtemp(join(tmpdir(), 'macula-old-compose-'))
+    const script = `#!/bin/sh
+echo "$*" >>${folder}/calls
+case "$*" in
+  *'--progress json'*) echo 'unsupported --progress value "json"' >&2; exit 1 ;;
+  'compose '*' push') cat >/dev/null; echo '${refusal}' >&2; test -z '${refusal}' ;;
+  'compose '*) cat >/dev/null; echo '${refusal}' >&2; test -n '${refusal}' || touch ${folder}/pulled ;;
+  'image inspect'*) test -e ${folder}/pulled || { echo 'Error response from daemon: No such image: nginx:1' >&2; exit 1; } ;;
+esac`
+    try {
+      await writeFile(join(folder, 'docker'), script, { mode: 0o755 })
+      const result = await within(async () => {
+        zx.env = { ...zx.env, PATH: `${folder}:${zx.env.PATH}` }
+        return action()
+      })
+      return { calls: await readFile(join(folder, 'calls'), 'utf8'), result }
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  }
+  const pull = () =>
+    pullImages(
+      ['nginx:1'],
+      image => image,
+      () => {},
+    )
+
+  it('pushes and pulls all the same', async () => {
+    const pushed = await beside('', () => pushImage('localhost:5001/a:1'))
+    assert.equal(pushed.result, undefined)
+    assert.match(pushed.calls, /progress plain --file - push$/m)
+    assert.match((await beside('', pull)).calls, /progress plain --file - pull --ignore-pull-failures$/m)
+  })
+
+  it('has its own words for what went wrong', async () => {
+    assert.equal((await beside('denied: no access', () => pushImage('localhost:5001/a:1'))).result, 'denied: no access')
+    await assert.rejects(beside('manifest unknown', pull), { why: 'manifest unknown' })
+  })
 })
