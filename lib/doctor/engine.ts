@@ -1,6 +1,7 @@
 import type { Platform } from '../platform/platform.ts'
 import { type EngineFacts, engineTimeout, engineVersion } from '../stack/engine.ts'
 import { findNotOurs, ownershipError } from '../stack/ownership.ts'
+import { messageOf } from '../system/errors.ts'
 import { $, lastLines, type Shell } from '../system/exec.ts'
 import type { Check, Finding } from './finding.ts'
 
@@ -41,9 +42,6 @@ export function engineCheck(
 // the smallest file that has what ours depends on; needs no engine
 const probeFile = 'services: { probe: { image: probe, healthcheck: { test: [CMD, "true"], start_interval: 1s } } }'
 
-/** Compose reads a file without the engine, but a program of 60 MB from a busy disk first; with this a hung engine is still named within 15 s. */
-const readTimeout = '12s'
-
 /**
  * Compose: the plugin, and one that knows what our file says. Tried rather than compared, since versions 3 and 4 do not exist; `facts` save the query
  * for its version.
@@ -60,11 +58,10 @@ export function composeCheck(
     async look(): Promise<Finding[]> {
       if (!(await hasTool('docker'))) return []
       const options = { nothrow: true, timeout: engineTimeout } as const
-      const read = await shell({
-        nothrow: true,
-        timeout: readTimeout,
-        input: probeFile,
-      })`docker compose --project-name probe --file - config`
+      const probe = shell({ ...options, input: probeFile })`docker compose --project-name probe --file - config`
+      const read = await probe.catch(messageOf)
+      // it asks no engine: the disk is busy, or slow, with a program of 60 MB; that must not cost anybody their setup
+      if (typeof read === 'string') return [{ check, state: 'warn', detail: read }]
       const knows = read.exitCode === 0 && read.stdout.includes('start_interval')
       const known = (await facts)?.compose
       if (knows && known !== undefined) return [{ check, state: 'ok', detail: known }]
