@@ -1,5 +1,6 @@
 import { dashboard } from './dashboard.ts'
 import { logs, promql, rate, series, stat } from './panels.ts'
+import { answers } from './parts.ts'
 
 const pdns = (...metrics: string[]) => metrics.map(metric => `sum(${rate(`pdns_auth_${metric}`)})`).join(' + ')
 
@@ -10,9 +11,7 @@ export const dns = dashboard({
   question: 'Does PowerDNS answer for its zones?',
   rows: [
     [
-      stat('PowerDNS', 'Whether Prometheus could scrape it at its last try.', promql('min(up{job="powerdns"})'), {
-        states: { 0: ['down', 'red'], 1: ['up', 'green'] },
-      }),
+      answers('powerdns', 'PowerDNS'),
       stat('Names', 'That PowerDNS was asked for per second.', promql(pdns('udp_queries', 'tcp_queries')), {
         unit: 'reqps',
       }),

@@ -1,5 +1,6 @@
 import { dashboard } from './dashboard.ts'
 import { logql, logs, promql, rate, series, stat } from './panels.ts'
+import { answers, processor } from './parts.ts'
 
 /** A line of its log, taken apart as nginx.conf's log_format writes it. */
 const requests = '{service_name="nginx"} | pattern `<_> <host> "<method> <path> <_>" <status> <bytes> <seconds>`'
@@ -10,9 +11,7 @@ export const nginx = dashboard({
   question: 'Do the pages of the platform answer under their names?',
   rows: [
     [
-      stat('Answers', 'Whether Prometheus could scrape it at its last try.', promql('min(up{job="nginx"})'), {
-        states: { 0: ['down', 'red'], 1: ['up', 'green'] },
-      }),
+      answers('nginx'),
       stat('Connections', 'Open ones, those that wait included.', promql('sum(nginx_connections_active)'), {
         unit: 'none',
       }),
@@ -40,12 +39,7 @@ export const nginx = dashboard({
         promql(`sum(${rate('nginx_connections_total')})`, { legend: 'connections' }),
         { unit: 'ops' },
       ),
-      series(
-        'Processor',
-        '1 = one processor busy all the time.',
-        promql(`sum(${rate('macula_container_cpu_seconds_total{service="nginx"}')})`, { legend: 'nginx' }),
-        { unit: 'none' },
-      ),
+      processor('nginx', 'nginx'),
     ],
     { heading: 'From its log' },
     [

@@ -1,5 +1,6 @@
 import { dashboard } from './dashboard.ts'
 import { logs, promql, rate, series, stat } from './panels.ts'
+import { answers, processor, traffic } from './parts.ts'
 
 export const objects = dashboard({
   uid: 'macula-objects',
@@ -7,9 +8,7 @@ export const objects = dashboard({
   question: 'Does the object store answer, and what fills it?',
   rows: [
     [
-      stat('Answers', 'Whether Prometheus could scrape it at its last try.', promql('min(up{job="minio"})'), {
-        states: { 0: ['down', 'red'], 1: ['up', 'green'] },
-      }),
+      answers('minio'),
       stat('Size', 'Of its volume, measured once a minute.', promql('sum(macula_volume_bytes{volume="minio-data"})'), {
         unit: 'bytes',
       }),
@@ -36,23 +35,10 @@ export const objects = dashboard({
         promql(`sum by (api) (${rate('minio_s3_requests_errors_total')})`, { legend: '{{api}}' }),
         { unit: 'reqps' },
       ),
-      series(
-        'Bytes',
-        'Received and sent.',
-        [
-          promql(`sum(${rate('minio_s3_traffic_received_bytes')})`, { legend: 'received' }),
-          promql(`sum(${rate('minio_s3_traffic_sent_bytes')})`, { legend: 'sent' }),
-        ],
-        { unit: 'Bps' },
-      ),
+      traffic('minio_s3_traffic_received_bytes', 'minio_s3_traffic_sent_bytes'),
     ],
     [
-      series(
-        'Processor',
-        '1 = one processor busy all the time.',
-        promql(`sum(${rate('macula_container_cpu_seconds_total{service="minio"}')})`, { legend: 'object store' }),
-        { unit: 'none' },
-      ),
+      processor('minio', 'object store'),
       series(
         'Memory',
         'Without file cache that can be dropped.',

@@ -1,5 +1,6 @@
 import { dashboard } from './dashboard.ts'
 import { alerts, logs, promql, rate, series, stat } from './panels.ts'
+import { upOrDown } from './parts.ts'
 
 /** Share of the engine's disk that is used; what is reserved for root counts for nobody, as in the alert DiskAlmostFull. */
 const diskUsed = `sum(system_filesystem_usage_bytes{job="machine", state="used"}) / sum(system_filesystem_usage_bytes{job="machine", state=~"used|free"})`
@@ -56,10 +57,7 @@ export const platform = dashboard({
         'Services',
         'Whether Prometheus could scrape each at its last try.',
         promql('sort_desc(min by (job) (up))', { legend: '{{job}}' }),
-        {
-          states: { 0: ['down', 'red'], 1: ['up', 'green'] },
-          height: 9,
-        },
+        { ...upOrDown, height: 9 },
       ),
       alerts(
         'Alerts',

@@ -1,5 +1,6 @@
 import { dashboard } from './dashboard.ts'
 import { labelOf, logs, promql, rate, series, stat } from './panels.ts'
+import { upOrDown } from './parts.ts'
 
 // the templates of a new database and its own administration are of no interest
 const chosen = 'job=~"$server", datname!~"template.*|postgres|"'
@@ -17,7 +18,7 @@ export const postgresql = dashboard({
         'Answers',
         'Whether each server answers its exporter.',
         promql('min by (job) (pg_up{job=~"$server"})', { legend: '{{job}}' }),
-        { states: { 0: ['down', 'red'], 1: ['up', 'green'] } },
+        upOrDown,
       ),
       stat(
         'Connections',

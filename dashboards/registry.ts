@@ -1,5 +1,6 @@
 import { dashboard } from './dashboard.ts'
 import { logs, promql, quantile, rate, series, stat } from './panels.ts'
+import { answers, traffic } from './parts.ts'
 
 export const registry = dashboard({
   uid: 'macula-registry',
@@ -7,9 +8,7 @@ export const registry = dashboard({
   question: 'Are images pushed and pulled, and what do they take?',
   rows: [
     [
-      stat('Answers', 'Whether Prometheus could scrape it at its last try.', promql('min(up{job="registry"})'), {
-        states: { 0: ['down', 'red'], 1: ['up', 'green'] },
-      }),
+      answers('registry'),
       stat(
         'Size',
         'Of all images, measured once a minute.',
@@ -49,15 +48,7 @@ export const registry = dashboard({
         promql(quantile(0.95, 'registry_storage_action_seconds_bucket', 'action'), { legend: '{{action}}' }),
         { unit: 's' },
       ),
-      series(
-        'Bytes',
-        'Received and sent.',
-        [
-          promql(`sum(${rate('registry_http_request_size_bytes_sum')})`, { legend: 'received' }),
-          promql(`sum(${rate('registry_http_response_size_bytes_sum')})`, { legend: 'sent' }),
-        ],
-        { unit: 'Bps' },
-      ),
+      traffic('registry_http_request_size_bytes_sum', 'registry_http_response_size_bytes_sum'),
     ],
     [logs('Log lines', 'Of the registry.', '{service_name="registry"}')],
   ],
