@@ -45,7 +45,7 @@ export const applications = dashboard({
       ),
       series(
         'Duration',
-        '95th percentile, by application. A dot leads to the trace of one request.',
+        '95th percentile, by application. A dot links to the trace of one request.',
         promql(quantile(0.95, durations, 'service'), { legend: '{{service}}', exemplar: true }),
         { unit: 's' },
       ),
@@ -54,7 +54,7 @@ export const applications = dashboard({
     [
       table(
         'Routes',
-        'Each route with its rate, errors and duration. The application leads to its log lines.',
+        'Each route with its rate, errors and duration. The name of the application links to its log lines.',
         {
           'Requests/s': { expr: `sum by (service, span_name) (${rate(calls)})`, unit: 'reqps' },
           Errors: {
@@ -84,7 +84,7 @@ export const applications = dashboard({
       ),
       series(
         'Duration by route',
-        '95th percentile. A dot leads to the trace of one request.',
+        '95th percentile. A dot links to the trace of one request.',
         promql(quantile(0.95, durations, 'service', 'span_name'), {
           legend: '{{service}} {{span_name}}',
           exemplar: true,
@@ -104,7 +104,7 @@ export const applications = dashboard({
       ),
       series(
         'Duration',
-        '95th percentile, as the applications measure it. A dot leads to the trace of one request.',
+        '95th percentile, as the applications measure it. A dot links to the trace of one request.',
         promql(
           quantile(0.95, 'http_request_duration_seconds_bucket{application=~"$service"}', 'application', 'route'),
           {
@@ -131,7 +131,7 @@ export const applications = dashboard({
     [
       traces(
         'Recent traces',
-        'Traces can be searched about half a minute after they were sent. A trace leads to its log lines.',
+        'Traces can be searched about half a minute after they were sent. A trace links to its log lines.',
         '{ resource.service.name =~ "$service" }',
       ),
       traces(
@@ -143,7 +143,7 @@ export const applications = dashboard({
     [
       logs(
         'Log lines',
-        'Of the chosen applications. A line with a trace id leads to its trace.',
+        'Of the chosen applications. A line with a trace id links to its trace.',
         '{service_name=~"$service"}',
       ),
     ],

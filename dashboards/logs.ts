@@ -28,6 +28,6 @@ export const logs = dashboard({
         { unit: 'short', stacked: true },
       ),
     ],
-    [lines('Lines', 'The newest first. A line with a trace id leads to its trace.', found, 24)],
+    [lines('Lines', 'The newest first. A line with a trace id links to its trace.', found, 24)],
   ],
 })

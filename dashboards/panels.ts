@@ -31,7 +31,7 @@ export interface Panel {
 /** One value for each name, or one alone. `legend` is Grafana's: `{{job}}`. */
 interface PromqlOptions {
   legend?: string
-  /** Single requests are shown as dots that lead to their traces; only the buckets of histograms have them. */
+  /** Single requests are shown as dots that link to their traces; only the buckets of histograms have them. */
   exemplar?: true
 }
 
@@ -155,7 +155,7 @@ interface Column extends Look {
   expr: string
 }
 
-/** A row for each combination of labels, a column for each query. `links` are columns whose values lead somewhere. */
+/** A row for each combination of labels, a column for each query. `links` are columns whose values are links. */
 export function table(
   title: string,
   description: string,
@@ -198,7 +198,7 @@ export function table(
   }
 }
 
-/** Lines of the logs. Opened, a line with a trace id leads to the trace. */
+/** Lines of the logs. Opened, a line with a trace id links to the trace. */
 export function logs(title: string, description: string, expr: string, height = 10): Panel {
   return {
     type: 'logs',
