@@ -75,12 +75,13 @@ export async function tagInRegistry(platform: Platform, repository: string, tag:
     })
 }
 
-/** A tag that names an image by its content, as `buildAndPush` gives it; others are people's. */
+/** What a tag looks like that names an image by its content, as `buildAndPush` gives it. */
 const contentTag = /^[0-9a-f]{16}$/
 
 /**
  * Deletes the oldest images of a repository, so that `kept` of those that are tagged with a name of their content are left; by when they were
- * built. An image that another tag names stays, and so does one whose age is not known. Their layers take space until the registry's garbage is
+ * built. All other tags are people's, one that only looks like a name of the content too: an image that has such a tag stays, and so does one whose age is
+ * not known. Their layers take space until the registry's garbage is
  * collected. Does nothing in a registry of somebody else's. Returns the tags that are gone.
  */
 export async function removeOldImages(platform: Platform, repository: string, kept: number): Promise<string[]> {
@@ -90,8 +91,8 @@ export async function removeOldImages(platform: Platform, repository: string, ke
   const tags = status === 200 ? ((JSON.parse(body) as { tags: string[] | null }).tags ?? []) : []
   if (tags.filter(tag => contentTag.test(tag)).length <= kept) return []
   const images = await Promise.all(tags.map(async tag => ({ tag, ...(await imageOf(platform, path, tag)) })))
-  const named = new Set(images.filter(({ tag }) => !contentTag.test(tag)).map(({ digest }) => digest))
-  const ours = images.filter(({ tag }) => contentTag.test(tag))
+  const named = new Set(images.filter(({ isOurs }) => !isOurs).map(({ digest }) => digest))
+  const ours = images.filter(({ isOurs }) => isOurs)
   const newestFirst = ours.sort((one, other) => (other.built ?? Infinity) - (one.built ?? Infinity))
   const removed: string[] = []
   for (const { tag, digest, built } of newestFirst.slice(kept)) {
@@ -102,20 +103,25 @@ export async function removeOldImages(platform: Platform, repository: string, ke
   return removed
 }
 
-/** Digest of an image, and when it was built, in milliseconds; undefined where its manifest is a list, or says nothing of that. */
-async function imageOf(
-  platform: Platform,
-  path: string,
-  tag: string,
-): Promise<{ digest: string | undefined; built: number | undefined }> {
+interface TaggedImage {
+  digest: string | undefined
+  /** When, in milliseconds. */
+  built: number | undefined
+  /** Its tag is the name of its content: the beginning of the image's id, which is the digest of its configuration or of its manifest, by the engine. */
+  isOurs: boolean
+}
+
+/** What a tag names; without digest and age where its manifest is a list, or says nothing of that. */
+async function imageOf(platform: Platform, path: string, tag: string): Promise<TaggedImage> {
   const { headers, body } = await requestRegistry(platform, 'GET', `/v2/${path}/manifests/${tag}`)
   const digest = headers['docker-content-digest']
   const { config } = JSON.parse(body) as { config?: { digest: string } }
-  if (typeof digest !== 'string' || config === undefined) return { digest: undefined, built: undefined }
+  if (typeof digest !== 'string' || config === undefined) return { digest: undefined, built: undefined, isOurs: false }
+  const isOurs = contentTag.test(tag) && [digest, config.digest].some(id => id.startsWith(`sha256:${tag}`))
   const blob = await requestRegistry(platform, 'GET', `/v2/${path}/blobs/${config.digest}`)
   const { created } = JSON.parse(blob.body) as { created?: string }
   const built = Date.parse(created ?? '')
-  return { digest, built: Number.isNaN(built) ? undefined : built }
+  return { digest, built: Number.isNaN(built) ? undefined : built, isOurs }
 }
 
 /** Path of a repository in the registry of our own; undefined for one of somebody else's, which may want a login that Docker knows and we do not. */

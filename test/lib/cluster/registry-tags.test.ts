@@ -51,14 +51,18 @@ describe('images that a real registry keeps of an application', { skip: registry
 
   const repository = () => `localhost:${platform.settings.REGISTRY_PORT}/macula/console`
   const tags = async () => ((await (await fetch(`${base}/tags/list`)).json()) as { tags: string[] }).tags.sort()
-  const tagOf = (day: number) => String(day).padStart(16, '0')
+  const configOf = (day: number) => {
+    const created = new Date(Date.UTC(2026, 0, day)).toISOString()
+    return Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', created }))
+  }
+  /** The name of its content, as build-and-push gives it: the beginning of the image's id. */
+  const tagOf = (day: number) => sha256(configOf(day)).slice(0, 16)
   const bytes = async () => Number((await run(['du', '-sk', join(folder, 'data')])).stdout.split('\t')[0]) * 1024
 
   /** An image of a megabyte that was built on this day of the year; its layer is like no other. */
   async function push(day: number, ...names: string[]): Promise<void> {
     const layer = Buffer.alloc(1_000_000, `layer of day ${day} `)
-    const created = new Date(Date.UTC(2026, 0, day)).toISOString()
-    const config = Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', created }))
+    const config = configOf(day)
     const [layerDigest, configDigest] = [await pushBlob(layer), await pushBlob(config)]
     const manifest = JSON.stringify({
       schemaVersion: 2,
@@ -73,7 +77,7 @@ describe('images that a real registry keeps of an application', { skip: registry
   }
 
   async function pushBlob(content: Buffer<ArrayBuffer>): Promise<string> {
-    const digest = `sha256:${createHash('sha256').update(content).digest('hex')}`
+    const digest = `sha256:${sha256(content)}`
     const started = await fetch(`${base}/blobs/uploads/`, { method: 'POST' })
     const place = new URL(started.headers.get('location') ?? '', base)
     place.searchParams.set('digest', digest)
@@ -93,17 +97,32 @@ describe('images that a real registry keeps of an application', { skip: registry
     await push(6, tagOf(6), 'dev')
     assert.deepEqual(await removeOldImages(platform, repository(), 6), [])
     assert.deepEqual(await removeOldImages(platform, repository(), 2), [tagOf(4), tagOf(2), tagOf(1)])
-    assert.deepEqual(await tags(), [tagOf(3), tagOf(5), tagOf(6), 'dev', 'release'])
+    assert.deepEqual(await tags(), [tagOf(3), tagOf(5), tagOf(6), 'dev', 'release'].sort())
     for (const kept of await tags())
       assert.equal((await fetch(`${base}/manifests/${kept}`, { headers: { accept: manifestType } })).status, 200, kept)
     assert.deepEqual(await removeOldImages(platform, repository(), 2), [])
+  })
+
+  it('are not those of a tag that only looks like the name of a content', async () => {
+    // as `git rev-parse --short=16` prints it
+    const mine = '0123456789abcdef'
+    await push(7, mine)
+    assert.deepEqual(await removeOldImages(platform, repository(), 0), [tagOf(5)])
+    assert.deepEqual(await tags(), [tagOf(3), tagOf(6), 'dev', 'release', mine].sort())
+    const { headers } = await fetch(`${base}/manifests/${mine}`, { headers: { accept: manifestType } })
+    const digest = headers.get('docker-content-digest')
+    assert.equal((await fetch(`${base}/manifests/${digest}`, { method: 'DELETE' })).status, 202)
+    await push(5, tagOf(5))
   })
 
   it('stay within the bound while one after another is pushed', async () => {
     for (let day = 10; day < 20; day += 1) {
       await push(day, tagOf(day), 'dev')
       await removeOldImages(platform, repository(), 3)
-      assert.ok((await tags()).filter(tag => /^0/.test(tag)).length <= 4, 'three, and the one that is named release')
+      assert.ok(
+        (await tags()).filter(tag => /^[0-9a-f]{16}$/.test(tag)).length <= 4,
+        'three, and the one that is named release',
+      )
     }
   })
 
@@ -120,3 +139,7 @@ describe('images that a real registry keeps of an application', { skip: registry
     assert.deepEqual(await removeOldImages(platform, 'registry.example.com/macula/console', 0), [])
   })
 })
+
+function sha256(content: Buffer): string {
+  return createHash('sha256').update(content).digest('hex')
+}
