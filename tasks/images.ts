@@ -7,7 +7,7 @@ import { nodeImage } from '../lib/cluster/kind.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
 import { loadImages, saveImages, verifiedBy, wantedName } from '../lib/stack/image-files.ts'
-import { describePulls, mirrored, missingImages, pullImages } from '../lib/stack/image-store.ts'
+import { mirrored, missingImages, pullImages } from '../lib/stack/image-store.ts'
 import { startableNow } from '../lib/stack/stack.ts'
 import { readImageArchives } from '../lib/supply/image-archive.ts'
 import { badInput } from '../lib/system/errors.ts'
@@ -50,7 +50,7 @@ export default defineTask({
       await out.step('Pull images of services, nodes and ingress', async ({ update }) => {
         const missing = await missingImages([...now, ...cluster])
         if (missing.length === 0) return 'unchanged'
-        await pullImages(missing, sourceOf, pulls => update(describePulls(pulls)))
+        await pullImages(missing, sourceOf, update)
         return counted(missing.length, 'image')
       })
       out.summary('To start with them: task start-infrastructure')
@@ -59,7 +59,7 @@ export default defineTask({
       await out.step('Pull images', async ({ update }) => {
         const missing = await missingImages(all)
         if (missing.length === 0) return 'unchanged'
-        await pullImages(missing, sourceOf, pulls => update(describePulls(pulls)))
+        await pullImages(missing, sourceOf, update)
         return counted(missing.length, 'image')
       })
       await out.step(`Save ${counted(all.length, 'image')} to ${resolve(file)}`, async progress => {

@@ -36,7 +36,7 @@ import { pathsOf } from '../lib/platform/settings.ts'
 import { chooseEngine, inspectMachine } from '../lib/routes/choose.ts'
 import { makeWayForPublishing } from '../lib/routes/setup.ts'
 import { whileAnswering } from '../lib/stack/engine.ts'
-import { describePulls, missingImages, pullImages } from '../lib/stack/image-store.ts'
+import { missingImages, pullImages } from '../lib/stack/image-store.ts'
 import { badInput } from '../lib/system/errors.ts'
 import { $ } from '../lib/system/exec.ts'
 import { early } from '../lib/system/wait.ts'
@@ -103,11 +103,7 @@ export default defineTask({
       if (existing.length > 0) return 'unchanged'
       // kind would pull them, too, without a word about how far it is
       const missing = await missingImages(wanted.nodes.map(({ image }) => image ?? nodeImage(platform.settings)))
-      await pullImages(
-        missing,
-        image => image,
-        pulls => update(describePulls(pulls)),
-      )
+      await pullImages(missing, image => image, update)
       if (publishes) await makeWayForPublishing(platform, machine, 'cluster', out)
       const config = await prepareCreation(platform, wanted)
       const kind = $({ idle: createIdle, onLine: line => update(phaseOf(line) ?? '') })

@@ -12,7 +12,7 @@ import { requireValidConfigs } from '../lib/stack/config/validate.ts'
 import { type Container, projectContainers } from '../lib/stack/docker.ts'
 import { areWritten, renderStackFiles, writeStackFiles } from '../lib/stack/files.ts'
 import { ensureGrafanaPassword } from '../lib/stack/grafana.ts'
-import { describePulls, mirrored, missingImages, pullImages } from '../lib/stack/image-store.ts'
+import { mirrored, missingImages, pullImages } from '../lib/stack/image-store.ts'
 import {
   adopt,
   describeThing,
@@ -91,11 +91,7 @@ export default defineTask({
     await out.step('Pull images', async progress => {
       const missing = await lacking
       if (missing.length === 0) return 'unchanged'
-      await pullImages(
-        missing,
-        image => mirrored(image, platform.settings.IMAGE_MIRROR),
-        pulls => progress.update(describePulls(pulls)),
-      )
+      await pullImages(missing, image => mirrored(image, platform.settings.IMAGE_MIRROR), progress.update)
       return counted(missing.length, 'image')
     })
 

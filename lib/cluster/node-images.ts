@@ -1,5 +1,5 @@
 import type { Platform } from '../platform/platform.ts'
-import { missingImages, nameInEngine } from '../stack/image-store.ts'
+import { missingImages, taggedName, withTags } from '../stack/image-store.ts'
 import { $ } from '../system/exec.ts'
 import { clusterOf } from './cluster.ts'
 import type { ClusterNode } from './nodes.ts'
@@ -27,11 +27,14 @@ export async function ensureImagesOnNodes(
 
 // An archive carries names with tags only. What was pulled by its digest therefore goes by its tag, and gets its other name on the node.
 async function loadImage(platform: Platform, nodes: readonly string[], image: string): Promise<void> {
-  const [tagged = image, digest] = image.split('@')
-  if (digest !== undefined) await $`docker tag ${await nameInEngine(image)} ${tagged}`
+  const tagged = taggedName(image)
   const { name } = clusterOf(platform)
-  await $({ timeout: loadTimeout })`kind load docker-image ${tagged} --name ${name} --nodes ${nodes.join()}`
-  if (digest === undefined) return
+  const kind = $({ timeout: loadTimeout })
+  await withTags(
+    [image],
+    async () => void (await kind`kind load docker-image ${tagged} --name ${name} --nodes ${nodes.join()}`),
+  )
+  if (tagged === image) return
   const names = [nodeName(tagged), nodeName(image)]
   await Promise.all(nodes.map(node => $`docker exec ${node} ctr --namespace k8s.io images tag --force ${names}`))
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { within, $ as zx } from 'zx/core'
 import { loadImages, sortedBy, verifiedBy, wantedName } from '../stack/image-files.ts'
-import { describePulls, mirrored, missingImages, nameInEngine, pullImages } from '../stack/image-store.ts'
+import { mirrored, missingImages, nameInEngine, pullImages } from '../stack/image-store.ts'
 import type { SupplyOptions } from '../supply/cache.ts'
 import type { ImageArchive } from '../supply/image-archive.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
@@ -205,11 +205,7 @@ async function pull(
     // a name that a stand-in has would pass for pulled; the stand-in itself stays under a name of its own
     for (const image of images) await $({ nothrow: true })`docker image rm ${image}`
     try {
-      await pullImages(
-        images,
-        image => mirrored(image, mirror),
-        pulls => progress.update(describePulls(pulls)),
-      )
+      await pullImages(images, image => mirrored(image, mirror), progress.update)
     } catch (error) {
       // what a registry does not have can still be built
       if (!(error instanceof PlatformError)) throw error

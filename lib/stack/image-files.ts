@@ -5,7 +5,7 @@ import { type ArchivedImage, dockerName, type ImageArchive, withDockerArchive } 
 import { PlatformError } from '../system/errors.ts'
 import { $, silentWork, stalledAfter } from '../system/exec.ts'
 import { ensureFolder, replaceFile } from '../system/files.ts'
-import { missingImages, nameFromFile, nameInEngine } from './image-store.ts'
+import { idOf, missingImages, nameFromFile, nameInEngine, taggedName, withTags } from './image-store.ts'
 
 /** An image in a file that was saved, as the list beside it names it. */
 export interface SavedImage {
@@ -35,19 +35,14 @@ export async function saveImages(images: readonly string[], target: string): Pro
   const saved = await Promise.all(
     images.map(async image => ({ image, ...(await factsOf(await nameInEngine(image))), file: fileOf(image) })),
   )
-  // an archive carries names with tags only
-  for (const image of images.filter(image => taggedName(image) !== image))
-    await $`docker tag ${await nameInEngine(image)} ${taggedName(image)}`
-  if (isFolder) for (const { image, file } of saved) await save([taggedName(image)], file)
-  else await save(images.map(taggedName), target)
+  await withTags(images, async () => {
+    if (isFolder) for (const { image, file } of saved) await save([taggedName(image)], file)
+    else await save(images.map(taggedName), target)
+  })
   const list = saved.map(entry => ({ ...entry, file: basename(entry.file) }))
   const listFile = isFolder ? join(target, 'images.json') : `${target}.json`
   await replaceFile(listFile, `${JSON.stringify({ images: list }, null, 2)}\n`, { mode: 0o644 })
   return list
-}
-
-function taggedName(image: string): string {
-  return image.replace(/@.*$/, '')
 }
 
 /**
@@ -107,12 +102,6 @@ async function ensurePinnedNames(image: ArchivedImage, wanted: readonly string[]
 /** An engine with containerd's image store calls an image by its manifest, others by its configuration. */
 function isSame({ id, digests }: ArchivedImage, found: string | undefined): boolean {
   return found !== undefined && (found === id || digests.includes(found))
-}
-
-async function idOf(name: string): Promise<string | undefined> {
-  const inspect = $({ nothrow: true, timeout: '60s' })
-  const { exitCode, stdout } = await inspect`docker image inspect --format ${'{{.Id}}'} ${name}`
-  return exitCode === 0 ? stdout.trim() : undefined
 }
 
 async function factsOf(image: string): Promise<{ id: string; digest: string | null }> {

@@ -1,10 +1,11 @@
+import { cancelledBy } from '../system/cancel.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
 import { $, type CommandOptions, lastLines, stalledAfter } from '../system/exec.ts'
 import { bytes } from '../system/text.ts'
 import { answerOf } from './engine.ts'
 
 /** Progress of the download of one image. */
-export interface PullProgress {
+interface PullProgress {
   image: string
   /** Bytes of the layers whose size is known so far. */
   current: number
@@ -44,6 +45,36 @@ export async function imagesFromFiles(
   return new Map(names.filter(([, name], index) => name !== pinned[index]?.image))
 }
 
+/** Docker's id of the image that has this name; undefined where none has it. */
+export async function idOf(name: string): Promise<string | undefined> {
+  const result = await $({ nothrow: true })`docker image inspect --format ${'{{.Id}}'} ${name}`
+  return result.exitCode === 0 ? result.stdout.trim() : undefined
+}
+
+/** A name as an archive can carry it: without a digest. */
+export function taggedName(image: string): string {
+  return image.replace(/@.*$/, '')
+}
+
+/**
+ * Does `action` while those of these images that are pinned by a digest have their tags, by which an archive names them. A tag may be somebody else's, for
+ * another image: it names that one again afterwards.
+ */
+export async function withTags<T>(images: readonly string[], action: () => Promise<T>): Promise<T> {
+  const pinned = images.filter(image => taggedName(image) !== image)
+  const before = await Promise.all(pinned.map(image => idOf(taggedName(image))))
+  try {
+    for (const image of pinned) await $`docker tag ${await nameInEngine(image)} ${taggedName(image)}`
+    return await action()
+  } finally {
+    // also after a failure elsewhere that has cancelled this
+    await cancelledBy(new AbortController().signal, async () => {
+      for (const [index, image] of pinned.entries())
+        if (before[index] !== undefined) await $`docker tag ${before[index]} ${taggedName(image)}`
+    })
+  }
+}
+
 /** Which of these names the engine does not have. */
 async function unknownImages(images: readonly string[]): Promise<string[]> {
   const wanted = [...new Set(images)]
@@ -71,19 +102,19 @@ export function mirrored(image: string, mirror: string): string {
 }
 
 /** How far these pulls are, in one line. */
-export function describePulls(pulls: readonly PullProgress[]): string {
+function describePulls(pulls: readonly PullProgress[]): string {
   return pulls.map(({ image, current, total }) => `${image} ${bytes(current)} of ${bytes(total)}`).join(', ')
 }
 
 /**
  * Pulls images, each under the name that `sourceOf` has for it, as behind a mirror (they get their own names afterwards). Tries twice, because one
- * lost connection must not cost the morning; ends an attempt that makes no progress for a minute. Throws one error that names each image that could
+ * lost connection must not cost the morning; ends an attempt that makes no progress for a minute. `report` is told how far they are, in a line. Throws one error that names each image that could
  * not be pulled, and why.
  */
 export async function pullImages(
   images: readonly string[],
   sourceOf: (image: string) => string,
-  report: (pulls: readonly PullProgress[]) => void,
+  report: (line: string) => void,
 ): Promise<void> {
   let wanted = [...images]
   let problems = ''
@@ -146,12 +177,12 @@ const pullsAtOnce = 6
 async function pullOnce(
   images: readonly string[],
   sourceOf: (image: string) => string,
-  report: (pulls: readonly PullProgress[]) => void,
+  report: (line: string) => void,
 ): Promise<string> {
   // Compose pulls in parallel, logs in as the user does, and reports bytes: a file made for the purpose is all it takes
   const services = Object.fromEntries(images.map((image, index) => [`image-${index}`, { image: sourceOf(image) }]))
   const events = new PullEvents(images)
-  const onLine = (line: string) => void (events.read(line) && report(events.progress()))
+  const onLine = (line: string) => void (events.read(line) && report(describePulls(events.progress())))
   const pull = composeWithProgress({ ...imageProject(services), onLine }, ['pull', '--ignore-pull-failures'])
   const problem = await pull.then(
     // what failed is in the events where there are some

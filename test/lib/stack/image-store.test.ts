@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { within, $ as zx } from 'zx'
-import { mirrored, nameFromFile, pullImages, pushImage } from '../../../lib/stack/image-store.ts'
+import { mirrored, nameFromFile, pullImages, pushImage, withTags } from '../../../lib/stack/image-store.ts'
 
 it('an official image has the folder library behind a mirror', () =>
   assert.equal(mirrored('registry:3.1.1', 'mirror.test/hub'), 'mirror.test/hub/library/registry:3.1.1'))
@@ -63,5 +63,43 @@ esac`
   it('has its own words for what went wrong', async () => {
     assert.equal((await beside('denied: no access', () => pushImage('localhost:5001/a:1'))).result, 'denied: no access')
     await assert.rejects(beside('manifest unknown', pull), { why: 'manifest unknown' })
+  })
+})
+
+describe('images that are pinned by a digest, in an archive', () => {
+  const pinned = `traefik:v3@sha256:${'ab'.repeat(32)}`
+
+  /** What docker was asked to tag, with `action` among it, where the tag has the image `held`. */
+  async function tagsAround(held: string, action: () => Promise<void>): Promise<string[]> {
+    const folder = await mkdtemp(join(tmpdir(), 'macula-tags-'))
+    const script = `#!/bin/sh
+case "$*" in
+  'image inspect --format {{.Id}} traefik:v3') test -n '${held}' && echo '${held}' ;;
+  'tag '*) echo "$*" >>${folder}/calls ;;
+esac`
+    try {
+      await writeFile(join(folder, 'docker'), script, { mode: 0o755 })
+      await within(async () => {
+        zx.env = { ...zx.env, PATH: `${folder}:${zx.env.PATH}` }
+        await withTags([pinned, 'nginx:1'], async () => {
+          await appendFile(join(folder, 'calls'), 'action\n')
+          await action()
+        }).catch(() => {})
+      })
+      return (await readFile(join(folder, 'calls'), 'utf8')).trim().split('\n')
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  }
+
+  it('have their tag meanwhile, and one that somebody else had given to another image goes back to it', async () => {
+    const calls = [`tag ${pinned} traefik:v3`, 'action', 'tag sha256:theirs traefik:v3']
+    assert.deepEqual(await tagsAround('sha256:theirs', async () => {}), calls)
+    const fails = async () => assert.fail('the disk is full')
+    assert.deepEqual(await tagsAround('sha256:theirs', fails), calls)
+  })
+
+  it('keep a tag that nothing had: without it, the engine might drop the image', async () => {
+    assert.deepEqual(await tagsAround('', async () => {}), [`tag ${pinned} traefik:v3`, 'action'])
   })
 })
