@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { PlatformError } from '../system/errors.ts'
 import { lastLines } from '../system/exec.ts'
 import { NotYet, waitFor } from '../system/wait.ts'
-import type { Cluster } from './cluster.ts'
+import { applicationsNamespace, type Cluster } from './cluster.ts'
 import { getObjects, type KubeObject, kubectlHint, kubectlOn } from './kubectl.ts'
 
 interface DeploymentStatus {
@@ -81,58 +81,60 @@ export async function waitForRollout(
   report: (waiting: readonly string[]) => void = () => {},
 ): Promise<void> {
   let waiting = names
-  let newest: KubeObject | undefined
   report(waiting)
+  await untilRolledOut(cluster, async () => {
+    const resources = waiting.map(name => `deployment/${name}`)
+    if (await rolledOut(cluster, namespace, resources)) return undefined
+    const objects = await getObjects(cluster, ['--namespace', namespace, 'deployments,replicasets,pods'])
+    waiting = names.filter(name => !finishedIn(objects, name))
+    report(waiting)
+    return { waiting, pods: waiting.flatMap(name => newestPods(name, objects).map(pod => ({ name, pod }))) }
+  })
+}
+
+/** Waits until each node has an available pod of a DaemonSet's newest version. Throws as `waitForRollout` does. */
+export async function waitForDaemonSet(cluster: Cluster, namespace: string, name: string): Promise<void> {
+  await untilRolledOut(cluster, async () => {
+    if (await rolledOut(cluster, namespace, [`daemonset/${name}`])) return undefined
+    const objects = await getObjects(cluster, ['--namespace', namespace, 'pods'])
+    const pods = objects.filter(pod => ownedBy(pod, 'DaemonSet', name) && pod.metadata.deletionTimestamp === undefined)
+    return { waiting: [name], pods: pods.map(pod => ({ name, pod })) }
+  })
+}
+
+interface Unfinished {
+  waiting: readonly string[]
+  /** The newest ones of those, by the name of what they belong to. */
+  pods: readonly { name: string; pod: KubeObject }[]
+}
+
+/** Looks until nothing is unfinished; throws as soon as a pod cannot come up, or when it takes too long. */
+async function untilRolledOut(cluster: Cluster, look: () => Promise<Unfinished | undefined>): Promise<void> {
+  let last: Unfinished = { waiting: [], pods: [] }
   const trouble = await waitFor(
     async () => {
-      if (await rolledOut(cluster, namespace, waiting)) return undefined
-      const objects = await getObjects(cluster, ['--namespace', namespace, 'deployments,replicasets,pods'])
-      waiting = names.filter(name => !finishedIn(objects, name))
-      report(waiting)
-      const pods = waiting.flatMap(name => newestPods(name, objects).map(pod => ({ name, pod })))
-      newest = pods[0]?.pod
-      const failed = pods.find(({ pod }) => troubleOf(pod) !== undefined)
-      return failed ?? new NotYet(waiting.join(', '))
+      const seen = await look()
+      if (seen === undefined) return undefined
+      last = seen
+      return seen.pods.find(({ pod }) => troubleOf(pod) !== undefined) ?? new NotYet(seen.waiting.join(', '))
     },
     {
       timeoutMs,
       pauseMs: 0, // kubectl watches for some seconds itself
-      onTimeout: () => rolloutError(cluster, waiting[0] ?? '', newest, `not available after ${timeoutMs / 1000} s`),
+      onTimeout: () =>
+        rolloutError(cluster, last.waiting[0] ?? '', last.pods[0]?.pod, `not available after ${timeoutMs / 1000} s`),
     },
   )
   if (trouble !== undefined) throw await rolloutError(cluster, trouble.name, trouble.pod, troubleOf(trouble.pod) ?? '')
 }
 
-/** Waits until each node has an available pod of a DaemonSet's newest version. Throws as `waitForRollout` does. */
-export async function waitForDaemonSet(cluster: Cluster, namespace: string, name: string): Promise<void> {
-  const kubectl = kubectlOn(cluster, { nothrow: true })
-  let newest: KubeObject | undefined
-  const trouble = await waitFor(
-    async () => {
-      const watched = await kubectl`rollout status --namespace ${namespace} --timeout 4s daemonset/${name}`
-      if (watched.exitCode === 0) return undefined
-      const pods = (await getObjects(cluster, ['--namespace', namespace, 'pods'])).filter(
-        pod => ownedBy(pod, 'DaemonSet', name) && pod.metadata.deletionTimestamp === undefined,
-      )
-      newest = pods[0]
-      return pods.find(pod => troubleOf(pod) !== undefined) ?? new NotYet(name)
-    },
-    {
-      timeoutMs,
-      pauseMs: 500,
-      onTimeout: () => rolloutError(cluster, name, newest, `not available after ${timeoutMs / 1000} s`),
-    },
-  )
-  if (trouble !== undefined) throw await rolloutError(cluster, name, trouble, troubleOf(trouble) ?? '')
-}
-
-/** Watches these rollouts for some seconds: whether all of them are finished by then. After that somebody has to look for trouble. */
-async function rolledOut(cluster: Cluster, namespace: string, names: readonly string[]): Promise<boolean> {
+/** Watches the rollout of these (`deployment/NAME`) for some seconds: whether all are finished by then. After that somebody has to look for trouble. */
+async function rolledOut(cluster: Cluster, namespace: string, resources: readonly string[]): Promise<boolean> {
   const kubectl = kubectlOn(cluster, { nothrow: true })
   const results = await Promise.all(
-    names.map(name => kubectl`rollout status --namespace ${namespace} --timeout 4s deployment/${name}`),
+    resources.map(resource => kubectl`rollout status --namespace ${namespace} --timeout 4s ${resource}`),
   )
-  // kubectl would answer at once for a deployment that does not exist, again and again
+  // kubectl would answer at once for one that does not exist, again and again
   if (results.some(({ stderr }) => stderr.includes('not found'))) await pause(500)
   return results.every(({ exitCode }) => exitCode === 0)
 }
@@ -168,9 +170,10 @@ async function rolloutError(
   const namespace = pod?.metadata.namespace ?? ''
   return new PlatformError(`${name} does not start`, {
     why: [what, events && `Events:\n${events}`, words && `Its last output:\n${words}`].filter(Boolean).join('\n'),
-    hint: /Image/.test(what)
-      ? 'task build-and-push   # then task deploy-apps'
-      : `${kubectlHint(cluster)} --namespace ${namespace} logs --selector app.kubernetes.io/name=${name}`,
+    hint:
+      /Image/.test(what) && namespace === applicationsNamespace
+        ? 'task build-and-push   # then task deploy-apps'
+        : `${kubectlHint(cluster)} --namespace ${namespace} logs --selector app.kubernetes.io/name=${name}`,
   })
 }
 

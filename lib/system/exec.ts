@@ -264,7 +264,7 @@ function watchProgress(
   let isOver = false
   const renew = () => {
     clearTimeout(silence)
-    // a look that was under way when the command ended
+    // what comes after the end of the command: its last output, a look that was under way
     if (isOver) return
     const ms = millisecondsOf(typeof idle === 'function' ? idle() : idle)
     silence = setTimeout(() => stalled(ms / 1000), ms)
@@ -285,8 +285,6 @@ function watchProgress(
     isOver = true
     clearInterval(looks)
     clearTimeout(silence)
-    for (const stream of [child?.stdout, child?.stderr]) stream?.off('data', renew)
-    if (input instanceof Readable) input.off('end', renew)
   }
 }
 
