@@ -23,8 +23,8 @@ import {
 } from '../lib/stack/ownership.ts'
 import { areReady, startableNow, startContainers } from '../lib/stack/stack.ts'
 import { badInput } from '../lib/system/errors.ts'
-import { silentWork } from '../lib/system/exec.ts'
 import { lookUp } from '../lib/system/lookup.ts'
+import { silentWork } from '../lib/system/stall.ts'
 import { counted } from '../lib/system/text.ts'
 import { early } from '../lib/system/wait.ts'
 

@@ -3,8 +3,9 @@ import { readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { type ArchivedImage, dockerName, type ImageArchive, withDockerArchive } from '../supply/image-archive.ts'
 import { PlatformError } from '../system/errors.ts'
-import { $, silentWork, stalledAfter } from '../system/exec.ts'
+import { $ } from '../system/exec.ts'
 import { ensureFolder, replaceFile } from '../system/files.ts'
+import { silentWork, stalledAfter } from '../system/stall.ts'
 import { idOf, missingImages, nameFromFile, nameInEngine, taggedName, withTags } from './image-store.ts'
 
 /** An image in a file that was saved, as the list beside it names it. */

@@ -1,6 +1,7 @@
 import { cancelledBy } from '../system/cancel.ts'
 import { messageOf, PlatformError } from '../system/errors.ts'
-import { $, type CommandOptions, lastLines, stalledAfter } from '../system/exec.ts'
+import { $, type CommandOptions, lastLines } from '../system/exec.ts'
+import { stalledAfter } from '../system/stall.ts'
 import { bytes } from '../system/text.ts'
 import { answerOf } from './engine.ts'
 

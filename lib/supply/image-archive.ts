@@ -3,7 +3,8 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { badInput, messageOf, type Problem } from '../system/errors.ts'
-import { $, hasTool, silentWork } from '../system/exec.ts'
+import { $, hasTool } from '../system/exec.ts'
+import { silentWork } from '../system/stall.ts'
 
 /** An image in a file. */
 export interface ArchivedImage {

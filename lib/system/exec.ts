@@ -1,14 +1,12 @@
-import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { type Options, type ProcessOutput, type ProcessPromise, which, $ as zx } from 'zx/core'
 import { cancelScope, cancelSignal } from './cancel.ts'
 import { codeOf, messageOf, PlatformError } from './errors.ts'
 import { end, type RunningCommand, track } from './running.ts'
 import { redacted, redacting } from './secrets.ts'
+import { type Duration, millisecondsOf, type ProgressLimit, watchProgress } from './stall.ts'
 
-type Duration = NonNullable<Options['timeout']>
-
-export interface CommandOptions {
+export interface CommandOptions extends ProgressLimit {
   /** Written to the command's standard input; secrets travel this way or in `env`, never as arguments. Without it the input is empty. */
   input?: string | Buffer | Readable | undefined
   /** Added to the environment of this process. */
@@ -16,14 +14,6 @@ export interface CommandOptions {
   cwd?: string | undefined
   /** The deadline, 60 s unless said otherwise; 0 means none, for what a person ends: a shell, a followed log. */
   timeout?: Duration | undefined
-  /**
-   * Ends the command when it has made no progress for this long: it printed nothing, took nothing of an `input` stream, and `measure` did not
-   * change. For what nobody knows the length of: `stalledAfter`, or `silentWork` with the reason. A function is asked again after each sign of
-   * progress. Replaces the deadline unless one is given.
-   */
-  idle?: Duration | (() => Duration) | undefined
-  /** How far a command is that says nothing of it, like the size of the file it writes; looked at twice a second while `idle` counts. */
-  measure?: (() => Promise<number>) | undefined
   signal?: AbortSignal | undefined
   /** A non-zero exit is an answer: the output is returned whatever the exit code. Not installed, not to be started and out of time still throw. */
   nothrow?: boolean
@@ -50,11 +40,6 @@ export interface Shell {
 
 /** No command of ours runs for longer unless its call says so: each asks something local, and the slowest (a container that is stopped) is given 10 s by Docker. */
 const defaultTimeout = '60s'
-/** How long a command that reports how far it is may report nothing: pulls, pushes, copies. */
-export const stalledAfter = '60s'
-/** The same for work that says nothing while it goes on, and whose end nobody can foretell: a compiler, an engine that unpacks what it was sent. */
-export const silentWork = '10m'
-const measureEveryMs = 500
 
 /**
  * Runs a command: `` await $`docker compose --file ${file} up --detach` ``. Each value becomes one word, an array one word for each item.
@@ -240,7 +225,7 @@ function watch(command: Command, running: RunningCommand, options: CommandOption
     )
   const deadline =
     timeoutMs > 0 ? setTimeout(() => late(`did not end within ${timeoutMs / 1000} s`), timeoutMs) : undefined
-  const stopWatching = watchProgress(command, options, seconds => late(`made no progress for ${seconds} s`))
+  const stopWatching = watchProgress(command.child, options, seconds => late(`made no progress for ${seconds} s`))
   const aborted = () => {
     if (!options.finishes) breakOff(() => cancelled(command.cmd))
   }
@@ -253,49 +238,8 @@ function watch(command: Command, running: RunningCommand, options: CommandOption
   return limits
 }
 
-/** Calls `stalled` when a command with a limit of that kind makes no progress for so long; the function it returns ends the watch. */
-function watchProgress(
-  { child }: Command,
-  { idle, input, measure }: CommandOptions,
-  stalled: (seconds: number) => void,
-): () => void {
-  if (idle === undefined) return () => {}
-  let silence: NodeJS.Timeout | undefined
-  let isOver = false
-  const renew = () => {
-    clearTimeout(silence)
-    // what comes after the end of the command: its last output, a look that was under way
-    if (isOver) return
-    const ms = millisecondsOf(typeof idle === 'function' ? idle() : idle)
-    silence = setTimeout(() => stalled(ms / 1000), ms)
-  }
-  renew()
-  for (const stream of [child?.stdout, child?.stderr]) stream?.on('data', renew)
-  if (input instanceof Readable) input.on('end', renew)
-  const isMeasured = measure !== undefined || input instanceof Readable
-  let before: string | undefined
-  const look = async () => {
-    // what cannot be measured now has not moved
-    const now = `${(child?.stdin as Socket | null)?.bytesWritten} ${await measure?.().catch(() => '')}`
-    if (now !== before) renew()
-    before = now
-  }
-  const looks = isMeasured ? setInterval(() => void look(), measureEveryMs) : undefined
-  return () => {
-    isOver = true
-    clearInterval(looks)
-    clearTimeout(silence)
-  }
-}
-
 function cancelled(command: string): PlatformError {
   return new PlatformError(redacted(`\`${command}\` was cancelled`))
-}
-
-function millisecondsOf(duration: Duration | undefined): number {
-  if (duration === undefined) return 0
-  const [, count, unit = 'ms'] = /^([\d.]+)(ms|s|m)?$/.exec(String(duration)) ?? []
-  return Number(count) * { ms: 1, s: 1000, m: 60_000 }[unit as 'ms' | 's' | 'm']
 }
 
 function eachLine(stream: Readable | null | undefined, report: (line: string) => void): void {
