@@ -20,6 +20,14 @@ const limits = { checkMs: 200, downMs: 50, cleanUpMs: 100 }
 const okOf = async (checks: Check[], run = context()) =>
   Object.fromEntries((await runChecks(checks, run, limits)).map(({ name, ok }) => [name, ok]))
 
+/** What a check has that only asks over HTTP; the rest of it is not to be used. */
+const tools = {
+  signal: new AbortController().signal,
+  until: async () => assert.fail('nothing to wait for'),
+  addressOf: async () => '127.0.0.3',
+  cleanUp: async () => assert.fail('nothing was made'),
+}
+
 describe('checks of names', () => {
   const run = async (lookups: Record<string, LookupAnswer>, ipv6 = 'ENODATA') => {
     const given = context({ lookups, ipv6 })
@@ -137,10 +145,7 @@ describe('checks of metrics', () => {
     const [check] = metrics(given).filter(each => each.service === service)
     assert.ok(check)
     return check.run({
-      signal: new AbortController().signal,
-      until: async () => assert.fail('nothing to wait for'),
-      addressOf: async () => '127.0.0.3',
-      cleanUp: async () => assert.fail('nothing was made'),
+      ...tools,
       http: async url => {
         const data = url.includes('/query?')
           ? { result: Object.entries(up).map(([job, value]) => ({ metric: { job }, value: [0, value] })) }
@@ -195,10 +200,7 @@ describe('the check of stored samples', () => {
     const [check] = samples(context({ containers: { prometheus: { startedAt } } }))
     assert.ok(check)
     return check.run({
-      signal: new AbortController().signal,
-      until: async () => assert.fail('nothing to wait for'),
-      addressOf: async () => '127.0.0.3',
-      cleanUp: async () => assert.fail('nothing was made'),
+      ...tools,
       http: async () => {
         const result = age === undefined ? [] : [{ value: [0, age] }]
         return { status: 200, headers: {}, body: JSON.stringify({ data: { result } }) }
