@@ -122,7 +122,10 @@ export function collectorTests(
       'k8s_node_cpu_usage{k8s_node_name="macula-control-plane"}',
       'system_cpu_load_average_1m{k8s_node_name="macula-control-plane"}',
       'k8s_pod_memory_working_set_bytes{k8s_namespace_name="macula",application="console"}',
-      'container_memory_working_set_bytes{k8s_deployment_name="console",k8s_container_name="application"}',
+      // of each: the hash in a pod's name is not equally long everywhere
+      ...['console', 'bootstrap', 'peer1', 'peer2'].map(
+        name => `container_memory_working_set_bytes{k8s_deployment_name="${name}",k8s_container_name="application"}`,
+      ),
       'k8s_deployment_available{k8s_deployment_name="console"}',
       'otelcol_exporter_queue_capacity{job="collector-node",exporter="otlp_http/loki"}',
     ])
