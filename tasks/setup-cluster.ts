@@ -13,6 +13,7 @@ import {
   misfits,
   prepareCreation,
   removeCluster,
+  untilNodesStart,
   waitForApi,
   waitForNodes,
 } from '../lib/cluster/lifecycle.ts'
@@ -107,9 +108,11 @@ export default defineTask({
       if (publishes) await makeWayForPublishing(platform, machine, 'cluster', out)
       const config = await prepareCreation(platform, wanted)
       const kind = $({ idle: createIdle, onLine: line => update(phaseOf(line) ?? '') })
-      await whileAnswering(
-        kind`kind create cluster --name ${cluster.name} --config ${config} --kubeconfig ${cluster.kubeconfig}`,
-      ).catch(async error => {
+      const create = () =>
+        whileAnswering(
+          kind`kind create cluster --name ${cluster.name} --config ${config} --kubeconfig ${cluster.kubeconfig}`,
+        )
+      await untilNodesStart(create, update).catch(async error => {
         throw await creationError(platform, error)
       })
       await finishCreation(platform, wanted)

@@ -90,6 +90,27 @@ async function requireFreePorts(wanted: KindConfig): Promise<void> {
   })
 }
 
+/**
+ * Runs `kind create` again, twice at most, where a node took too long to start: kind gives its systemd 30 seconds, a limit without an option
+ * (`createContainerWithWaitUntilSystemdReachesMultiUserSystem` in its source), and removes the node. On a busy disk the first start of a node reads for longer; the next finds what was
+ * read. Says so with `report`. Throws what the last run threw.
+ */
+export async function untilNodesStart(create: () => Promise<unknown>, report: (text: string) => void): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await create()
+      return
+    } catch (error) {
+      if (attempt === 3 || !isSlowStart(error)) throw error
+      report('a node took more than 30 s to start; once more')
+    }
+  }
+}
+
+function isSlowStart(error: unknown): boolean {
+  return error instanceof PlatformError && /could not find a log line that matches/.test(error.why ?? '')
+}
+
 /** The error for a `kind create` that failed; what is left of it is removed by the next attempt. */
 export async function creationError(platform: Platform, error: unknown): Promise<unknown> {
   if (!(error instanceof PlatformError)) return error
