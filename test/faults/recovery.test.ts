@@ -27,19 +27,34 @@ describe('services that die while something writes to them', { skip: await noSan
       await loaded.nothingLost(`kill -9 of ${service}`, seconds)
     })
 
-  // an engine that finds containers of its predecessor running stops them, and takes them for stopped by hand from then on
-  it('loses nothing with kill -9 of the engine; what the next engine leaves stopped, verify names, and one command starts', async () => {
-    const running = async () => (await sandbox.exec('docker ps -q | wc -l')).stdout.trim()
-    const before = await running()
-    const killed = await sandbox.exec(`engine=$(cat /run/docker.pid)
+  const running = async () => (await sandbox.exec('docker ps -q | wc -l')).stdout.trim()
+
+  /** Ends the engine with a signal, and starts it again with the same words once it is gone. */
+  async function engineAgain(signal: string): Promise<void> {
+    const { exitCode, stderr } = await sandbox.exec(`engine=$(cat /run/docker.pid)
       mapfile -d '' -t words </proc/$engine/cmdline
-      kill -9 $engine; sleep 3
+      kill -${signal} $engine
+      for try in $(seq 60); do kill -0 $engine 2>/dev/null || break; sleep 0.5; done
       setsid "\${words[@]}" </dev/null >/run/macula/engine-again.log 2>&1 &`)
-    assert.equal(killed.exitCode, 0, killed.stderr)
+    assert.equal(exitCode, 0, stderr)
     const answers = await sandbox.exec(
       'for try in $(seq 60); do docker version >/dev/null 2>&1 && exit; sleep 1; done; exit 1',
     )
     assert.equal(answers.exitCode, 0, (await sandbox.exec('tail /run/macula/engine-again.log')).stdout)
+  }
+
+  it('comes back by itself after a restart of the engine, as an update of it does, with every acknowledged write', async () => {
+    const before = await running()
+    await engineAgain('TERM')
+    const seconds = await loaded.green()
+    assert.equal(await running(), before)
+    await loaded.nothingLost('restart of the engine', seconds)
+  })
+
+  // an engine that finds containers of its predecessor running stops them, and takes them for stopped by hand from then on
+  it('loses nothing with kill -9 of the engine; what the next engine leaves stopped, verify names, and one command starts', async () => {
+    const before = await running()
+    await engineAgain('KILL')
     if ((await running()) !== before) {
       assert.match((await loaded.red()).join('\n'), /is exited/)
       const { exitCode, stderr } = await sandbox.exec('node lib/cli/launch.mjs start-infrastructure --yes')
