@@ -26,12 +26,12 @@ export interface ImageBuilder {
   once: ReturnType<typeof memory>
   /** Programs wait for their turn here. */
   compiling: ReturnType<typeof firstComeFirstServed>
-  /** File systems, too: more at once would only make the first of them late. */
+  /** File systems, too, one at a time. */
   installing: ReturnType<typeof firstComeFirstServed>
 }
 
-/** Installing packages keeps one processor busy, while others compile. */
-const installsAtOnce = 2
+/** Installing packages keeps one processor busy, while others compile at a lower priority: what is wanted first is there first. */
+const installsAtOnce = 1
 
 export function createImageBuilder(
   catalogue: ImageCatalogue,

@@ -58,10 +58,13 @@ export async function programBuild(name: string, options: SupplyOptions): Promis
   const build = (how: (folder: string, options: GoBuildOptions) => Promise<void>): Build['build'] => {
     return (folder, note) => how(folder, { ...options, note, waiting, quick: true })
   }
+  const replacements = Object.entries(recipe.replaced ?? {}).map(
+    ([module, name]) => [module, join(recipesFolder, name)] as const,
+  )
+  const sources = await Promise.all(replacements.map(([, source]) => contentsOf(source)))
+  const replaced = Object.fromEntries(replacements)
   if ('module' in recipe) {
-    const replaced = Object.entries(recipe.replaced ?? {}).map(([module, name]) => [module, join(recipesFolder, name)])
-    const sources = await Promise.all(replaced.map(([, source]) => contentsOf(source!)))
-    const whole = { ...recipe, replaced: Object.fromEntries(replaced) }
+    const whole = { ...recipe, replaced }
     const { seconds: _, ...inputs } = recipe
     return {
       name,
@@ -72,8 +75,8 @@ export async function programBuild(name: string, options: SupplyOptions): Promis
   const source = join(recipesFolder, recipe.folder)
   return {
     name,
-    inputs: [await contentsOf(source), quickFlags],
-    build: build((folder, options) => buildGoFolder(source, name, folder, options)),
+    inputs: [await contentsOf(source), sources, quickFlags],
+    build: build((folder, options) => buildGoFolder(source, name, folder, options, replaced)),
   }
 }
 

@@ -19,7 +19,7 @@ const program = z.union([
     foldersAre: z.string().optional(),
     replaced: z.record(z.string(), z.string()).optional(),
   }),
-  z.strictObject({ seconds, folder: z.string() }),
+  z.strictObject({ seconds, folder: z.string(), replaced: z.record(z.string(), z.string()).optional() }),
 ])
 
 const image = z.strictObject({

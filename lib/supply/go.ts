@@ -80,22 +80,23 @@ export async function buildGoPrograms(recipe: GoRecipe, folder: string, options:
     const { GoMod } = await overLostNetwork(() => downloadModule(workshop, module), options)
     const upstream: UpstreamModule = await $`${workshop.go} mod edit -json ${GoMod}`.json()
     await writeFile(join(workshop.folder, 'go.mod'), goModFor(recipe, upstream))
-    for (const [replaced, packages] of Object.entries(recipe.replaced ?? {}))
-      await overLostNetwork(() => replacePackages(workshop, replaced, packages), options)
+    await replaceAll(workshop, recipe.replaced, options)
     options.note(`compiling ${Object.keys(recipe.programs).join(', ')} ${recipe.version}`)
     await compile(workshop, recipe.programs, folder, options, recipe.variables)
   })
 }
 
-/** Compiles the program whose source is `source`, a folder with a go.mod, as `program` in `folder`. */
+/** Compiles the program whose source is `source`, a folder with a go.mod, as `program` in `folder`; `replaced` as in a recipe. */
 export async function buildGoFolder(
   source: string,
   program: string,
   folder: string,
   options: GoBuildOptions,
+  replaced: GoRecipe['replaced'] = {},
 ): Promise<void> {
   await inWorkshop(options, async workshop => {
     await cp(source, workshop.folder, { recursive: true })
+    await replaceAll(workshop, replaced, options)
     options.note(`compiling ${program}`)
     await compile(workshop, { [program]: '.' }, folder, options)
   })
@@ -162,6 +163,11 @@ async function downloadModule({ go, folder, env }: Workshop, module: string): Pr
     why: stdout.trim().startsWith('{') ? (JSON.parse(stdout) as { Error: string }).Error : lastLines(stderr),
     hint: 'Set GOPROXY to a proxy for Go modules that this machine reaches',
   })
+}
+
+async function replaceAll(workshop: Workshop, replaced: GoRecipe['replaced'], options: GoBuildOptions): Promise<void> {
+  for (const [module, packages] of Object.entries(replaced ?? {}))
+    await overLostNetwork(() => replacePackages(workshop, module, packages), options)
 }
 
 /** Puts a copy of `module` into the build, with the packages of folder `packages` in the place of its own. */
