@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ensureBuilt, folderName, isBuilt, keyOf, type SupplyOptions } from '../supply/cache.ts'
 import { compilesAtOnce } from '../supply/go.ts'
-import { firstComeFirstServed, memory } from '../supply/queue.ts'
+import { memory, queue } from '../supply/queue.ts'
 import { PlatformError } from '../system/errors.ts'
 import type { DockerClient } from './docker-client.ts'
 import { programBuild } from './programs.ts'
@@ -25,9 +25,9 @@ export interface ImageBuilder {
   /** What has been begun, by name. */
   once: ReturnType<typeof memory>
   /** Programs wait for their turn here. */
-  compiling: ReturnType<typeof firstComeFirstServed>
-  /** File systems, too, one at a time. */
-  installing: ReturnType<typeof firstComeFirstServed>
+  compiling: ReturnType<typeof queue>
+  /** File systems, too, one at a time, in the catalogue's order. */
+  installing: ReturnType<typeof queue>
 }
 
 /** Installing packages keeps one processor busy, while others compile at a lower priority: what is wanted first is there first. */
@@ -38,7 +38,7 @@ export function createImageBuilder(
   client: DockerClient,
   options: SupplyOptions,
 ): ImageBuilder {
-  const [compiling, installing] = [firstComeFirstServed(compilesAtOnce), firstComeFirstServed(installsAtOnce)]
+  const [compiling, installing] = [queue(compilesAtOnce), queue(installsAtOnce)]
   return { catalogue, client, options, once: memory(), compiling, installing }
 }
 
@@ -178,7 +178,8 @@ function ensureBase(builder: ImageBuilder, base: string): Promise<string> {
   return once(`base ${base}`, async () => {
     const name = await baseName(builder, base)
     if (await client.has(name)) return name
-    await client.$`docker import ${await installing(() => ensureRootfs(rootfs, options))} ${name}`
+    const place = Object.keys(catalogue.bases).indexOf(base)
+    await client.$`docker import ${await installing(() => ensureRootfs(rootfs, options), place)} ${name}`
     return name
   })
 }

@@ -31,8 +31,15 @@ const image = z.strictObject({
   placeholder: z.strictObject({ port: z.number(), health: z.string() }).optional(),
 })
 
+const base = z.strictObject({
+  suite: z.string(),
+  variant: z.enum(['minbase', 'extract']).default('minbase'),
+  hooks: z.string(),
+  packages: z.array(z.string()),
+})
+
 const catalogue = z.strictObject({
-  bases: z.record(z.string(), z.strictObject({ suite: z.string(), hooks: z.string(), packages: z.array(z.string()) })),
+  bases: z.record(z.string(), base),
   images: z.record(z.string(), image),
 })
 

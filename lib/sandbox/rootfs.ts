@@ -9,6 +9,8 @@ import { contentsOf, type ImageCatalogue, recipesFolder } from './recipes.ts'
 export interface RootfsRecipe {
   name: string
   suite: string
+  /** What mmdebstrap does with the packages: installs them on a minimal Debian, or only unpacks them. */
+  variant: 'minbase' | 'extract'
   packages: readonly string[]
   /** Folder of scripts that mmdebstrap runs while it works. */
   hooks: string
@@ -30,20 +32,20 @@ export async function ensureRootfs(recipe: RootfsRecipe, options: SupplyOptions)
 
 /** How the file system is built, and what decides what comes out. */
 export async function rootfsBuild(
-  { name, suite, packages, hooks }: RootfsRecipe,
+  { name, suite, variant, packages, hooks }: RootfsRecipe,
   options: SupplyOptions,
 ): Promise<Build> {
   return {
     name: `rootfs-${name}`,
-    inputs: { suite, packages, hooks: await contentsOf(hooks), withoutManuals },
+    inputs: { suite, variant, packages, hooks: await contentsOf(hooks), withoutManuals },
     async build(folder, note) {
       const { uri, keyring } = await machineArchive()
       const settings = join(folder, 'apt.conf')
       await writeFile(settings, `${(await acquireSettings()).join('\n')}\n`, { mode: 0o600 })
       note(`installing ${packages.length} Debian packages of ${suite}`)
       const words = [
-        ...['--variant=minbase', '--format=tar', '--quiet', `--hook-dir=${hooks}`, `--aptopt=${settings}`],
-        `--customize-hook=${withoutManuals}`,
+        ...[`--variant=${variant}`, '--format=tar', '--quiet', `--hook-dir=${hooks}`, `--aptopt=${settings}`],
+        `--${variant === 'extract' ? 'extract' : 'customize'}-hook=${withoutManuals}`,
         `--include=${packages.join(',')}`,
         ...[suite, join(folder, 'rootfs.tar'), `deb [signed-by=${keyring}] ${uri} ${suite} main`],
       ]

@@ -8,18 +8,22 @@ export function memory(): <T>(key: string, make: () => Promise<T>) => Promise<T>
   }
 }
 
-/** Lets `count` actions run at a time and starts the others in the order in which they came. */
-export function firstComeFirstServed(count: number): <T>(action: () => Promise<T>) => Promise<T> {
-  const waiting: (() => void)[] = []
+/** Lets `count` actions run at a time. Of those that wait, the one with the lowest `place` is next, and of the same place the one that came first. */
+export function queue(count: number): <T>(action: () => Promise<T>, place?: number) => Promise<T> {
+  const waiting: { resume: () => void; place: number }[] = []
   let running = 0
-  return async action => {
-    if (running === count) await new Promise<void>(resume => waiting.push(resume))
+  return async (action, place = 0) => {
+    if (running === count)
+      await new Promise<void>(resume => {
+        const behind = waiting.findIndex(other => other.place > place)
+        waiting.splice(behind === -1 ? waiting.length : behind, 0, { resume, place })
+      })
     else running += 1
     try {
       return await action()
     } finally {
       const next = waiting.shift()
-      if (next) next()
+      if (next) next.resume()
       else running -= 1
     }
   }

@@ -13,7 +13,7 @@ import {
 } from '../../../lib/sandbox/recipes.ts'
 import { archiveIn } from '../../../lib/supply/debian.ts'
 import { goModFor } from '../../../lib/supply/go.ts'
-import { firstComeFirstServed } from '../../../lib/supply/queue.ts'
+import { queue } from '../../../lib/supply/queue.ts'
 import { root } from '../../../lib/system/checkout.ts'
 
 describe('the catalogue of stand-ins', () => {
@@ -150,7 +150,7 @@ describe("this machine's Debian archive", () => {
 
 describe('a queue for slow builds', () => {
   it('starts them in the order in which they came, as many at a time as it is told', async () => {
-    const inOrder = firstComeFirstServed(2)
+    const inOrder = queue(2)
     const started: number[] = []
     const ends: (() => void)[] = []
     const all = [0, 1, 2, 3].map(number =>
@@ -172,8 +172,16 @@ describe('a queue for slow builds', () => {
     assert.deepEqual(await Promise.all(all), [0, 1, 2, 3])
   })
 
+  it('takes the one with the lowest place next, however long others have waited', async () => {
+    const byPlace = queue(1)
+    const started: number[] = []
+    const all = [0, 2, 1, 2, 0].map(place => byPlace(async () => void started.push(place), place))
+    await Promise.all(all)
+    assert.deepEqual(started, [0, 0, 1, 2, 2])
+  })
+
   it('goes on after one that failed', async () => {
-    const inOrder = firstComeFirstServed(1)
+    const inOrder = queue(1)
     const failed = inOrder(async () => {
       throw new Error('does not compile')
     })

@@ -1,0 +1,14 @@
+#!/bin/sh
+# What the scripts of Debian's packages would have made, as far as a web server and a shell need it: they did not run.
+set -eu
+root=$1
+printf '%s\n' root:x:0:0::/root:/bin/sh nginx:x:101:101::/nonexistent:/usr/sbin/nologin nobody:x:65534:65534::/nonexistent:/usr/sbin/nologin > "$root/etc/passwd"
+printf '%s\n' root:x:0: nginx:x:101: nogroup:x:65534: > "$root/etc/group"
+# shell and tools, as in the official image
+for tool in $(chroot "$root" /usr/bin/busybox --list); do
+  [ -e "$root/usr/bin/$tool" ] || [ -e "$root/usr/sbin/$tool" ] || ln -s busybox "$root/usr/bin/$tool"
+done
+rm -rf "$root"/etc/nginx/sites-* "$root"/etc/nginx/modules-enabled/* "$root"/var/lib/apt/lists/* "$root"/var/cache/* "$root"/var/log/*
+rm -f "$root/etc/hostname" "$root/etc/resolv.conf"
+mkdir -p -m 1777 "$root/tmp"
+mkdir -p "$root/root" "$root/run" "$root/var/log/nginx" "$root/var/lib/nginx" "$root/etc/nginx/conf.d"
