@@ -215,18 +215,21 @@ export function readSettings(text: string, defaults: Settings, environment: Node
   }
   if (values.CLUSTER === 'existing' && values.CLUSTER_CONTEXT === '')
     problems.push({ where: whereOf('CLUSTER_CONTEXT'), what: 'is needed for CLUSTER=existing' })
-  problems.push(...sharedPorts(values).map(([key, what]) => ({ where: whereOf(key), what })))
+  problems.push(...sharedPorts(values, defaults).map(([key, what]) => ({ where: whereOf(key), what })))
   return { values, problems, missing: secretNames.filter(name => values[name] === '') }
 }
 
 /** Settings that name a port of the first loopback address which another setting or the platform itself uses. */
-function sharedPorts(values: Settings): [SettingName, string][] {
+function sharedPorts(values: Settings, defaults: Settings): [SettingName, string][] {
   const owners = new Map([
     [80, "the web server's port"],
     [53, "the DNS server's port"],
     [5300, "PowerDNS's port"],
   ])
-  return (['REGISTRY_PORT', 'INGRESS_HTTP_PORT', 'INGRESS_HTTPS_PORT'] as const).flatMap(
+  const names = ['REGISTRY_PORT', 'INGRESS_HTTP_PORT', 'INGRESS_HTTPS_PORT'] as const
+  // the one that somebody has changed is the one to change
+  const isOwn = (name: SettingName) => values[name] !== defaults[name]
+  return [...names.filter(name => !isOwn(name)), ...names.filter(isOwn)].flatMap(
     (name): [SettingName, string][] => {
       const port = Number(values[name])
       const owner = owners.get(port)

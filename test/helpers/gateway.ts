@@ -37,7 +37,11 @@ export async function startGateway(files: readonly RenderedFile[], answer: Reque
     await writeIfChanged(join(folder, path), movedHere(content, target))
   const command = ['-p', folder, '-c', join(folder, 'config/nginx/nginx.conf')]
   const check = await ask([nginx.program, ...command, '-t'], { env: nginx.env })
-  if (check.exitCode !== 0) throw new Error(check.stderr)
+  if (check.exitCode !== 0) {
+    upstream.close()
+    await remove()
+    throw new Error(check.stderr)
+  }
   const server = spawn(nginx.program, [...command, '-g', 'daemon off;'], {
     stdio: 'ignore',
     env: { ...process.env, ...nginx.env },

@@ -171,7 +171,7 @@ describe('settings', () => {
 
   it('refuse one port for two of them', async () => {
     assert.deepEqual(await problemsOf('REGISTRY_PORT=8080'), [
-      'INGRESS_HTTP_PORT: 8080 is REGISTRY_PORT already; both listen on 127.0.0.1',
+      'line 9, REGISTRY_PORT: 8080 is INGRESS_HTTP_PORT already; both listen on 127.0.0.1',
     ])
     for (const port of [80, 53, 5300])
       assert.match(
