@@ -135,3 +135,17 @@ async function get(host: string, path: string, headers: Record<string, string> =
   const { status, body } = await send(gateway, { path, headers: { ...headers, host } })
   return { status, body }
 }
+
+test('nginx takes the longest names that the settings allow', { skip, timeout: 30_000 }, async () => {
+  const settings = {
+    MACULA_PROJECT: 'p'.repeat(31),
+    MACULA_DOMAIN: `${['d', 'e', 'f'].map(c => c.repeat(60)).join('.')}.test`,
+  }
+  const long = await startGateway(await renderExample({ settings }), (_, response) => response.end('well'))
+  try {
+    const { status } = await send(long, { path: '/', headers: { host: `grafana.${settings.MACULA_DOMAIN}` } })
+    assert.equal(status, 200)
+  } finally {
+    await long.stop()
+  }
+})
