@@ -229,16 +229,12 @@ function sharedPorts(values: Settings, defaults: Settings): [SettingName, string
   const names = ['REGISTRY_PORT', 'INGRESS_HTTP_PORT', 'INGRESS_HTTPS_PORT'] as const
   // the one that somebody has changed is the one to change
   const isOwn = (name: SettingName) => values[name] !== defaults[name]
-  return [...names.filter(name => !isOwn(name)), ...names.filter(isOwn)].flatMap(
-    (name): [SettingName, string][] => {
-      const port = Number(values[name])
-      const owner = owners.get(port)
-      owners.set(port, owner ?? name)
-      return owner === undefined
-        ? []
-        : [[name, `${port} is ${owner} already; both listen on ${values.MACULA_LOOPBACK}`]]
-    },
-  )
+  return [...names.filter(name => !isOwn(name)), ...names.filter(isOwn)].flatMap((name): [SettingName, string][] => {
+    const port = Number(values[name])
+    const owner = owners.get(port)
+    owners.set(port, owner ?? name)
+    return owner === undefined ? [] : [[name, `${port} is ${owner} already; both listen on ${values.MACULA_LOOPBACK}`]]
+  })
 }
 
 function closest(key: string): string {
