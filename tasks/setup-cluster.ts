@@ -7,13 +7,12 @@ import { requireContext } from '../lib/cluster/existing.ts'
 import { desiredConfig, type KindConfig, nodeImage, phaseOf } from '../lib/cluster/kind.ts'
 import { kubectlHint } from '../lib/cluster/kubectl.ts'
 import {
-  creationError,
+  createNodes,
   finishCreation,
   misfitError,
   misfits,
   prepareCreation,
   removeCluster,
-  untilNodesStart,
   waitForApi,
   waitForNodes,
 } from '../lib/cluster/lifecycle.ts'
@@ -112,9 +111,7 @@ export default defineTask({
         whileAnswering(
           kind`kind create cluster --name ${cluster.name} --config ${config} --kubeconfig ${cluster.kubeconfig}`,
         )
-      await untilNodesStart(create, update).catch(async error => {
-        throw await creationError(platform, error)
-      })
+      await createNodes(platform, create, update)
       await finishCreation(platform, wanted)
       return 'created'
     })

@@ -91,17 +91,37 @@ async function requireFreePorts(wanted: KindConfig): Promise<void> {
 }
 
 /**
- * Runs `kind create` again, twice at most, where a node took too long to start: kind gives its systemd 30 seconds, a limit without an option
- * (`createContainerWithWaitUntilSystemdReachesMultiUserSystem` in its source), and removes the node. On a busy disk the first start of a node reads for longer; the next finds what was
- * read. Says so with `report`. Throws what the last run threw.
+ * Creates the nodes with `create`, which runs `kind create`. Throws a PlatformError with kind's words; what is left of the attempt is removed by the
+ * next `prepareCreation`.
  */
-export async function untilNodesStart(create: () => Promise<unknown>, report: (text: string) => void): Promise<void> {
+export async function createNodes(
+  platform: Platform,
+  create: () => Promise<unknown>,
+  report: (text: string) => void,
+): Promise<void> {
+  const nothingLeft = async () => (await nodesNamed(platform.settings.CLUSTER_NAME)).length === 0
+  await untilNodesStart(create, nothingLeft, report).catch(async error => {
+    throw await creationError(platform, error)
+  })
+}
+
+/**
+ * Runs `create` again, twice at most, where a node took too long to start: kind gives its systemd 30 seconds, a limit without an option
+ * (`createContainerWithWaitUntilSystemdReachesMultiUserSystem` in its source), and removes the nodes. On a busy disk the first start of a node reads
+ * for longer; the next finds what was read. Not where nodes are left, ours or somebody else's: kind would take either for a cluster that exists.
+ * Says so with `report`. Throws what the last run threw.
+ */
+export async function untilNodesStart(
+  create: () => Promise<unknown>,
+  nothingLeft: () => Promise<boolean>,
+  report: (text: string) => void,
+): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       await create()
       return
     } catch (error) {
-      if (attempt === 3 || !isSlowStart(error)) throw error
+      if (attempt === 3 || !isSlowStart(error) || !(await nothingLeft())) throw error
       report('a node took more than 30 s to start; once more')
     }
   }
@@ -111,8 +131,8 @@ function isSlowStart(error: unknown): boolean {
   return error instanceof PlatformError && /could not find a log line that matches/.test(error.why ?? '')
 }
 
-/** The error for a `kind create` that failed; what is left of it is removed by the next attempt. */
-export async function creationError(platform: Platform, error: unknown): Promise<unknown> {
+/** The error for a `kind create` that failed. */
+async function creationError(platform: Platform, error: unknown): Promise<unknown> {
   if (!(error instanceof PlatformError)) return error
   // kind removes its nodes when it fails; where somebody else was faster, those that are there now are theirs
   const isTaken = /already exist for a cluster with the name/.test(error.why ?? '')

@@ -8,7 +8,10 @@ const slow = new PlatformError('kind create cluster failed', {
 })
 
 /** Runs it with a `kind create` that ends as listed, one after the other; returns how often it ran, and what was reported. */
-async function creation(...endings: (Error | undefined)[]) {
+const creation = (...endings: (Error | undefined)[]) => creationLeaving(true, ...endings)
+
+/** The same, where each attempt that fails leaves nodes behind or not. */
+async function creationLeaving(nothing: boolean, ...endings: (Error | undefined)[]) {
   const said: string[] = []
   let runs = 0
   const error = await untilNodesStart(
@@ -17,6 +20,7 @@ async function creation(...endings: (Error | undefined)[]) {
       runs += 1
       if (ending) throw ending
     },
+    async () => nothing,
     text => said.push(text),
   ).then(
     () => undefined,
@@ -41,5 +45,10 @@ describe('the creation of nodes', () => {
     const other = new PlatformError('kind create cluster failed', { why: 'ERROR: node(s) already exist' })
     const { runs, error } = await creation(other)
     assert.deepEqual({ runs, error }, { runs: 1, error: other })
+  })
+
+  it('is not tried again where nodes are left: whose they are is for the next run to find out', async () => {
+    const { runs, said, error } = await creationLeaving(false, slow, undefined)
+    assert.deepEqual({ runs, said, error }, { runs: 1, said: [], error: slow })
   })
 })
