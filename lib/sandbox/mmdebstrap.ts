@@ -13,7 +13,7 @@ export async function mmdebstrap(words: readonly string[], options: SupplyOption
   await boundToUs({ signal: options.signal })`${await programFor(options)} ${words}`
 }
 
-/** Shell command for mmdebstrap's last hook: takes away what nobody reads in a container. */
+/** Shell command for a hook of mmdebstrap after all packages are in: takes away what nobody reads in a container. */
 export const withoutManuals = `rm -rf ${['doc', 'info', 'locale', 'man'].map(name => `"$1"/usr/share/${name}/*`).join(' ')}`
 
 async function programFor(options: SupplyOptions): Promise<string> {

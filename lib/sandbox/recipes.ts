@@ -9,6 +9,7 @@ import { PlatformError } from '../system/errors.ts'
 export const recipesFolder = join(root, 'lib/sandbox/recipes')
 
 const seconds = z.number().default(30)
+const replaced = z.record(z.string(), z.string()).optional()
 const program = z.union([
   z.strictObject({
     seconds,
@@ -17,9 +18,9 @@ const program = z.union([
     programs: z.record(z.string(), z.string()),
     variables: z.record(z.string(), z.string()).optional(),
     foldersAre: z.string().optional(),
-    replaced: z.record(z.string(), z.string()).optional(),
+    replaced,
   }),
-  z.strictObject({ seconds, folder: z.string(), replaced: z.record(z.string(), z.string()).optional() }),
+  z.strictObject({ seconds, folder: z.string(), replaced }),
 ])
 
 const image = z.strictObject({

@@ -5,6 +5,9 @@ import { acquireSettings, machineArchive } from '../supply/debian.ts'
 import { mmdebstrap, withoutManuals } from './mmdebstrap.ts'
 import { contentsOf, type ImageCatalogue, recipesFolder } from './recipes.ts'
 
+/** What installing leaves behind, and what mmdebstrap brings from this machine; taken away before the recipe's own hooks. */
+const tidy = `${withoutManuals} && rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/* "$1"/var/log/* "$1"/etc/hostname "$1"/etc/resolv.conf`
+
 /** A root file system out of Debian packages. */
 export interface RootfsRecipe {
   name: string
@@ -37,15 +40,16 @@ export async function rootfsBuild(
 ): Promise<Build> {
   return {
     name: `rootfs-${name}`,
-    inputs: { suite, variant, packages, hooks: await contentsOf(hooks), withoutManuals },
+    inputs: { suite, variant, packages, hooks: await contentsOf(hooks), tidy },
     async build(folder, note) {
       const { uri, keyring } = await machineArchive()
       const settings = join(folder, 'apt.conf')
       await writeFile(settings, `${(await acquireSettings()).join('\n')}\n`, { mode: 0o600 })
       note(`installing ${packages.length} Debian packages of ${suite}`)
       const words = [
-        ...[`--variant=${variant}`, '--format=tar', '--quiet', `--hook-dir=${hooks}`, `--aptopt=${settings}`],
-        `--${variant === 'extract' ? 'extract' : 'customize'}-hook=${withoutManuals}`,
+        ...[`--variant=${variant}`, '--format=tar', '--quiet', `--aptopt=${settings}`],
+        `--${variant === 'extract' ? 'extract' : 'customize'}-hook=${tidy}`,
+        `--hook-dir=${hooks}`,
         `--include=${packages.join(',')}`,
         ...[suite, join(folder, 'rootfs.tar'), `deb [signed-by=${keyring}] ${uri} ${suite} main`],
       ]

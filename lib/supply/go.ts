@@ -92,7 +92,7 @@ export async function buildGoFolder(
   program: string,
   folder: string,
   options: GoBuildOptions,
-  replaced: GoRecipe['replaced'] = {},
+  replaced?: GoRecipe['replaced'],
 ): Promise<void> {
   await inWorkshop(options, async workshop => {
     await cp(source, workshop.folder, { recursive: true })

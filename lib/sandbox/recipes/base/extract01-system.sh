@@ -22,7 +22,4 @@ chroot "$root" ldconfig
 (cd "$root/usr/share/ca-certificates" && find * -name '*.crt' | sort) > "$root/etc/ca-certificates.conf"
 chroot "$root" update-ca-certificates > /dev/null
 rm -rf "$root"/etc/powerdns/* "$root"/etc/prometheus/*
-rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/* "$root"/var/log/*
-rm -f "$root/etc/hostname" "$root/etc/resolv.conf"
-mkdir -p -m 1777 "$root/tmp"
-mkdir -p "$root/root" "$root/run" "$root/etc/powerdns/pdns.d" "$root/docker-entrypoint-initdb.d"
+mkdir -p "$root/etc/powerdns/pdns.d" "$root/docker-entrypoint-initdb.d"

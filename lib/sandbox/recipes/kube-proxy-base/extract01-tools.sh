@@ -7,7 +7,3 @@ for tool in iptables ip6tables; do
     [ -e "$root/usr/sbin/$name" ] || ln -s "$tool-nft${name#"$tool"}" "$root/usr/sbin/$name"
   done
 done
-rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/* "$root"/var/log/*
-rm -f "$root"/etc/hostname "$root"/etc/resolv.conf
-mkdir -p -m 1777 "$root/tmp"
-mkdir -p "$root/root" "$root/run"

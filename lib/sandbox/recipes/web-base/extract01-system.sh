@@ -9,7 +9,5 @@ ln -s nc.openbsd "$root/usr/bin/nc"
 for tool in $(chroot "$root" /usr/bin/busybox --list); do
   [ -e "$root/usr/bin/$tool" ] || [ -e "$root/usr/sbin/$tool" ] || ln -s busybox "$root/usr/bin/$tool"
 done
-rm -rf "$root"/etc/nginx/sites-* "$root"/etc/nginx/modules-enabled/* "$root"/var/lib/apt/lists/* "$root"/var/cache/* "$root"/var/log/*
-rm -f "$root/etc/hostname" "$root/etc/resolv.conf"
-mkdir -p -m 1777 "$root/tmp"
-mkdir -p "$root/root" "$root/run" "$root/var/log/nginx" "$root/var/lib/nginx" "$root/etc/nginx/conf.d"
+rm -rf "$root"/etc/nginx/sites-* "$root"/etc/nginx/modules-enabled/*
+mkdir -p "$root/var/log/nginx" "$root/var/lib/nginx" "$root/etc/nginx/conf.d"
