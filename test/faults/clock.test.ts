@@ -29,6 +29,8 @@ describe('a clock that jumps while something writes', { skip: await noSandbox() 
     return Math.round(Number(stdout) - Date.now() / 1000)
   }
 
+  const written = async () => Object.values(await loaded.acknowledged()).reduce((sum, count) => sum + count, 0)
+
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'macula-clock-'))
     await mkdir(join(folder, 'faketime'))
@@ -36,6 +38,7 @@ describe('a clock that jumps while something writes', { skip: await noSandbox() 
     await unpackPackages([{ name: 'libfaketime', suite: 'sid' }], join(folder, 'package'), () => {})
     const files = await readdir(join(folder, 'package'), { recursive: true })
     const library = files.find(file => file.endsWith('/libfaketime.so.1'))
+    assert.ok(library, files.join())
     const service = {
       environment: {
         LD_PRELOAD: `${there}.so`,
@@ -44,7 +47,7 @@ describe('a clock that jumps while something writes', { skip: await noSandbox() 
         FAKETIME_DISABLE_SHM: '1',
         FAKETIME_DONT_FAKE_MONOTONIC: '1',
       },
-      volumes: [`${join(folder, 'package', library ?? '')}:${there}.so:ro`, `${join(folder, 'faketime')}:${there}:ro`],
+      volumes: [`${join(folder, 'package', library)}:${there}.so:ro`, `${join(folder, 'faketime')}:${there}:ro`],
     }
     const local = join(folder, 'docker-compose.local.yml')
     await writeFile(local, stringify({ services: Object.fromEntries(jumping.map(name => [name, service])) }))
@@ -61,11 +64,10 @@ describe('a clock that jumps while something writes', { skip: await noSandbox() 
     ['back to the real time', 0],
   ] as const)
     it(`${what}: everything that was acknowledged is there, and verify is green`, async () => {
-      const before = Object.values(await loaded.acknowledged()).reduce((sum, count) => sum + count, 0)
+      const before = await written()
       assert.ok(Math.abs((await jump(seconds)) - seconds) < 5, 'the clock of PostgreSQL did not jump')
       const green = await loaded.green()
-      const written = Object.values(await loaded.acknowledged()).reduce((sum, count) => sum + count, 0)
-      assert.ok(written > before, 'nothing was written with that clock')
+      assert.ok((await written()) > before, 'nothing was written with that clock')
       await loaded.nothingLost(`clock ${what}`, green)
     })
 })

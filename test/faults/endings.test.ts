@@ -138,7 +138,7 @@ describe('the end of every task where the engine fails', {
     while (named === 0 && ended === 0) await sleep(20)
     clearTimeout(limit)
     if (named === 0) named = ended
-    while (ended === 0 && now() < named + endLimitSeconds * slow) await sleep(20)
+    while (ended === 0 && now() < named + endLimitSeconds * Math.min(slow, 5)) await sleep(20)
     await sleep(1000)
     const alive = processesOf(run)
     for (const { pid } of alive) process.kill(pid, 'SIGKILL')

@@ -35,6 +35,7 @@ describe('services that die while something writes to them', { skip: await noSan
       mapfile -d '' -t words </proc/$engine/cmdline
       kill -${signal} $engine
       for try in $(seq 60); do kill -0 $engine 2>/dev/null || break; sleep 0.5; done
+      kill -0 $engine 2>/dev/null && exit 1
       setsid "\${words[@]}" </dev/null >/run/macula/engine-again.log 2>&1 &`)
     assert.equal(exitCode, 0, stderr)
     const answers = await sandbox.exec(

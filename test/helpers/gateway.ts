@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, type RequestListener, request, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -36,34 +36,37 @@ export async function startGateway(files: readonly RenderedFile[], answer: Reque
   for (const { path, content } of files.filter(({ path }) => path.startsWith('config/nginx/')))
     await writeIfChanged(join(folder, path), movedHere(content, target))
   const command = ['-p', folder, '-c', join(folder, 'config/nginx/nginx.conf')]
-  const check = await ask([nginx.program, ...command, '-t'], { env: nginx.env })
-  if (check.exitCode !== 0) {
-    upstream.close()
-    await remove()
-    throw new Error(check.stderr)
-  }
-  const server = spawn(nginx.program, [...command, '-g', 'daemon off;'], {
-    stdio: 'ignore',
-    env: { ...process.env, ...nginx.env },
-  })
+  let server: ChildProcess | undefined
   const gateway: Gateway = {
     ip,
     port,
     folder,
     upstream,
     async stop() {
-      server.kill('SIGTERM')
-      if (server.exitCode === null) await once(server, 'exit')
+      server?.kill('SIGTERM')
+      if (server?.exitCode === null) await once(server, 'exit')
       upstream.closeAllConnections()
       upstream.close()
       await remove()
     },
   }
-  await until(
-    async () => (await send(gateway, { path: '/healthz', headers: { host: 'localhost' } })).status === 200,
-    `nginx listens on ${ip}:${port}`,
-  )
-  return gateway
+  try {
+    const check = await ask([nginx.program, ...command, '-t'], { env: nginx.env })
+    if (check.exitCode !== 0) throw new Error(check.stderr)
+    server = spawn(nginx.program, [...command, '-g', 'daemon off;'], {
+      stdio: 'ignore',
+      env: { ...process.env, ...nginx.env },
+    })
+    await until(
+      async () => (await send(gateway, { path: '/healthz', headers: { host: 'localhost' } })).status === 200,
+      `nginx listens on ${ip}:${port}`,
+    )
+    return gateway
+  } catch (error) {
+    // an upstream that listens on would keep the test's process
+    await gateway.stop()
+    throw error
+  }
 }
 
 export interface Sent {
