@@ -39,7 +39,8 @@ volumes() {
 # replaced at once, so that nobody reads half a file
 write() { cat >"$run/$1.next" && mv "$run/$1.next" "$run/$1"; }
 
-trap 'exit 0' INT TERM
+# QUIT is what the image is stopped with; the first process of a container ignores what it does not trap, for 10 s until it is killed
+trap 'exit 0' INT QUIT TERM
 mkdir -p "$run"
 nginx -c "$scripts/nginx.conf"
 
