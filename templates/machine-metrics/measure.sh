@@ -48,7 +48,7 @@ round=0
 sizes=
 while :; do
   # beside the rest, because counting many files takes a while; the next count waits for the one before
-  if [ $((round % 6)) = 0 ] && ! kill -0 "$sizes" 2>/dev/null; then
+  if [ $((round % 6)) = 0 ] && { [ -z "$sizes" ] || ! kill -0 "$sizes" 2>/dev/null; }; then
     volumes | write volumes.txt &
     sizes=$!
   fi

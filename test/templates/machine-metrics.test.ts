@@ -5,6 +5,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { alpineTools } from '../helpers/alpine.ts'
 import { contentOf, renderExample } from '../helpers/example.ts'
 import { run } from '../helpers/run.ts'
 import { freePort, until } from '../helpers/sockets.ts'
@@ -13,6 +14,7 @@ import { debianValidator } from '../helpers/validators.ts'
 const files = await renderExample()
 const nginx = await debianValidator('nginx')
 const promtool = await debianValidator('promtool')
+const tools = await alpineTools()
 const skip = nginx.skip || (process.getuid?.() === 0 ? false : 'nginx becomes another user, which only root can')
 
 const ids = { nginx: 'a'.repeat(64), node: 'b'.repeat(64), foreign: 'c'.repeat(64) }
@@ -153,7 +155,7 @@ async function measured(pattern: RegExp): Promise<string[]> {
     env: {
       ...process.env,
       ...nginx.env,
-      PATH: `${join(folder, 'bin')}:${process.env.PATH}`,
+      PATH: `${join(folder, 'bin')}:${tools}${process.env.PATH}`,
       MACULA_PROJECT: 'macula',
       CLUSTER_NAME: 'macula',
       ROUND_SECONDS: '0.2',

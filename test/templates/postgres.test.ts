@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import fc from 'fast-check'
+import { alpineTools } from '../helpers/alpine.ts'
 import { values } from '../helpers/env-arbitraries.ts'
 import { contentOf, exampleSecrets, renderExample } from '../helpers/example.ts'
 import { countInputs } from '../helpers/fault-table.ts'
@@ -24,6 +25,7 @@ const skip =
       ? 'start.sh becomes the user postgres, which only root can'
       : false
 const files = await renderExample()
+const tools = await alpineTools()
 
 // What the image's own entry point does, as far as it matters here: it makes the data folder only where there is none.
 const entrypoint = `#!/bin/sh
@@ -227,7 +229,7 @@ async function start(user: string, password: string): Promise<void> {
     stdio: 'ignore',
     env: {
       ...process.env,
-      PATH: `${folder}:${programs}:${process.env.PATH}`,
+      PATH: `${folder}:${programs}:${tools}${process.env.PATH}`,
       PGDATA: join(folder, 'data'),
       PGPORT: String(port),
       POSTGRES_USER: user,
