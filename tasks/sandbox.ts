@@ -9,6 +9,8 @@ import { requireSandboxMachine } from '../lib/sandbox/requirements.ts'
 import { defaultName, execute, openShell, requireSandbox, sandboxShell } from '../lib/sandbox/sandbox.ts'
 import {
   failedServices,
+  freeSpace,
+  isClusterToCome,
   keepSandbox,
   newSandbox,
   requireUp,
@@ -16,6 +18,7 @@ import {
   servicesToCome,
   startSandbox,
   stopSandbox,
+  supplyApplicationBase,
   supplyCluster,
   supplyNext,
   supplySandbox,
@@ -26,6 +29,7 @@ import { sizeOf } from '../lib/supply/sizes.ts'
 import { badInput, ExitCode, PlatformError } from '../lib/system/errors.ts'
 import { exists } from '../lib/system/files.ts'
 import { bytes as size } from '../lib/system/text.ts'
+import { early } from '../lib/system/wait.ts'
 
 export default defineTask({
   name: 'sandbox',
@@ -111,10 +115,20 @@ export default defineTask({
           `${service} ${outcome}, because its image could not be made; everything else goes on\n  ${reasonOf(error)}`,
         )
       }
+      if (isClusterToCome(sandbox)) {
+        let canBuild = false
+        await out.step('Get the image that applications start from', async progress => {
+          canBuild = await supplyApplicationBase(sandbox, progress)
+          return canBuild ? 'unchanged' : 'failed'
+        })
+        if (canBuild) await runWorkflow(sandbox, ['build-and-push', '--yes'])
+      }
       let lacksCluster = false
+      let freed = Promise.resolve(0)
       if (cluster) {
         try {
           await out.step('Get the images of the cluster', progress => supplyCluster(sandbox, progress))
+          freed = early(freeSpace(sandbox))
         } catch (error) {
           if (!(error instanceof PlatformError)) throw error
           lacksCluster = true
@@ -124,6 +138,7 @@ export default defineTask({
         }
         if (!lacksCluster) await runWorkflow(sandbox, ['cluster', '--yes'])
       }
+      if ((await freed) > 0) out.say(`Removed Go's caches: ${size(await freed)}`)
       const { state } = requireUp(sandbox)
       if (options.json) {
         const status: object = await sandboxShell(state)`node lib/cli/launch.mjs status --json`.json()

@@ -148,14 +148,16 @@ async function build(
   words: readonly string[] = [],
 ): Promise<void> {
   const { client, options } = builder
+  const inside = recipe.archive?.images ?? []
   const [base, programs] = await Promise.all([
     recipe.base && ensureBase(builder, recipe.base),
     Promise.all(recipe.programs.map(program => ensureProgram(builder, program))),
+    Promise.all(inside.map(image => ensureImage(builder, repositoryOf(image)))),
   ])
   const context = await mkdtemp(join(tmpdir(), 'macula-image-'))
   try {
     await stage(context, recipe, programs)
-    if (recipe.archive) await saveInto(builder, join(context, recipe.archive.file), recipe.archive.images)
+    if (recipe.archive) await saveInto(builder, join(context, recipe.archive.file), inside)
     const started = Date.now()
     options.report?.({ what, state: 'building', detail: 'building' })
     const baseArgs = base ? ['--build-arg', `BASE=${base}`] : []
@@ -175,13 +177,14 @@ function ensureBase(builder: ImageBuilder, base: string): Promise<string> {
   const { catalogue, client, options, once, installing } = builder
   const rootfs = rootfsRecipe(catalogue, base)
   if (!rootfs) return ensureImage(builder, base)
-  return once(`base ${base}`, async () => {
+  const make = async () => {
     const name = await baseName(builder, base)
     if (await client.has(name)) return name
-    const place = Object.keys(catalogue.bases).indexOf(base)
-    await client.$`docker import ${await installing(() => ensureRootfs(rootfs, options), place)} ${name}`
+    await client.$`docker import ${await ensureRootfs(rootfs, options)} ${name}`
     return name
-  })
+  }
+  // its place is taken before anything is looked up: what is looked up first must not be what is installed first
+  return once(`base ${base}`, () => installing(make, Object.keys(catalogue.bases).indexOf(base)))
 }
 
 async function saveInto(builder: ImageBuilder, file: string, images: readonly string[]): Promise<void> {

@@ -60,7 +60,7 @@ export interface Sandbox {
   services: Service[]
   later?: LaterImages
   /** Those images of the cluster that are made here, while other steps go on. */
-  clusterStandIns?: ClusterStandIns & { made: Promise<void> }
+  clusterStandIns?: ClusterStandIns & { made: Promise<void>; areMade: boolean }
 }
 
 interface Up {
@@ -185,12 +185,29 @@ export function supplyCluster(sandbox: Sandbox, progress: StepProgress): Promise
     if (failure !== undefined) throw failure
     await clusterStandIns?.made
     await bringKubectl(requireUp(sandbox).state, clusterStandIns?.nodes === true, sandbox.supply)
-    if (await allProgramsBuilt(sandbox.supply)) {
-      const freed = await pruneGoCaches(sandbox.options.cacheDir)
-      if (freed > 0) progress.line(`removed Go's caches: ${size(freed)}`)
-    }
     return clusterStandIns ? 'stand-ins' : 'unchanged'
   })
+}
+
+/** Whether images of the cluster are still being made, so that there is time to build the applications. */
+export function isClusterToCome({ clusterStandIns }: Sandbox): boolean {
+  return clusterStandIns?.areMade === false
+}
+
+/** Waits for the image that applications are built on; false where it cannot be had, which `supplyCluster` reports. */
+export async function supplyApplicationBase({ watch, later }: Sandbox, progress: StepProgress): Promise<boolean> {
+  await watch.during(progress, async () => {
+    while (later?.pending().includes(applicationBase)) await later.next()
+  })
+  return later?.failures().get(applicationBase) === undefined
+}
+
+/**
+ * Removes what compiling has left, once every program is there; returns the bytes that are free again. A hundred thousand files take a
+ * while: other work need not wait for it.
+ */
+export async function freeSpace({ supply, options }: Sandbox): Promise<number> {
+  return (await allProgramsBuilt(supply)) ? pruneGoCaches(options.cacheDir) : 0
 }
 
 /**
@@ -256,9 +273,13 @@ async function buildClusterLater(sandbox: Sandbox, wanted: ClusterStandIns, serv
   await settleForStandIns(pathsInside(requireUp(sandbox).state), wanted)
   await announceClusterStandIns(wanted, standInOptions(sandbox))
   const made = allOf(services).then(() => buildClusterStandIns(wanted, standInOptions(sandbox)))
+  const standIns = { ...wanted, made, areMade: false }
   // a failure is reported by supplyCluster; until then an unhandled rejection must not end the process
-  made.catch(() => {})
-  sandbox.clusterStandIns = { ...wanted, made }
+  const ignored = () => {}
+  made.then(() => {
+    standIns.areMade = true
+  }, ignored)
+  sandbox.clusterStandIns = standIns
 }
 
 async function pruneOld(sandbox: Sandbox, progress: StepProgress): Promise<void> {

@@ -8,23 +8,27 @@ export function memory(): <T>(key: string, make: () => Promise<T>) => Promise<T>
   }
 }
 
-/** Lets `count` actions run at a time. Of those that wait, the one with the lowest `place` is next, and of the same place the one that came first. */
+/**
+ * Lets `count` actions run at a time. Of those that wait, the one with the lowest `place` is next, and of the same place the one that came first; so it
+ * is with those that come in the same turn of the event loop.
+ */
 export function queue(count: number): <T>(action: () => Promise<T>, place?: number) => Promise<T> {
   const waiting: { resume: () => void; place: number }[] = []
   let running = 0
+  const resumeNext = () => {
+    for (; running < count && waiting.length > 0; running += 1) waiting.shift()?.resume()
+  }
   return async (action, place = 0) => {
-    if (running === count)
-      await new Promise<void>(resume => {
-        const behind = waiting.findIndex(other => other.place > place)
-        waiting.splice(behind === -1 ? waiting.length : behind, 0, { resume, place })
-      })
-    else running += 1
+    await new Promise<void>(resume => {
+      const behind = waiting.findIndex(other => other.place > place)
+      waiting.splice(behind === -1 ? waiting.length : behind, 0, { resume, place })
+      setImmediate(resumeNext)
+    })
     try {
       return await action()
     } finally {
-      const next = waiting.shift()
-      if (next) next.resume()
-      else running -= 1
+      running -= 1
+      resumeNext()
     }
   }
 }

@@ -1,5 +1,5 @@
-import { rm } from 'node:fs/promises'
-import { $ } from '../system/exec.ts'
+import { PlatformError } from '../system/errors.ts'
+import { $, lastLines } from '../system/exec.ts'
 
 /** Bytes on the disk of a folder and all in it; 0 for what is not there. */
 export async function sizeOf(folder: string): Promise<number> {
@@ -8,11 +8,13 @@ export async function sizeOf(folder: string): Promise<number> {
   return Number(/^\d+/.exec(stdout)?.[0] ?? 0)
 }
 
-/** Removes a folder and all in it, also what is read-only, and returns the bytes that are free again. */
+/** Removes a folder and all in it, also what is read-only, and returns the bytes that are free again. Other work on this machine has priority. */
 export async function removeFolder(folder: string): Promise<number> {
   const bytes = await sizeOf(folder)
+  const quietly = $({ nothrow: true, timeout: '5m' })
   // Go keeps its modules read-only, which stops everybody but root
-  await $({ nothrow: true, timeout: '5m' })`chmod --recursive u+w ${folder}`
-  await rm(folder, { recursive: true, force: true })
+  await quietly`nice -n 10 chmod --recursive u+w ${folder}`
+  const { exitCode, stderr } = await quietly`nice -n 10 rm -rf ${folder}`
+  if (exitCode !== 0) throw new PlatformError(`${folder} could not be removed`, { why: lastLines(stderr) })
   return bytes
 }

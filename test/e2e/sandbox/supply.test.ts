@@ -85,10 +85,19 @@ describe('a sandbox whose cache lacks a program and packages, on a machine that 
       /The Go module github\.com\/distribution\/distribution\/v3@\S+ cannot be fetched .*connection refused/,
     )
     assert.equal(stdout, 'placeholder\nreal\n200\n501\n200\n')
-    const [portal, packages, database] = [/^ +nginx ready/m, /^ +rootfs-services: built/m, /^ +powerdns-db ready/m].map(
-      line => stderr.search(line),
-    ) as [number, number, number]
-    assert.ok(0 < portal && portal < packages && packages < database, stderr)
+    const lines = [
+      /^ +image nginx: stand-in/m,
+      /^ +rootfs-services: built/m,
+      /^ +nginx ready/m,
+      /^ +powerdns-db ready/m,
+    ]
+    const [image, packages, portal, database] = lines.map(line => stderr.search(line)) as [
+      number,
+      number,
+      number,
+      number,
+    ]
+    assert.ok(0 < image && image < packages && 0 < portal && portal < database, stderr)
   })
 
   it('gives back what the next start does not need when that is asked for, with sizes', async () => {
