@@ -2,6 +2,7 @@
 import type { Output } from '../lib/cli/output.ts'
 import { defineTask } from '../lib/cli/task.ts'
 import { type BuiltImage, deployableImages, unusedSources } from '../lib/cluster/application-images.ts'
+import { ensureApplied, outcomeOf } from '../lib/cluster/apply.ts'
 import {
   applicationsOverlay,
   leftovers,
@@ -14,7 +15,7 @@ import { ensureCertificate, localCa } from '../lib/cluster/certs.ts'
 import { applicationNames, applicationsNamespace, type Cluster, clusterOf } from '../lib/cluster/cluster.ts'
 import { applyCollector, collectorImage, waitForCollector } from '../lib/cluster/collector.ts'
 import { plannedChanges } from '../lib/cluster/existing.ts'
-import { applied, identityOf, type KubeObject, kubectlOn, outcomeOf, serverSide } from '../lib/cluster/kubectl.ts'
+import { identityOf, type KubeObject, kubectlOn } from '../lib/cluster/kubectl.ts'
 import { withCertificate, writeOverlay } from '../lib/cluster/kustomize.ts'
 import { ensureImagesOnNodes } from '../lib/cluster/node-images.ts'
 import { ownNodes } from '../lib/cluster/ownership.ts'
@@ -23,6 +24,7 @@ import { ensureScraped } from '../lib/cluster/scrape.ts'
 import { loadPlatform, type Platform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
 import { badInput, PlatformError } from '../lib/system/errors.ts'
+import { early } from '../lib/system/wait.ts'
 
 export default defineTask({
   name: 'deploy-apps',
@@ -49,11 +51,18 @@ export default defineTask({
       return checkUrls(platform, out)
     }
     if (cluster.kind === 'existing' && !yes && !(await isAgreed(platform, cluster, out))) return
+    const builds = options.build || positionals.length > 0
+    const before = builds ? undefined : early(liveObjects(platform))
     const nodes = cluster.kind === 'kind' ? await ownNodes(platform) : []
     for (const setting of await unusedSources(platform)) out.warn(`${setting} in .env belongs to no application`)
 
-    if (options.build || positionals.length > 0) await build(platform, positionals, out)
-    const live = await liveObjects(platform)
+    if (builds) await build(platform, positionals, out)
+    const collector = collectorImage(platform)
+    const copied = collector === undefined ? undefined : early(ensureImagesOnNodes(platform, nodes, [collector]))
+    const live = await (before ?? liveObjects(platform))
+    // beside the applications, where the namespace that they share is there
+    const collect = async () => copied && applyCollector(platform, collector ?? '', copied)
+    const collecting = live.length > 0 ? early(collect()) : undefined
     const { certificate } = await ensureCertificate(platform)
     let images: BuiltImage[] = []
     await out.step('Look for the images in the registry', async ({ update }) => {
@@ -71,28 +80,28 @@ export default defineTask({
     )
     let objects: KubeObject[] = []
     await out.step('Apply the manifests', async () => {
-      const changes = await applied(cluster, live, kubectlOn(cluster)`apply ${serverSide} -k ${overlay}`)
+      const changes = await ensureApplied(platform, overlay, live)
       objects = changes.map(({ object }) => object)
       return outcomeOf(changes)
     })
     await removeLeftovers(cluster, leftovers(objects, live), { yes, out })
-    const collector = collectorImage(platform)
-    if (collector !== undefined) {
-      await out.step('Copy the image of the collector to the nodes', () =>
-        ensureImagesOnNodes(platform, nodes, [collector]),
-      )
-      await out.step("Apply the collector's manifests", async () =>
-        outcomeOf(await applyCollector(platform, collector)),
-      )
+    let collectors: KubeObject[] = []
+    if (copied !== undefined) {
+      await out.step('Copy the image of the collector to the nodes', () => copied)
+      await out.step("Apply the collector's manifests", async () => {
+        const changes = (await (collecting ?? collect())) ?? []
+        collectors = changes.map(({ object }) => object)
+        return outcomeOf(changes)
+      })
     }
     await out.step('Wait for the new pods', async ({ update }) => {
       const rolling = unfinishedRollouts(objects.filter(({ kind }) => kind === 'Deployment'))
       await waitForApplications(platform, rolling, waiting => update(waiting.join(', ')))
       return rolling.length === 0 ? 'unchanged' : 'rolled out'
     })
-    if (collector !== undefined)
+    if (copied !== undefined)
       await out.step('Wait for the collector', async () => {
-        await waitForCollector(platform)
+        await waitForCollector(platform, collectors)
         return 'unchanged'
       })
     for (const { application, digest } of images) out.say(`    ${application}  ${digest}`)

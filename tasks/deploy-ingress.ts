@@ -1,6 +1,7 @@
 #!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { readFile } from 'node:fs/promises'
 import { defineTask } from '../lib/cli/task.ts'
+import { ensureApplied, outcomeOf } from '../lib/cluster/apply.ts'
 import { ensureCertificate, trustCommand } from '../lib/cluster/certs.ts'
 import { clusterOf, ingressNamespace, notInCharge } from '../lib/cluster/cluster.ts'
 import {
@@ -10,7 +11,6 @@ import {
   retirementNotice,
   waitForIngress,
 } from '../lib/cluster/ingress.ts'
-import { applied, getObjects, kubectlOn, outcomeOf, serverSide } from '../lib/cluster/kubectl.ts'
 import { withCertificate, writeOverlay } from '../lib/cluster/kustomize.ts'
 import { ensureImagesOnNodes } from '../lib/cluster/node-images.ts'
 import { requireNodes } from '../lib/cluster/ownership.ts'
@@ -43,7 +43,6 @@ export default defineTask({
     if (reason !== undefined) return out.summary(reason)
     const nodes = await requireNodes(platform)
     const cluster = clusterOf(platform)
-    const kubectl = kubectlOn(cluster)
     const { outcome, certificate } = await ensureCertificate(platform)
     const ca = await readFile(certificate.caFile, 'utf8')
 
@@ -57,10 +56,11 @@ export default defineTask({
     )
     let rolling: string[] = []
     await out.step('Apply the manifests', async () => {
-      const before = await getObjects(cluster, ['-k', overlay])
-      const changes = await applied(cluster, before, kubectl`apply ${serverSide} -k ${overlay}`)
+      const [changes] = await Promise.all([
+        ensureApplied(platform, overlay),
+        renewApplicationsCertificate(platform, certificate),
+      ])
       rolling = unfinishedRollouts(changes.map(({ object }) => object).filter(({ kind }) => kind === 'Deployment'))
-      await renewApplicationsCertificate(platform, certificate)
       const deployed = outcomeOf(changes)
       if (deployed === 'created' && platform.settings.INGRESS_CONTROLLER === 'nginx') out.warn(retirementNotice)
       return deployed

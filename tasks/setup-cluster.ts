@@ -2,10 +2,10 @@
 import type { Output } from '../lib/cli/output.ts'
 import { defineTask } from '../lib/cli/task.ts'
 import { applicationsNamespace, clusterOf } from '../lib/cluster/cluster.ts'
-import { waitForEndpoints } from '../lib/cluster/endpoints.ts'
+import { lookAtCluster } from '../lib/cluster/endpoints.ts'
 import { requireContext } from '../lib/cluster/existing.ts'
 import { desiredConfig, type KindConfig, nodeImage, phaseOf } from '../lib/cluster/kind.ts'
-import { kubectlHint } from '../lib/cluster/kubectl.ts'
+import { type KubeObject, kubectlHint } from '../lib/cluster/kubectl.ts'
 import {
   createNodes,
   finishCreation,
@@ -13,8 +13,7 @@ import {
   misfits,
   prepareCreation,
   removeCluster,
-  waitForApi,
-  waitForNodes,
+  waitForCluster,
 } from '../lib/cluster/lifecycle.ts'
 import { mergeIntoUsers } from '../lib/cluster/merge-kubeconfig.ts'
 import { ensurePodNames, nodeAddress } from '../lib/cluster/names.ts'
@@ -77,27 +76,29 @@ export default defineTask({
     // whether they fit the settings is for the run that connects them
     if (options.nodes && cluster.kind === 'kind' && (await areThere(platform)))
       return out.step('Create the nodes', async () => 'unchanged')
+    // whatever could end this half way is found before anything is created, and first of all a cluster of somebody else
+    const network = networkName(platform.settings)
+    const looks =
+      cluster.kind === 'kind' ? ([early(requireNetwork(network)), early(ownNodes(platform))] as const) : undefined
     await out.step(`Check ${cluster.kind === 'kind' ? 'kind and kubectl' : 'kubectl'}`, ({ update }) =>
       ensureTools(platform, { report: update }),
     )
-    if (cluster.kind === 'existing') {
+    if (looks === undefined) {
       await out.step(`Check the permissions in ${cluster.context}`, () => requireContext(cluster))
       return out.summary(
         `Only the namespace ${applicationsNamespace} of ${cluster.context} will be changed. Next: task build-and-push`,
       )
     }
-
-    // whatever could end this half way is found before anything is created, and first of all a cluster of somebody else
-    const network = early(requireNetwork(networkName(platform.settings)))
-    const own = options.adopt ? undefined : await ownNodes(platform)
-    await network
+    const own = options.adopt ? undefined : await looks[1]
+    const networkId = await looks[0]
     const machine = await inspectMachine()
     const publishes = chooseEngine(platform.settings.ROUTING, machine) === 'publish'
     const wanted = await desiredConfig(platform, publishes)
     if (options.adopt && !(await adoptForeign(platform, { yes, out }))) return
     const present = own ?? (await ownNodes(platform))
-    const existing = await startFitting(platform, present, wanted, { recreate: options.recreate ?? false, yes, out })
-    if (existing === undefined) return
+    const fitting = await startFitting(platform, present, wanted, { recreate: options.recreate ?? false, yes, out })
+    if (fitting === undefined) return
+    const { nodes: existing, seen } = fitting
 
     await out.step(`Create the nodes from ${platform.settings.KIND_NODE_IMAGE.split('@')[0]}`, async ({ update }) => {
       if (existing.length > 0) return 'unchanged'
@@ -118,11 +119,14 @@ export default defineTask({
     if (options.nodes) return out.summary('The nodes are there. To connect them: task setup-cluster')
     const nodes = existing.length > 0 ? existing : await requireNodes(platform)
     // neither needs the other, nor that the nodes are connected
-    const [names, registry] = [early(ensurePodNames(platform)), early(ensureRegistryWiring(platform, nodes))]
+    const [names, registry] = [
+      early(ensurePodNames(platform, seen)),
+      early(ensureRegistryWiring(platform, nodes, seen)),
+    ]
     await out.step('Connect the nodes to the services', () =>
       ensureOnNetwork(
         nodes,
-        networkName(platform.settings),
+        { name: network, id: networkId },
         index => nodeAddress(platform, index),
         platform.applications.names,
       ),
@@ -130,9 +134,7 @@ export default defineTask({
     await out.step('Resolve the names of the platform inside pods', () => names)
     await out.step('Configure the nodes to pull from the registry', () => registry)
     await out.step('Wait until the nodes are ready', async () => {
-      await waitForApi(platform)
-      await waitForNodes(platform)
-      await waitForEndpoints(cluster, nodes)
+      await waitForCluster(platform, nodes, seen)
       return 'unchanged'
     })
     if (options['merge-kubeconfig'])
@@ -168,16 +170,16 @@ async function adoptForeign(platform: Platform, { yes, out }: { yes: boolean; ou
 }
 
 /**
- * The running nodes of our cluster, where they fit the settings. Those that do not are removed, where their creation was not finished or somebody
- * said so: then there are none. undefined where a person did not agree.
+ * The running nodes of our cluster, where they fit the settings, and what a look at the cluster found, where they ran already. Those that do not are
+ * removed, where their creation was not finished or somebody said so: then there are none. undefined where a person did not agree.
  */
 async function startFitting(
   platform: Platform,
   nodes: readonly ClusterNode[],
   wanted: KindConfig,
   { recreate, yes, out }: { recreate: boolean; yes: boolean; out: Output },
-): Promise<readonly ClusterNode[] | undefined> {
-  if (nodes.length === 0) return []
+): Promise<{ nodes: readonly ClusterNode[]; seen?: readonly KubeObject[] | undefined } | undefined> {
+  if (nodes.length === 0) return { nodes: [] }
   if ((await unfinishedCreation(platform.paths)) === undefined) {
     const stopped = nodes.filter(({ running }) => !running).map(({ id }) => id)
     if (stopped.length > 0)
@@ -185,12 +187,13 @@ async function startFitting(
         await $`docker start ${stopped}`
         return 'updated'
       })
-    const reasons = await misfits(platform, wanted)
-    if (reasons.length === 0) return stopped.length === 0 ? nodes : ownNodes(platform)
+    const seen = await lookAtCluster(clusterOf(platform)).catch(() => undefined)
+    const reasons = await misfits(platform, wanted, seen)
+    if (reasons.length === 0) return stopped.length === 0 ? { nodes, seen } : { nodes: await ownNodes(platform) }
     if (!recreate) throw misfitError(platform, reasons)
     const what = `Delete the cluster with all that runs in it (${reasons.join('; ')})?`
     if (!yes && out.interactive && !(await out.confirm(what))) return undefined
   }
   await out.step('Remove the nodes that do not fit', () => removeCluster(platform, nodes))
-  return []
+  return { nodes: [] }
 }

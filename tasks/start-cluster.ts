@@ -1,11 +1,10 @@
 #!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { defineTask } from '../lib/cli/task.ts'
-import { clusterOf, notInCharge } from '../lib/cluster/cluster.ts'
-import { waitForEndpoints } from '../lib/cluster/endpoints.ts'
+import { notInCharge } from '../lib/cluster/cluster.ts'
 import { ensureIngressAddresses, waitForStartedIngress } from '../lib/cluster/ingress.ts'
-import { ensureKubeconfig, waitForApi, waitForNodes } from '../lib/cluster/lifecycle.ts'
+import { ensureKubeconfig, waitForCluster } from '../lib/cluster/lifecycle.ts'
 import { ensurePodNames, nodeAddress } from '../lib/cluster/names.ts'
-import { ensureOnNetwork } from '../lib/cluster/nodes.ts'
+import { ensureOnNetwork, requireNetwork } from '../lib/cluster/nodes.ts'
 import { ownNodes } from '../lib/cluster/ownership.ts'
 import { networkName } from '../lib/platform/addresses.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
@@ -25,10 +24,11 @@ export default defineTask({
     const nodes = await ownNodes(platform)
     if (nodes.length === 0) return out.summary('There is no cluster. Create one: task setup-cluster')
     // before they start: a network that was recreated since would keep a node from starting
-    await out.step('Connect the nodes to the services', () =>
+    const network = networkName(platform.settings)
+    await out.step('Connect the nodes to the services', async () =>
       ensureOnNetwork(
         nodes,
-        networkName(platform.settings),
+        { name: network, id: await requireNetwork(network) },
         index => nodeAddress(platform, index),
         platform.applications.names,
       ),
@@ -37,10 +37,9 @@ export default defineTask({
       const stopped = nodes.filter(({ running }) => !running).map(({ id }) => id)
       if (stopped.length > 0) await $`docker start ${stopped}`
       await ensureKubeconfig(platform)
-      await waitForApi(platform)
-      await waitForNodes(platform)
-      await waitForEndpoints(clusterOf(platform), nodes)
-      await ensureIngressAddresses(platform, await ownNodes(platform))
+      const started = await ownNodes(platform)
+      await waitForCluster(platform, started)
+      await ensureIngressAddresses(platform, started)
       return stopped.length > 0 ? 'updated' : 'unchanged'
     })
     await out.step('Resolve the names of the platform inside pods', () => ensurePodNames(platform))

@@ -75,6 +75,8 @@ export default defineTask({
     if (positionals.length > 0 && areReady(now, await containers))
       return out.step(`Start ${positionals.join(', ')}`, async () => 'unchanged')
     const owned = early(requireOwnership(platform))
+    const home = `home.${platform.domain}`
+    const isNamed = early(lookUp([{ name: home, family: 4 }], 1000)(home).then(({ addresses }) => addresses.length > 0))
     const machine = await inspectMachine()
     const engine = chooseEngine(platform.settings.ROUTING, machine)
     const images = now.services.filter(({ isBuilt }) => !isBuilt).map(({ image }) => image)
@@ -133,10 +135,8 @@ export default defineTask({
       return out.summary(`Running: ${positionals.join(', ')}. All others: task start-infrastructure`)
     await out.step("Set Grafana's password", () => ensureGrafanaPassword(platform, seen))
 
-    const home = `home.${platform.domain}`
-    const { addresses } = await lookUp([{ name: home, family: 4 }], 1000)(home)
     out.summary(
-      addresses.length > 0
+      (await isNamed)
         ? `Every service: http://${home}`
         : `http://${home} links to every service once DNS is set up: task setup-dnsmasq`,
     )

@@ -38,7 +38,8 @@ export async function applicationsOverlay(
   const hostOf = (name: string) => `${name}.${platform.domain}`
   return {
     name: 'apps',
-    resources: [...(namespace ? ['apps/_namespace'] : []), ...bundled.map(name => `apps/${name}`)],
+    firstResources: namespace ? ['apps/_namespace'] : [],
+    resources: bundled.map(name => `apps/${name}`),
     components: ['apps/_common'],
     manifests: Object.fromEntries(
       own.map(name => [`${name}.yaml`, fillTemplate(template, { name, host: hostOf(name) }, 'own-application.yaml')]),

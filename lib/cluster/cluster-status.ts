@@ -1,7 +1,8 @@
 import type { Platform } from '../platform/platform.ts'
 import { messageOf } from '../system/errors.ts'
 import { requireOk, type WebAddress } from './answer.ts'
-import { applicationNames, applicationsNamespace, clusterOf, ingressNamespace } from './cluster.ts'
+import { applicationNames, applicationsNamespace, clusterOf, collectorNamespace, ingressNamespace } from './cluster.ts'
+import { collectorImage } from './collector.ts'
 import { digestOf } from './image-registry.ts'
 import { ingressAddress } from './ingress.ts'
 import { getObjects, type KubeObject } from './kubectl.ts'
@@ -11,9 +12,9 @@ import { troubleOf, unfinishedRollouts } from './rollout.ts'
 /** `healthy`: it answers at its URL. `unhealthy`: it is there and does not. */
 export type ClusterState = 'healthy' | 'starting' | 'unhealthy' | 'stopped' | 'not created'
 
-/** One line about the cluster: a node, the ingress, or an application. */
+/** One line about the cluster: a node, the ingress, an application, or the collectors of its logs and metrics. */
 export interface ClusterRow {
-  kind: 'node' | 'ingress' | 'application'
+  kind: 'node' | 'ingress' | 'application' | 'collector'
   name: string
   url: string
   state: ClusterState
@@ -49,25 +50,18 @@ export async function clusterStatus(platform: Platform): Promise<ClusterRow[]> {
   if (stopped.length > 0) return down('stopped', `${stopped.map(({ name }) => name).join(', ')} stopped`)
   const timeout = ['--request-timeout', apiTimeout]
   try {
-    const [kubeNodes, objects] = await Promise.all([
-      cluster.kind === 'kind' ? getObjects(cluster, ['nodes', ...timeout]) : [],
-      getObjects(cluster, [
-        ...['deployments,pods', ...timeout],
-        ...(cluster.kind === 'kind' ? ['--all-namespaces'] : ['--namespace', applicationsNamespace]),
-      ]),
-    ])
-    const rows = await Promise.all(
-      names(platform).map(row =>
-        row.kind === 'ingress' ? ingressRow(platform, row, objects) : applicationRow(platform, row, objects),
-      ),
-    )
-    return [...kubeNodes.map(nodeRow), ...rows]
+    const ofOurs = ['nodes,deployments,daemonsets,pods', '--all-namespaces']
+    const ofTheirs = ['deployments,pods', '--namespace', applicationsNamespace]
+    const objects = await getObjects(cluster, [...(cluster.kind === 'kind' ? ofOurs : ofTheirs), ...timeout])
+    const rowOf = { ingress: ingressRow, application: applicationRow, collector: collectorRow }
+    const rows = await Promise.all(names(platform).map(row => rowOf[row.kind](platform, row, objects)))
+    return [...objects.filter(({ kind }) => kind === 'Node').map(nodeRow), ...rows]
   } catch (error) {
     return down('unhealthy', messageOf(error))
   }
 }
 
-type Named = Pick<ClusterRow, 'kind' | 'name' | 'url'>
+type Named = Pick<ClusterRow, 'name' | 'url'> & { kind: Exclude<ClusterRow['kind'], 'node'> }
 
 function names(platform: Platform): Named[] {
   const own = platform.settings.CLUSTER === 'kind'
@@ -78,6 +72,7 @@ function names(platform: Platform): Named[] {
       name,
       url: `http://${name}.${platform.domain}`,
     })),
+    ...(collectorImage(platform) === undefined ? [] : [{ kind: 'collector' as const, name: 'collector', url: '' }]),
   ]
 }
 
@@ -138,6 +133,25 @@ async function applicationRow(platform: Platform, row: Named, objects: readonly 
     since: startOf(deployment),
     digest,
     ...(latest === undefined ? {} : { current: latest === digest }),
+  }
+}
+
+async function collectorRow(_platform: Platform, row: Named, objects: readonly KubeObject[]): Promise<ClusterRow> {
+  const own = objects.filter(
+    ({ kind, metadata }) => metadata.namespace === collectorNamespace && ['DaemonSet', 'Deployment'].includes(kind),
+  )
+  const [first] = own
+  if (first === undefined) return { ...row, state: 'not created', detail: '', since: undefined }
+  const pods = objects.filter(({ kind, metadata }) => kind === 'Pod' && metadata.namespace === collectorNamespace)
+  const trouble = pods.map(troubleOf).find(text => text !== undefined)
+  const unfinished = unfinishedRollouts(own)
+  return {
+    ...row,
+    state: unfinished.length === 0 ? 'healthy' : trouble === undefined ? 'starting' : 'unhealthy',
+    detail:
+      trouble?.split('\n')[0] ??
+      `${pods.length} pods${unfinished.length > 0 ? `, waiting for ${unfinished.join(', ')}` : ''}`,
+    since: startOf(own.find(({ kind }) => kind === 'Deployment') ?? first),
   }
 }
 

@@ -1,10 +1,11 @@
 import type { Platform } from '../platform/platform.ts'
 import { PlatformError } from '../system/errors.ts'
 import { NotYet, waitFor } from '../system/wait.ts'
+import { type Applied, ensureApplied } from './apply.ts'
 import { applicationsNamespace, type Cluster, clusterOf, collectorNamespace } from './cluster.ts'
-import { type Applied, applied, getObjects, type KubeObject, kubectlHint, kubectlOn, serverSide } from './kubectl.ts'
+import { getObjects, type KubeObject, kubectlHint } from './kubectl.ts'
 import { type Overlay, renamedImage, writeOverlay } from './kustomize.ts'
-import { waitForDaemonSet, waitForRollout } from './rollout.ts'
+import { unfinishedRollouts, waitForDaemonSet, waitForRollout } from './rollout.ts'
 
 /** The image as the manifests name it. */
 const templateImage = 'otel/opentelemetry-collector-contrib'
@@ -38,34 +39,35 @@ export function collectorOverlay(platform: Platform, image: string, { metadata }
   }
 }
 
-/** Applies the collectors beside applications that are there. What an earlier removal has not finished yet is waited for. */
-export async function applyCollector(platform: Platform, image: string): Promise<Applied[]> {
-  const cluster = clusterOf(platform)
-  await untilRemoved(cluster)
-  const [owner] = await getObjects(cluster, ['namespace', applicationsNamespace])
-  if (owner === undefined)
-    throw new PlatformError(`There is no namespace ${applicationsNamespace} in the cluster`, {
-      hint: 'task deploy-apps',
-    })
-  const overlay = await writeOverlay(platform, collectorOverlay(platform, image, owner))
-  const before = await getObjects(cluster, ['-k', overlay])
-  return applied(cluster, before, kubectlOn(cluster)`apply ${serverSide} -k ${overlay}`)
+/**
+ * Applies the collectors beside applications that are there, once the nodes have the image. What an earlier removal has not finished yet is waited
+ * for.
+ */
+export async function applyCollector(platform: Platform, image: string, copied: Promise<unknown>): Promise<Applied[]> {
+  const owner = await ownerOnceRemoved(clusterOf(platform))
+  await copied
+  return ensureApplied(platform, await writeOverlay(platform, collectorOverlay(platform, image, owner)))
 }
 
-/** Waits until the collectors run, one on each node and the one for the cluster. */
-export async function waitForCollector(platform: Platform): Promise<void> {
+/** Waits until the collectors run, one on each node and the one for the cluster. `objects` are theirs, as they were applied. */
+export async function waitForCollector(platform: Platform, objects: readonly KubeObject[]): Promise<void> {
   const cluster = clusterOf(platform)
+  const rolling = (kind: string) => unfinishedRollouts(objects.filter(object => object.kind === kind))
   await Promise.all([
-    waitForDaemonSet(cluster, collectorNamespace, 'collector-node'),
-    waitForRollout(cluster, collectorNamespace, ['collector-cluster']),
+    ...rolling('DaemonSet').map(name => waitForDaemonSet(cluster, collectorNamespace, name)),
+    ...rolling('Deployment').map(name => waitForRollout(cluster, collectorNamespace, [name])),
   ])
 }
 
-async function untilRemoved(cluster: Cluster): Promise<void> {
-  await waitFor(
+/** The applications' namespace, which the collectors belong to, once that of earlier ones is not being removed any more. */
+async function ownerOnceRemoved(cluster: Cluster): Promise<KubeObject> {
+  const found = await waitFor(
     async () => {
-      const [namespace] = await getObjects(cluster, ['namespace', collectorNamespace])
-      return namespace?.metadata.deletionTimestamp === undefined || new NotYet('it is still there')
+      const namespaces = await getObjects(cluster, ['namespace', applicationsNamespace, collectorNamespace])
+      const isBeingRemoved = namespaces.some(
+        ({ metadata }) => metadata.name === collectorNamespace && metadata.deletionTimestamp !== undefined,
+      )
+      return isBeingRemoved ? new NotYet('it is still there') : namespaces
     },
     {
       timeoutMs: removalMs,
@@ -77,4 +79,7 @@ async function untilRemoved(cluster: Cluster): Promise<void> {
         }),
     },
   )
+  const owner = found.find(({ metadata }) => metadata.name === applicationsNamespace)
+  if (owner !== undefined) return owner
+  throw new PlatformError(`There is no namespace ${applicationsNamespace} in the cluster`, { hint: 'task deploy-apps' })
 }

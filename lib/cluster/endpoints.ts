@@ -1,8 +1,7 @@
 import { PlatformError } from '../system/errors.ts'
-import { $ } from '../system/exec.ts'
 import { NotYet, waitFor } from '../system/wait.ts'
 import type { Cluster } from './cluster.ts'
-import { getObject, getObjects, type KubeObject } from './kubectl.ts'
+import { findObject, getObjects, type KubeObject } from './kubectl.ts'
 import type { ClusterNode } from './nodes.ts'
 
 /** The lease of the controllers' predecessor ends after 15 s; the rest is for a machine that is busy. */
@@ -35,22 +34,39 @@ export function staleEndpoints(objects: readonly KubeObject[]): string[] {
 }
 
 /**
- * Waits until Services forward to their own pods again after a start of the nodes. Pods get new addresses then, which may have been another pod's
- * before; until the new controllers have taken over, a Service may forward to a pod of another application, whose answer would look like a good one.
+ * Why a cluster that was started cannot be used yet; undefined where it can. Every node has to be Ready, and Services have to forward to their own pods
+ * again. Pods get new addresses at a start, which may have been another pod's before; until the new controllers have taken over, a Service may forward to a
+ * pod of another application, whose answer would look like a good one.
  */
-export async function waitForEndpoints(cluster: Cluster, [node]: readonly ClusterNode[]): Promise<void> {
-  const startedAt = await $`docker inspect --format '{{.State.StartedAt}}' ${node?.name ?? ''}`.text()
-  // a line's end makes it no date
-  const started = Date.parse(startedAt.trim())
+export function unsettled(objects: readonly KubeObject[], started: Date): string | undefined {
+  const notReady = objects
+    .filter(object => object.kind === 'Node' && !isReady(object))
+    .map(({ metadata }) => metadata.name)
+  if (notReady.length > 0) return `not ready: ${notReady.join(', ')}`
+  const lease = findObject(objects, 'kube-system', 'Lease', 'kube-controller-manager')
+  const acquired = Date.parse((lease?.spec as { acquireTime?: string } | undefined)?.acquireTime ?? '')
+  // no comparison with NaN is true: a lease that is not there yet counts as an old one
+  if (!(acquired > started.getTime())) return "Kubernetes's controllers have not taken over from those before the start"
+  const stale = staleEndpoints(objects)
+  return stale.length === 0 ? undefined : stale.join('\n')
+}
+
+function isReady({ status }: KubeObject): boolean {
+  const { conditions = [] } = (status ?? {}) as { conditions?: { type: string; status: string }[] }
+  return conditions.some(({ type, status }) => type === 'Ready' && status === 'True')
+}
+
+/** One look at all that a cluster that is there is set up by: it costs as much as one at a single object. */
+export function lookAtCluster(cluster: Cluster): Promise<KubeObject[]> {
+  return getObjects(cluster, ['nodes,leases,pods,endpointslices,services,configmaps', '--all-namespaces'])
+}
+
+/** Waits until nothing is unsettled any more after the start of this node. */
+export async function waitForEndpoints(cluster: Cluster, { name, started }: ClusterNode): Promise<void> {
   await waitFor(
     async () => {
-      const lease = await getObject(cluster, 'kube-system', 'lease', 'kube-controller-manager')
-      const acquired = Date.parse((lease?.spec as { acquireTime?: string } | undefined)?.acquireTime ?? '')
-      // no comparison with NaN is true: a lease that is not there yet counts as an old one
-      if (!(acquired > started))
-        return new NotYet("Kubernetes's controllers have not taken over from those before the start")
-      const stale = staleEndpoints(await getObjects(cluster, ['pods,endpointslices', '--all-namespaces']))
-      return stale.length === 0 || new NotYet(stale.join('\n'))
+      const why = unsettled(await lookAtCluster(cluster), started)
+      return why === undefined || new NotYet(why)
     },
     {
       timeoutMs,
@@ -58,7 +74,7 @@ export async function waitForEndpoints(cluster: Cluster, [node]: readonly Cluste
       onTimeout: last =>
         new PlatformError(`${cluster.name} has started, but its Services do not forward to their pods`, {
           why: last,
-          hint: `docker exec ${node?.name} crictl ps`,
+          hint: `docker exec ${name} crictl ps`,
         }),
     },
   )

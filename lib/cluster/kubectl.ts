@@ -1,5 +1,4 @@
 import { dirname, join } from 'node:path'
-import { isDeepStrictEqual } from 'node:util'
 import type { ProcessOutput } from 'zx/core'
 import { PlatformError } from '../system/errors.ts'
 import { $, type CommandOptions, failureOf, lastLines, type Result } from '../system/exec.ts'
@@ -22,12 +21,6 @@ export interface KubeObject {
   }
   [key: string]: unknown
 }
-
-/** What every apply of ours is given: the server checks every field, and kubectl need not fetch the whole schema to check them, too. */
-export const serverSide = [
-  ...['--server-side', '--field-manager', 'macula', '--force-conflicts', '--validate=false'],
-  ...['-o', 'json'],
-]
 
 /** How kubectl is run on one cluster: a template, as `$` is, without the word kubectl. */
 export type Kubectl = (pieces: TemplateStringsArray, ...values: unknown[]) => Promise<ProcessOutput>
@@ -85,60 +78,16 @@ export async function getObject(
   return (await getObjects(cluster, ['--namespace', namespace, kind, name]))[0]
 }
 
-/** What an apply did to one object. */
-export interface Applied {
-  object: KubeObject
-  outcome: 'unchanged' | 'created' | 'updated'
-}
-
-/** Applies manifests (YAML or JSON text), and tells what that did to each object. */
-export async function applyManifests(cluster: Cluster, manifests: string): Promise<Applied[]> {
-  const before = await getObjects(cluster, ['-f', '-'], { input: manifests })
-  return applied(cluster, before, kubectlOn(cluster, { input: manifests })`apply ${serverSide} -f -`)
-}
-
-/**
- * What a running `apply` with the args of `serverSide` does to each object: by what the objects said before and what they say afterwards, leaving
- * out what the server and its controllers say. Throws with the server's words where it does not accept a manifest.
- */
-export async function applied(
-  cluster: Cluster,
-  before: readonly KubeObject[],
-  apply: Promise<ProcessOutput>,
-): Promise<Applied[]> {
-  const { stdout } = await apply.catch((error: PlatformError) => {
-    // the cluster could not be reached, and the error says what to do about it
-    if (error.hint !== undefined) throw error
-    throw new PlatformError(`${cluster.context} did not accept the manifests`, {
-      why: error.why,
-      hint: 'Correct the manifest that is named, then run this again; nothing has to be undone',
-    })
-  })
-  const previous = new Map(before.map(object => [identityOf(object), object]))
-  return objectsIn(stdout).map(object => {
-    const found = previous.get(identityOf(object))
-    if (found === undefined) return { object, outcome: 'created' }
-    return { object, outcome: isDeepStrictEqual(intentOf(found), intentOf(object)) ? 'unchanged' : 'updated' }
-  })
-}
-
-/** An object without its status, and without the bookkeeping of the server, which goes on by itself. */
-function intentOf({ status: _status, metadata, ...object }: KubeObject): object {
-  const { name, namespace, labels, annotations } = metadata
-  return { ...object, metadata: { name, namespace, labels, annotations } }
-}
-
-/** Objects as one text for kubectl. */
-export function manifestText(objects: readonly KubeObject[]): string {
-  return JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects })
-}
-
-/** One word for many objects. */
-export function outcomeOf(applied: readonly Applied[]): 'unchanged' | 'created' | 'updated' {
-  if (applied.every(({ outcome }) => outcome === 'unchanged')) return 'unchanged'
-  return applied.every(({ outcome }) => outcome !== 'updated') && applied.some(({ outcome }) => outcome === 'created')
-    ? 'created'
-    : 'updated'
+/** The object of that kind and name among objects. */
+export function findObject(
+  objects: readonly KubeObject[],
+  namespace: string,
+  kind: string,
+  name: string,
+): KubeObject | undefined {
+  return objects.find(
+    object => object.kind === kind && object.metadata.name === name && object.metadata.namespace === namespace,
+  )
 }
 
 /** `Deployment macula/console` */
@@ -146,7 +95,8 @@ export function identityOf({ kind, metadata }: KubeObject): string {
   return `${kind} ${metadata.namespace === undefined ? '' : `${metadata.namespace}/`}${metadata.name}`
 }
 
-function objectsIn(json: string): KubeObject[] {
+/** The objects in what kubectl prints as JSON. */
+export function objectsIn(json: string): KubeObject[] {
   if (json.trim() === '') return []
   // several objects come as one list, or as one document after another: both are kubectl's ways
   const documents = json.trim().startsWith('{') && json.includes('\n}\n{') ? json.split(/(?<=\n\})\n(?=\{)/) : [json]

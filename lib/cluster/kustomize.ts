@@ -1,8 +1,10 @@
+import { readdir, readFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { stringify } from 'yaml'
 import type { Platform } from '../platform/platform.ts'
-import { writeIfChanged } from '../platform/render.ts'
+import { hashOf, writeIfChanged } from '../platform/render.ts'
 import { root } from '../system/checkout.ts'
+import type { Manifests } from './apply.ts'
 import { type Certificate, tlsManifest } from './certs.ts'
 import { applicationsNamespace, clusterFolder } from './cluster.ts'
 
@@ -12,6 +14,8 @@ export interface Overlay {
   name: string
   /** Folders under `templates/`. */
   resources: readonly string[]
+  /** More of them, for what is left alone once it is there. */
+  firstResources?: readonly string[]
   components?: readonly string[]
   /** Manifests by the name of the file that is written beside the kustomization. */
   manifests?: Readonly<Record<string, string>>
@@ -51,18 +55,35 @@ export function withCertificate(overlay: Overlay, namespace: string, certificate
   return { ...overlay, manifests: { ...overlay.manifests, 'tls.yaml': tlsManifest(namespace, certificate) } }
 }
 
-/** Writes an overlay for `kubectl apply -k`, and returns its folder. Its files are readable by their owner only: a key is among them. */
-export async function writeOverlay(platform: Platform, overlay: Overlay): Promise<string> {
+/** Writes an overlay for `kubectl apply -k FOLDER`. Its files are readable by their owner only: a key is among them. */
+export async function writeOverlay(platform: Platform, overlay: Overlay): Promise<Manifests & { folder: string }> {
   const folder = join(clusterFolder(platform), overlay.name)
   for (const [file, text] of Object.entries(overlay.manifests ?? {}))
     await writeIfChanged(join(folder, file), text, 0o600)
   await writeIfChanged(join(folder, 'kustomization.yaml'), overlayText(overlay, folder), 0o600)
-  return folder
+  return { name: overlay.name, args: ['-k', folder], source: await sourceOf(overlay, folder), folder }
+}
+
+/** Hash over what decides what the objects of an overlay are. */
+async function sourceOf({ firstResources: _first, ...overlay }: Overlay, folder: string): Promise<string> {
+  const { resources, components = [], manifests = {} } = overlay
+  // folders of templates are made of folders beside them
+  const areas = new Set([...resources, ...components].map(path => path.split('/')[0] ?? ''))
+  const texts = await Promise.all([...areas].map(area => textsIn(join(root, 'templates', area))))
+  return hashOf(overlayText(overlay, folder), JSON.stringify(manifests), ...texts)
+}
+
+/** Every file in a folder, with its path. */
+async function textsIn(folder: string): Promise<string> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+  const files = entries.filter(entry => entry.isFile()).map(entry => join(entry.parentPath, entry.name))
+  return JSON.stringify(await Promise.all(files.sort().map(async file => [file, await readFile(file, 'utf8')])))
 }
 
 /** The overlay as a kustomization in a folder; templates are named by relative paths, since kustomize takes no others. */
 export function overlayText(overlay: Overlay, folder: string): string {
-  const { resources, components = [], manifests = {}, images = [], literals, hosts = {}, patches = [] } = overlay
+  const { components = [], manifests = {}, images = [], literals, hosts = {}, patches = [] } = overlay
+  const resources = [...(overlay.firstResources ?? []), ...overlay.resources]
   const { literalsNamespace = applicationsNamespace } = overlay
   const template = (path: string) => relative(folder, join(root, 'templates', path))
   const toHosts = Object.entries(hosts).map(([name, host]) => ({

@@ -8,9 +8,11 @@ import { PlatformError } from '../system/errors.ts'
 import { $, lastLines } from '../system/exec.ts'
 import { describeHolder, hintToFree, holdersOf, listeners } from '../system/ports.ts'
 import { NotYet, waitFor } from '../system/wait.ts'
+import { applyManifests, forgetApplied, manifestText } from './apply.ts'
 import { clusterFolder, clusterOf, platformNamespace } from './cluster.ts'
+import { lookAtCluster, unsettled, waitForEndpoints } from './endpoints.ts'
 import { configText, differences, type KindConfig } from './kind.ts'
-import { applyManifests, getObject, kubectlHint, kubectlOn, manifestText } from './kubectl.ts'
+import { findObject, getObject, type KubeObject, kubectlHint, kubectlOn } from './kubectl.ts'
 import { rememberNetwork, rememberNetworkId } from './network.ts'
 import { type ClusterNode, ensureRestart, nodesNamed, removeNodes } from './nodes.ts'
 import { beginCreation, endCreation, findCluster, foreignError, forgetNodes, recordNodes } from './ownership.ts'
@@ -22,11 +24,19 @@ const answerTimeoutMs = 180_000
 /** Holds the config that a cluster was created with, in the cluster itself: it goes when the cluster goes. */
 const configRecord = 'kind-config'
 
-/** What differs between our running cluster and the config it should have been created with. */
-export async function misfits(platform: Platform, wanted: KindConfig): Promise<string[]> {
+/**
+ * What differs between our running cluster and the config it should have been created with. `seen` is what a look at all of it has found a moment ago;
+ * undefined where it did not answer.
+ */
+export async function misfits(
+  platform: Platform,
+  wanted: KindConfig,
+  seen: readonly KubeObject[] | undefined,
+): Promise<string[]> {
   const record = () => getObject(clusterOf(platform), platformNamespace, 'configmap', configRecord)
   // a cluster that says so with the kubeconfig that is there needs no new one
-  const found = (await record().catch(() => undefined)) ?? (await reached(platform).then(record))
+  const found =
+    (seen && findObject(seen, platformNamespace, 'ConfigMap', configRecord)) ?? (await reached(platform).then(record))
   const text = (found?.data as Record<string, string> | undefined)?.config
   return text === undefined
     ? ['it does not say with which configuration it was created']
@@ -169,8 +179,26 @@ export async function ensureKubeconfig(platform: Platform): Promise<void> {
   await writeIfChanged(kubeconfig ?? '', stdout, 0o600)
 }
 
+/**
+ * Waits until the cluster of these running nodes can be used: its API answers, they are Ready, and its Services forward to their pods. `found` is what a
+ * look at all of it has found a moment ago.
+ */
+export async function waitForCluster(
+  platform: Platform,
+  [node]: readonly ClusterNode[],
+  found?: readonly KubeObject[],
+): Promise<void> {
+  if (node === undefined) return
+  const cluster = clusterOf(platform)
+  const seen = found ?? (await lookAtCluster(cluster).catch(() => undefined))
+  if (seen !== undefined && unsettled(seen, node.started) === undefined) return
+  await waitForApi(platform)
+  await waitForNodes(platform)
+  await waitForEndpoints(cluster, node)
+}
+
 /** Waits until the API server answers. Throws with its last words after three minutes. */
-export async function waitForApi(platform: Platform): Promise<void> {
+async function waitForApi(platform: Platform): Promise<void> {
   const cluster = clusterOf(platform)
   await waitFor(
     async signal => {
@@ -191,7 +219,7 @@ export async function waitForApi(platform: Platform): Promise<void> {
 }
 
 /** Waits until every node is Ready. Throws with what the nodes say of themselves. */
-export async function waitForNodes(platform: Platform): Promise<void> {
+async function waitForNodes(platform: Platform): Promise<void> {
   const cluster = clusterOf(platform)
   const seconds = answerTimeoutMs / 1000
   const kubectl = kubectlOn(cluster, { nothrow: true, timeout: `${seconds + 10}s` })
@@ -214,6 +242,7 @@ export async function removeCluster(
   const { kubeconfig } = clusterOf(platform)
   if (kubeconfig !== undefined) await rm(kubeconfig, { force: true })
   await forgetScraped(platform.paths)
+  await forgetApplied(platform)
   await endCreation(platform.paths)
   return ids.length > 0 ? 'removed' : 'unchanged'
 }

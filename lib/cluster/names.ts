@@ -1,7 +1,10 @@
 import { type Platform, serviceNamed, webServer } from '../platform/platform.ts'
+import { hashOf } from '../platform/render.ts'
 import { PlatformError } from '../system/errors.ts'
+import { early } from '../system/wait.ts'
+import { applyManifests, ensureApplied, manifestText } from './apply.ts'
 import { clusterOf, ownLabels, platformNamespace } from './cluster.ts'
-import { applyManifests, getObject, getObjects, type KubeObject, kubectlOn, manifestText } from './kubectl.ts'
+import { findObject, getObject, getObjects, type KubeObject, kubectlOn } from './kubectl.ts'
 
 /** What is behind a name of the platform, seen from a pod: the same ports as on the machine itself. */
 export interface PodName {
@@ -121,47 +124,80 @@ export function withPlatformNames(
   return `${[others, ...(after === '' ? [] : [after]), ours.join('\n')].join('\n')}\n`
 }
 
-/** Makes the platform's names resolve and work inside pods as they do on the machine. */
-export async function ensurePodNames(platform: Platform): Promise<'unchanged' | 'updated'> {
-  const cluster = clusterOf(platform)
+/**
+ * Makes the platform's names resolve and work inside pods as they do on the machine. `seen` is what a look at the whole cluster has found a moment
+ * ago.
+ */
+export async function ensurePodNames(
+  platform: Platform,
+  seen?: readonly KubeObject[],
+): Promise<'unchanged' | 'updated'> {
   const names = podNames(platform)
   const manifests = nameManifests(names)
-  const applied = await applyManifests(cluster, manifestText(manifests))
+  const [kind, namespace, name] = ['ConfigMap', 'kube-system', 'coredns'] as const
+  const cluster = clusterOf(platform)
+  const configMap = seen
+    ? Promise.resolve(findObject(seen, namespace, kind, name))
+    : early(getObject(cluster, namespace, kind, name))
+  const found = seen?.filter(isOwn) ?? (await ownObjects(platform))
+  const input = manifestText(manifests)
+  const applied = await ensureApplied(
+    platform,
+    { name: 'names', args: ['-f', '-'], input, source: hashOf(input) },
+    found,
+  )
   const addresses = names.flatMap(({ host, name }) => {
     const spec = applied.find(
       ({ object: { kind, metadata } }) => kind === 'Service' && metadata.name === serviceName(host),
     )?.object.spec as { clusterIP: string } | undefined
     return spec === undefined ? [] : [{ name, ip: spec.clusterIP }]
   })
-  const [changed] = await Promise.all([ensureCorefile(platform, addresses), removeOthers(platform, manifests)])
+  const [changed] = await Promise.all([
+    ensureCorefile(platform, corefileIn(await configMap), addresses),
+    removeOthers(platform, manifests, found),
+  ])
   return changed || applied.some(({ outcome }) => outcome !== 'unchanged') ? 'updated' : 'unchanged'
 }
 
-async function removeOthers(platform: Platform, wanted: readonly KubeObject[]): Promise<void> {
-  const cluster = clusterOf(platform)
+/** The Services and EndpointSlices of ours that are there. */
+function ownObjects(platform: Platform): Promise<KubeObject[]> {
   const selector = Object.entries(ownLabels).map(([key, value]) => `${key}=${value}`)
-  const found = await getObjects(cluster, [
-    ...['services,endpointslices', '--namespace', platformNamespace, '--selector', selector.join()],
-  ])
+  const kinds = 'services,endpointslices'
+  return getObjects(clusterOf(platform), [kinds, '--namespace', platformNamespace, '--selector', selector.join()])
+}
+
+async function removeOthers(
+  platform: Platform,
+  wanted: readonly KubeObject[],
+  found: readonly KubeObject[],
+): Promise<void> {
   const known = new Set(wanted.map(({ kind, metadata }) => `${kind}/${metadata.name}`))
   const others = found.filter(({ kind, metadata }) => !known.has(`${kind}/${metadata.name}`))
   if (others.length === 0) return
   const names = others.map(({ kind, metadata }) => `${kind}/${metadata.name}`)
-  await kubectlOn(cluster)`delete --namespace ${platformNamespace} --ignore-not-found ${names}`
+  await kubectlOn(clusterOf(platform))`delete --namespace ${platformNamespace} --ignore-not-found ${names}`
+}
+
+function isOwn({ kind, metadata: { namespace, labels = {} } }: KubeObject): boolean {
+  if (namespace !== platformNamespace || !['Service', 'EndpointSlice'].includes(kind)) return false
+  return Object.entries(ownLabels).every(([key, value]) => labels[key] === value)
+}
+
+function corefileIn(configMap: KubeObject | undefined): string {
+  const corefile = (configMap?.data as { Corefile: string } | undefined)?.Corefile
+  if (corefile !== undefined) return corefile
+  throw new PlatformError('The cluster has no CoreDNS that could resolve the names of the platform', {
+    why: 'There is no ConfigMap kube-system/coredns',
+    hint: 'task setup-cluster -- --recreate',
+  })
 }
 
 async function ensureCorefile(
   platform: Platform,
+  before: string,
   addresses: readonly { name: string; ip: string }[],
 ): Promise<boolean> {
   const cluster = clusterOf(platform)
-  const configMap = await getObject(cluster, 'kube-system', 'configmap', 'coredns')
-  const before = (configMap?.data as { Corefile: string } | undefined)?.Corefile
-  if (before === undefined)
-    throw new PlatformError('The cluster has no CoreDNS that could resolve the names of the platform', {
-      why: 'There is no ConfigMap kube-system/coredns',
-      hint: 'task setup-cluster -- --recreate',
-    })
   const after = withPlatformNames(before, platform.domain, addresses, nodeAddress(platform, 0))
   if (after === before) return false
   const metadata = { name: 'coredns', namespace: 'kube-system' }

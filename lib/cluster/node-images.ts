@@ -14,8 +14,7 @@ export async function ensureImagesOnNodes(
   images: readonly string[],
 ): Promise<'unchanged' | 'updated'> {
   let changed = false
-  const missing = await missingImages(images)
-  const held = await Promise.all(nodes.map(({ name }) => imagesOn(name)))
+  const [missing, ...held] = await Promise.all([missingImages(images), ...nodes.map(({ name }) => imagesOn(name))])
   for (const image of images.filter(image => !missing.includes(image))) {
     const without = nodes.filter((_, index) => !held[index]?.has(nodeName(image))).map(({ name }) => name)
     if (without.length === 0) continue

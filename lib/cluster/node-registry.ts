@@ -1,7 +1,9 @@
 import type { Platform } from '../platform/platform.ts'
 import { serviceNamed } from '../platform/platform.ts'
-import { clusterOf, registryHost } from './cluster.ts'
-import { applyManifests, outcomeOf } from './kubectl.ts'
+import { hashOf } from '../platform/render.ts'
+import { ensureApplied, outcomeOf } from './apply.ts'
+import { registryHost } from './cluster.ts'
+import type { KubeObject } from './kubectl.ts'
 import { type ClusterNode, ensureNodeFile } from './nodes.ts'
 
 /** Names of our registry in the images that a node's containerd pulls. */
@@ -20,10 +22,14 @@ export function hostsToml(address: string): string {
   ].join('\n')
 }
 
-/** Every node pulls from our registry under each of its names. containerd reads these files at each pull, so nothing is restarted. */
+/**
+ * Every node pulls from our registry under each of its names. containerd reads these files at each pull, so nothing is restarted. `seen` is what a look
+ * at the whole cluster has found a moment ago.
+ */
 export async function ensureRegistryWiring(
   platform: Platform,
   nodes: readonly ClusterNode[],
+  seen?: readonly KubeObject[],
 ): Promise<'unchanged' | 'updated'> {
   const { address } = serviceNamed(platform, 'registry')
   const content = hostsToml(`${address}:5000`)
@@ -42,6 +48,8 @@ export async function ensureRegistryWiring(
       'localRegistryHosting.v1': `host: "${host}"\nhelp: "https://kind.sigs.k8s.io/docs/user/local-registry/"\n`,
     },
   }
-  const applied = await applyManifests(clusterOf(platform), JSON.stringify(hosting))
+  const input = JSON.stringify(hosting)
+  const manifests = { name: 'registry', args: ['-f', '-'], input, source: hashOf(input) }
+  const applied = await ensureApplied(platform, manifests, seen)
   return outcomes.includes('updated') || outcomeOf(applied) !== 'unchanged' ? 'updated' : 'unchanged'
 }

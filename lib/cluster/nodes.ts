@@ -11,6 +11,8 @@ export interface ClusterNode {
   cluster: string
   role: 'control-plane' | 'worker'
   created: Date
+  /** When it was started last. */
+  started: Date
   running: boolean
   image: string
   restartPolicy: string
@@ -22,7 +24,7 @@ interface Inspected {
   Id: string
   Name: string
   Created: string
-  State: { Running: boolean }
+  State: { Running: boolean; StartedAt: string }
   Config: { Image: string; Labels: Record<string, string> }
   HostConfig: { RestartPolicy: { Name: string } }
   NetworkSettings: {
@@ -70,6 +72,7 @@ function describeNode(inspected: Inspected): ClusterNode {
     cluster: inspected.Config.Labels[clusterLabel] ?? '',
     role: inspected.Config.Labels[roleLabel] === 'worker' ? 'worker' : 'control-plane',
     created: new Date(inspected.Created),
+    started: new Date(inspected.State.StartedAt),
     running: inspected.State.Running,
     image: inspected.Config.Image,
     restartPolicy: inspected.HostConfig.RestartPolicy.Name,
@@ -99,19 +102,18 @@ export async function requireNetwork(network: string): Promise<string> {
  */
 export async function ensureOnNetwork(
   nodes: readonly ClusterNode[],
-  network: string,
+  network: { name: string; id: string },
   addressOf: (index: number) => string,
   names: readonly string[],
 ): Promise<'unchanged' | 'updated'> {
-  const id = await requireNetwork(network)
   let changed = false
   for (const [index, node] of nodes.entries()) {
-    const joined = node.networks[network]
+    const joined = node.networks[network.name]
     const aliases = index === 0 ? names : []
-    if (joined?.id === id && aliases.every(name => joined.aliases.includes(name))) continue
-    if (joined) await $`docker network disconnect --force ${network} ${node.id}`
+    if (joined?.id === network.id && aliases.every(name => joined.aliases.includes(name))) continue
+    if (joined) await $`docker network disconnect --force ${network.name} ${node.id}`
     const named = aliases.flatMap(name => ['--alias', name])
-    await $`docker network connect --ip ${addressOf(index)} ${named} ${network} ${node.id}`
+    await $`docker network connect --ip ${addressOf(index)} ${named} ${network.name} ${node.id}`
     changed = true
   }
   return changed ? 'updated' : 'unchanged'

@@ -12,6 +12,13 @@ interface DeploymentStatus {
   availableReplicas?: number
 }
 
+interface DaemonSetStatus {
+  observedGeneration?: number
+  desiredNumberScheduled?: number
+  updatedNumberScheduled?: number
+  numberAvailable?: number
+}
+
 interface ContainerStatus {
   name: string
   image: string
@@ -32,21 +39,35 @@ const hopeless = [
 /** A placeholder is up in 3 s, an application that pulls a large base image from afar in a minute or two. */
 const timeoutMs = 240_000
 
-/** The deployments that have not yet replaced all their pods by available new ones. */
-export function unfinishedRollouts(deployments: readonly KubeObject[]): string[] {
-  return deployments
-    .filter(({ metadata, spec, status }) => {
-      const wanted = (spec as { replicas?: number }).replicas ?? 1
-      const {
-        observedGeneration = 0,
-        replicas = 0,
-        updatedReplicas = 0,
-        availableReplicas = 0,
-      } = (status ?? {}) as DeploymentStatus
-      const settled = observedGeneration >= (metadata.generation ?? 0) && updatedReplicas >= wanted
-      return !settled || replicas > updatedReplicas || availableReplicas < updatedReplicas
-    })
+/** The Deployments and DaemonSets that have not yet replaced all their pods by available new ones. */
+export function unfinishedRollouts(objects: readonly KubeObject[]): string[] {
+  return objects
+    .filter(object => !(object.kind === 'DaemonSet' ? isDaemonSetDone(object) : isDeploymentDone(object)))
     .map(({ metadata }) => metadata.name)
+}
+
+function isDeploymentDone({ metadata, spec, status }: KubeObject): boolean {
+  const wanted = (spec as { replicas?: number }).replicas ?? 1
+  const {
+    observedGeneration = 0,
+    replicas = 0,
+    updatedReplicas = 0,
+    availableReplicas = 0,
+  } = (status ?? {}) as DeploymentStatus
+  const settled = observedGeneration >= (metadata.generation ?? 0) && updatedReplicas >= wanted
+  return settled && replicas <= updatedReplicas && availableReplicas >= updatedReplicas
+}
+
+function isDaemonSetDone({ metadata, status }: KubeObject): boolean {
+  const {
+    observedGeneration = 0,
+    desiredNumberScheduled,
+    updatedNumberScheduled = 0,
+    numberAvailable = 0,
+  } = (status ?? {}) as DaemonSetStatus
+  // before it is observed for the first time, it does not know how many it wants
+  if (desiredNumberScheduled === undefined || observedGeneration < (metadata.generation ?? 0)) return false
+  return updatedNumberScheduled >= desiredNumberScheduled && numberAvailable >= desiredNumberScheduled
 }
 
 /** A container of a pod that waiting will not start, in words that name image and reason. */

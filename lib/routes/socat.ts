@@ -3,7 +3,7 @@ import { byHand, isMadeByHand, isUs, type Owner } from '../platform/owner.ts'
 import type { Route } from '../platform/platform.ts'
 import { addressText } from '../system/address.ts'
 import { PlatformError } from '../system/errors.ts'
-import { boundSockets, describeHolder, holdersOf, isListenedOn, type Listener, openSockets } from '../system/ports.ts'
+import { describeHolder, holdersOf, isListenedOn, type Listener, openSockets } from '../system/ports.ts'
 import type { Privilege } from '../system/privilege.ts'
 import { endProcess, findProcesses, type ProcessIdentity } from '../system/processes.ts'
 import { NotYet, waitFor } from '../system/wait.ts'
@@ -136,12 +136,13 @@ export function socatEngine(options: SocatOptions): RouteEngine {
       }))
     },
     async apply(routes) {
-      const [{ ours }, bound] = await Promise.all([forwarders(owner, adopt), boundSockets()])
-      const changes = await inTurn(routes, route => ensure(route, ours, bound))
+      const [{ ours }, before] = await Promise.all([forwarders(owner, adopt), openSockets()])
+      const changes = await inTurn(routes, route => ensure(route, ours, before))
       const done = changes.filter(({ outcome }) => !dryRun || outcome === 'unchanged')
+      const isSame = changes.every(({ outcome }) => outcome === 'unchanged')
       requireOwn(
         done.map(({ route }) => route),
-        await openSockets(),
+        isSame ? before : await openSockets(),
       )
       return changes
     },

@@ -28,7 +28,7 @@ after(() => rm(folder, { recursive: true, force: true }))
 const platformWith = (settings: Partial<Settings> = {}) => goodPlatform({ settings, paths: examplePaths(folder) })
 /** What kustomize makes of an overlay, as `kubectl apply -k` would apply it. */
 async function builtBy(platform: Platform, overlay: Overlay): Promise<KubeObject[]> {
-  const text = await $`kubectl kustomize ${await writeOverlay(platform, overlay)}`.text()
+  const text = await $`kubectl kustomize ${(await writeOverlay(platform, overlay)).folder}`.text()
   return parseAllDocuments(text).map(document => document.toJS() as KubeObject)
 }
 const node = {
@@ -182,7 +182,7 @@ describe('the applications', { skip }, () => {
     const [secret] = ofKind(await builtBy(platform, overlay), 'Secret')
     assert.deepEqual([secret?.metadata.name, secret?.metadata.namespace], ['macula-tls', 'macula'])
     assert.deepEqual(secret?.data, { 'tls.crt': btoa('CERT'), 'tls.key': btoa('KEY') })
-    const file = join(await writeOverlay(platform, overlay), 'tls.yaml')
+    const file = join((await writeOverlay(platform, overlay)).folder, 'tls.yaml')
     assert.equal((await stat(file)).mode & 0o777, 0o600)
   })
 

@@ -35,7 +35,7 @@ describe("the collectors' manifests", { skip: (await hasTool('kubectl')) ? false
   const build = async (settings: Partial<Settings> = {}) => {
     const platform = await goodPlatform({ settings, paths: examplePaths(folder) })
     const image = collectorImage(platform)
-    const overlay = await writeOverlay(platform, collectorOverlay(platform, image ?? '', owner))
+    const { folder: overlay } = await writeOverlay(platform, collectorOverlay(platform, image ?? '', owner))
     const text = await $`kubectl kustomize ${overlay}`.text()
     return { image, objects: parseAllDocuments(text).map(document => document.toJS() as KubeObject) }
   }

@@ -153,7 +153,7 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
     const states = cluster.map(({ name, state }: { name: string; state: string }) => `${name} ${state}`)
     assert.deepEqual(
       states,
-      ['macula-control-plane', 'ingress', ...applications].map(name => `${name} healthy`),
+      ['macula-control-plane', 'ingress', ...applications, 'collector'].map(name => `${name} healthy`),
     )
     // Prometheus looks every ten seconds; until then that check is neither right nor wrong
     await text(
@@ -175,6 +175,27 @@ describe('the cluster in a sandbox', { skip: reason }, () => {
     assert.equal(await text(identities), first)
     const outcomes = [...said.matchAll(/^✓ .*? {2}(\S.*?) {2}[\d.]+ s$/gm)].map(([, outcome]) => outcome)
     assert.deepEqual([...new Set(outcomes)], ['unchanged'], said)
+  })
+
+  it('what somebody changed by hand is set back and said; a record that was cut off costs an apply, and nothing else', async () => {
+    const outcomeOf = (said: string, step: string) => new RegExp(`^✓ ${step} {2}(\\S+)`, 'm').exec(said)?.[1]
+    await text(`${kubectl} --namespace macula scale deployment/peer2 --replicas 2
+      ${kubectl} --namespace macula-platform delete service name-s3
+      ${kubectl} --namespace kube-public delete configmap local-registry-hosting
+      ${kubectl} --namespace ingress delete ingressclass nginx
+      ${kubectl} --namespace macula-collector scale deployment/collector-cluster --replicas 0`)
+    const cluster = await succeeds('setup-cluster')
+    assert.equal(outcomeOf(cluster, 'Resolve the names of the platform inside pods'), 'updated', cluster)
+    assert.equal(outcomeOf(cluster, 'Configure the nodes to pull from the registry'), 'updated', cluster)
+    assert.equal(outcomeOf(await succeeds('deploy-ingress'), 'Apply the manifests'), 'created')
+    const applications = await succeeds('deploy-apps')
+    assert.equal(outcomeOf(applications, 'Apply the manifests'), 'updated', applications)
+    assert.equal(outcomeOf(applications, "Apply the collector's manifests"), 'updated', applications)
+    assert.equal(await text(`${kubectl} --namespace macula get deployment peer2 -o jsonpath={.spec.replicas}`), '1')
+    const record = sandbox.path('/run/macula/state/cluster/applied/apps.json')
+    await writeFile(record, (await readFile(record, 'utf8')).slice(0, 20))
+    assert.equal(outcomeOf(await succeeds('deploy-apps'), 'Apply the manifests'), 'unchanged')
+    assert.match(await readFile(record, 'utf8'), /^\{.*\}$/)
   })
 
   it('an edited application is the only one rebuilt, and replaced without a request lost', async context => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 import { root } from '../../../lib/system/checkout.ts'
 import { NotYet, waitFor } from '../../../lib/system/wait.ts'
 import { speakingTo } from '../../helpers/cluster.ts'
@@ -25,8 +26,10 @@ const written = 'all were chosen.\n'
 describe('the dashboards of a platform with cluster and applications', { skip: await noSandbox() }, () => {
   let sandbox: TestSandbox
   const { text } = speakingTo(() => sandbox)
+  let ready = 0
   before(async () => {
     sandbox = await startSandbox({ cluster: true })
+    ready = Date.now()
   })
   after(() => sandbox?.end())
 
@@ -36,6 +39,16 @@ describe('the dashboards of a platform with cluster and applications', { skip: a
     assert.notEqual(stdout, '', stderr)
     return JSON.parse(stdout) as Answer[]
   }
+
+  it('have each something to show five seconds after the setup, before anybody has used anything', async context => {
+    const queries = queriesOfPanels(await renderExample())
+    await pause(ready + 5000 - Date.now())
+    const answers = (await answersOf(queries, ask, Date.now() / 1000)).filter(({ empty }) => empty === undefined)
+    const filled = answers.filter(({ series }) => series > 0)
+    context.diagnostic(`${filled.length} of ${answers.length} queries return something`)
+    const dashboards = (of: readonly PanelAnswer[]) => [...new Set(of.map(({ dashboard }) => dashboard))]
+    assert.deepEqual(dashboards(filled), dashboards(answers))
+  })
 
   it('have something to show in every panel whose source runs here', async context => {
     const files = await renderExample()

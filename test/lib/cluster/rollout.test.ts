@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { staleEndpoints } from '../../../lib/cluster/endpoints.ts'
+import { staleEndpoints, unsettled } from '../../../lib/cluster/endpoints.ts'
 import type { KubeObject } from '../../../lib/cluster/kubectl.ts'
 import { troubleOf, unfinishedRollouts } from '../../../lib/cluster/rollout.ts'
 
@@ -31,6 +31,21 @@ describe('a roll-out', () => {
     for (const change of [{ observedGeneration: 1 }, { replicas: 2 }, { updatedReplicas: 0 }, { availableReplicas: 0 }])
       assert.deepEqual(unfinishedRollouts([deployment({ ...done, ...change })]), ['console'], JSON.stringify(change))
     assert.deepEqual(unfinishedRollouts([deployment({})]), ['console'])
+  })
+})
+
+describe('a roll-out to every node', () => {
+  const daemonSet = (status: object): KubeObject => ({ ...deployment(status), kind: 'DaemonSet' })
+  const done = { observedGeneration: 2, desiredNumberScheduled: 2, updatedNumberScheduled: 2, numberAvailable: 2 }
+
+  it('is finished when each node has an available pod of the newest version', () => {
+    assert.deepEqual(unfinishedRollouts([daemonSet(done)]), [])
+  })
+
+  it('is not finished before its newest version has been seen, or on a node that has none yet', () => {
+    for (const change of [{ observedGeneration: 1 }, { updatedNumberScheduled: 1 }, { numberAvailable: 1 }])
+      assert.deepEqual(unfinishedRollouts([daemonSet({ ...done, ...change })]), ['console'], JSON.stringify(change))
+    assert.deepEqual(unfinishedRollouts([daemonSet({})]), ['console'])
   })
 })
 
@@ -83,5 +98,32 @@ describe('endpoints after a start', () => {
   it('are right where they are the same, and those outside the cluster have no pod to be compared with', () => {
     const outside = { ...slice('172.23.0.30', 's3'), endpoints: [{ addresses: ['172.23.0.30'] }] }
     assert.deepEqual(staleEndpoints([slice('10.244.0.3', 'peer1'), running('peer1', '10.244.0.3'), outside]), [])
+  })
+})
+
+describe('a cluster after its start', () => {
+  const started = new Date('2026-01-01T10:00:00Z')
+  const node = (ready: string): KubeObject => ({
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name: 'worker' },
+    status: { conditions: [{ type: 'Ready', status: ready }] },
+  })
+  const lease = (acquireTime: string): KubeObject => ({
+    apiVersion: 'coordination.k8s.io/v1',
+    kind: 'Lease',
+    metadata: { name: 'kube-controller-manager', namespace: 'kube-system' },
+    spec: { acquireTime },
+  })
+  const after = lease('2026-01-01T10:00:05.000000Z')
+
+  it('is settled when its nodes are ready and its controllers are those of this start', () => {
+    assert.equal(unsettled([node('True'), after], started), undefined)
+  })
+
+  it('is not settled while a node is not ready, or the controllers of the start before have not been replaced', () => {
+    assert.equal(unsettled([node('True'), node('Unknown'), after], started), 'not ready: worker')
+    for (const objects of [[node('True')], [node('True'), lease('2026-01-01T09:00:00.000000Z')]])
+      assert.match(unsettled(objects, started) ?? '', /controllers have not taken over/)
   })
 })
