@@ -85,6 +85,11 @@ export default defineTask({
       return outcomeOf(changes)
     })
     await removeLeftovers(cluster, leftovers(objects, live), { yes, out })
+    // before they answer: Prometheus takes up to five seconds to notice, and has their first figures then
+    if (cluster.kind === 'kind')
+      await out.step('Add them to what Prometheus scrapes', () =>
+        ensureScraped(platform, objects, certificate.certificate),
+      )
     let collectors: KubeObject[] = []
     if (copied !== undefined) {
       await out.step('Copy the image of the collector to the nodes', () => copied)
@@ -107,9 +112,6 @@ export default defineTask({
     for (const { application, digest } of images) out.say(`    ${application}  ${digest}`)
     if (cluster.kind === 'existing')
       return out.summary(`Deployed to ${cluster.context}. The names have to resolve to that cluster's ingress.`)
-    await out.step('Add them to what Prometheus scrapes', () =>
-      ensureScraped(platform, objects, certificate.certificate),
-    )
     if (!options['no-check']) await checkUrls(platform, out)
   },
 })

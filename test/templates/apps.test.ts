@@ -82,7 +82,13 @@ describe('the applications', { skip }, () => {
       targets.find(({ labels }) => labels.job === 'console'),
       {
         targets: ['console.dev.test:80'],
-        labels: { job: 'console', group: 'applications', __metrics_path__: '/metrics', __scrape_interval__: '5s' },
+        labels: {
+          job: 'console',
+          group: 'applications',
+          __metrics_path__: '/metrics',
+          __scrape_interval__: '2s',
+          __scrape_timeout__: '2s',
+        },
       },
     )
     assert.equal(targets.length, 4)
