@@ -3,26 +3,21 @@ import { join, resolve } from 'node:path'
 import { defineTask } from '../lib/cli/task.ts'
 import { requireGroups } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
-import { endSandbox, inUse } from '../lib/sandbox/namespace.ts'
-import { pruneCache } from '../lib/sandbox/prune.ts'
-import { requireSandboxMachine } from '../lib/sandbox/requirements.ts'
-import { defaultName, execute, openShell, requireSandbox, sandboxShell } from '../lib/sandbox/sandbox.ts'
 import {
   failedServices,
   freeSpace,
   isClusterToCome,
-  keepSandbox,
-  newSandbox,
-  requireUp,
-  runWorkflow,
   servicesToCome,
-  startSandbox,
-  stopSandbox,
   supplyApplicationBase,
   supplyCluster,
   supplyNext,
-  supplySandbox,
-} from '../lib/sandbox/start.ts'
+} from '../lib/sandbox/later.ts'
+import { newSandbox, requireUp } from '../lib/sandbox/making.ts'
+import { endSandbox, inUse } from '../lib/sandbox/namespace.ts'
+import { pruneCache } from '../lib/sandbox/prune.ts'
+import { requireSandboxMachine } from '../lib/sandbox/requirements.ts'
+import { defaultName, execute, openShell, requireSandbox, sandboxShell } from '../lib/sandbox/sandbox.ts'
+import { keepSandbox, runWorkflow, startSandbox, stopSandbox, supplySandbox } from '../lib/sandbox/start.ts'
 import { livingSandbox, storeOf } from '../lib/sandbox/store.ts'
 import { type ImageArchive, lookAtImageArchives, readImageArchives } from '../lib/supply/image-archive.ts'
 import { sizeOf } from '../lib/supply/sizes.ts'

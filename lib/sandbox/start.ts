@@ -1,10 +1,6 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
-import { loadPlatform, type Platform, type Service, webServer } from '../platform/platform.ts'
-import type { SupplyOptions } from '../supply/cache.ts'
-import { pruneGoCaches } from '../supply/go.ts'
-import type { ImageArchive } from '../supply/image-archive.ts'
+import { loadPlatform, type Platform, webServer } from '../platform/platform.ts'
 import { root } from '../system/checkout.ts'
 import { PlatformError } from '../system/errors.ts'
 import type { StepProgress } from '../system/progress.ts'
@@ -12,7 +8,6 @@ import { counted, bytes as size } from '../system/text.ts'
 import {
   announceClusterStandIns,
   applicationBase,
-  bringKubectl,
   buildClusterStandIns,
   type ClusterStandIns,
   clusterImages,
@@ -20,68 +15,16 @@ import {
   settleForStandIns,
   writeKindFile,
 } from './cluster.ts'
-import { type EngineOptions, engineEnvironment, enginePrograms, outsideAddress, startEngine } from './engine.ts'
+import { engineEnvironment, enginePrograms, outsideAddress, startEngine } from './engine.ts'
 import { type LaterImages, type Supplied, supplyImages } from './engine-images.ts'
-import { type Namespace, startNamespace } from './namespace.ts'
+import { allOf, servicesWithoutImage } from './later.ts'
+import { requireUp, type Sandbox, type SandboxOptions } from './making.ts'
+import { startNamespace } from './namespace.ts'
 import { bringPackages, fetchPackages, waitForPackageManager } from './packages.ts'
-import { allProgramsBuilt } from './programs.ts'
 import { prune, pruneCache } from './prune.ts'
-import { type SupplyReport, supplyReport } from './report.ts'
 import { type Inside, pathsInside, rememberSandbox, sandboxEnvironment, sandboxShell } from './sandbox.ts'
 import type { StandInOptions } from './standins.ts'
-import { type SandboxState, type Store, writeState } from './store.ts'
-
-export interface SandboxOptions {
-  store: Store
-  cacheDir: string
-  /** What this process was started with. */
-  environment: NodeJS.ProcessEnv
-  /** Groups of services, comma separated; undefined = all. */
-  only: string | undefined
-  /** Whether it gets the images of a cluster, too. */
-  cluster?: boolean
-  /** Files that images are loaded from, before anything is pulled or built. */
-  archives?: readonly ImageArchive[]
-  /** More variables for everything that runs inside. */
-  variables?: Record<string, string>
-  warn: (text: string) => void
-}
-
-/** A sandbox on its way up. The functions below are its steps, in the order in which they have to be taken. */
-export interface Sandbox {
-  options: SandboxOptions
-  supply: SupplyOptions
-  watch: SupplyReport
-  /** Nobody waits for what is still being built when the sandbox ends. */
-  builds: AbortController
-  /** What is up. */
-  up?: Up
-  /** Those of the settings, once they are known; the images of some may still be made. */
-  services: Service[]
-  later?: LaterImages
-  /** Those images of the cluster that are made here, while other steps go on. */
-  clusterStandIns?: ClusterStandIns & { made: Promise<void>; areMade: boolean }
-}
-
-interface Up {
-  namespace: Namespace
-  engine: EngineOptions
-  state: SandboxState
-}
-
-/** Makes nothing yet. */
-export function newSandbox(options: SandboxOptions): Sandbox {
-  const watch = supplyReport()
-  const builds = new AbortController()
-  const supply = { cacheDir: options.cacheDir, report: watch.report, signal: builds.signal }
-  return { options, supply, watch, builds, services: [] }
-}
-
-/** What is up of it. Throws where nothing is. */
-export function requireUp({ up, options }: Sandbox): Up {
-  if (up) return up
-  throw new PlatformError(`The sandbox ${options.store.name} is not up`, { hint: 'task sandbox' })
-}
+import { writeState } from './store.ts'
 
 /** Starts the private copy of the machine, with an engine that answers. */
 export async function startSandbox(sandbox: Sandbox, progress: StepProgress): Promise<'created'> {
@@ -119,95 +62,6 @@ export async function supplySandbox(sandbox: Sandbox, progress: StepProgress): P
     await buildClusterLater(sandbox, await clusterStandIns(platform, supplied.lacking), supplied.later)
   await pruneOld(sandbox, progress)
   return told(supplied, servicesWithoutImage(sandbox))
-}
-
-/** Names of services whose image is still being made, or could not be. */
-export function servicesWithoutImage({ services, later }: Sandbox): string[] {
-  const images = later?.names() ?? []
-  return services.filter(({ image }) => images.includes(image)).map(({ name }) => name)
-}
-
-/** Those of them whose image is being made; the others of `servicesWithoutImage` could not be had. */
-export function servicesToCome({ services, later }: Sandbox): string[] {
-  const images = later?.pending() ?? []
-  return services.filter(({ image }) => images.includes(image)).map(({ name }) => name)
-}
-
-/** A service that does not run as its image would have it. */
-export interface FailedService {
-  service: string
-  error: Error
-  /** `placeholder`: it answers its health check, and nothing else. */
-  instead: 'placeholder' | 'nothing'
-}
-
-/** The services whose images could not be made, and why. */
-export function failedServices(sandbox: Sandbox): FailedService[] {
-  const failures = sandbox.later?.failures() ?? new Map<string, Error>()
-  const lacking = servicesWithoutImage(sandbox)
-  return sandbox.services.flatMap(({ name, image }) => {
-    const error = failures.get(image)
-    if (error === undefined) return []
-    return [{ service: name, error, instead: lacking.includes(name) ? 'nothing' : 'placeholder' }]
-  })
-}
-
-/** An image on a file system that is there takes less. */
-const batchMs = 5000
-
-/** Waits until one more service has its image, or cannot have it, and names those that have it now. */
-export async function supplyNext(sandbox: Sandbox, progress: StepProgress): Promise<string> {
-  const before = servicesToCome(sandbox)
-  const settled = () => before.filter(name => !servicesToCome(sandbox).includes(name))
-  await sandbox.watch.during(progress, async () => {
-    while (settled().length === 0 && servicesToCome(sandbox).length > 0) await sandbox.later?.next()
-    // those on the same file system come within seconds of each other; each start of services takes some, too
-    for (let before = -1; before !== settled().length && servicesToCome(sandbox).length > 0; ) {
-      before = settled().length
-      await Promise.race([sandbox.later?.next(), pause(batchMs)])
-    }
-  })
-  const lacking = servicesWithoutImage(sandbox)
-  const replaced = failedServices(sandbox).map(({ service }) => service)
-  return settled()
-    .map(name =>
-      lacking.includes(name) ? `${name} failed` : replaced.includes(name) ? `placeholder for ${name}` : name,
-    )
-    .join(', ')
-}
-
-/** Waits for the images of the cluster, and gives the sandbox a kubectl. */
-export function supplyCluster(sandbox: Sandbox, progress: StepProgress): Promise<'stand-ins' | 'unchanged'> {
-  return sandbox.watch.during(progress, async () => {
-    const { clusterStandIns, later } = sandbox
-    if (later !== undefined) await allOf(later)
-    const failure = later?.failures().get(applicationBase)
-    if (failure !== undefined) throw failure
-    await clusterStandIns?.made
-    await bringKubectl(requireUp(sandbox).state, clusterStandIns?.nodes === true, sandbox.supply)
-    return clusterStandIns ? 'stand-ins' : 'unchanged'
-  })
-}
-
-/** Whether images of the cluster are still being made, so that there is time to build the applications. */
-export function isClusterToCome({ clusterStandIns }: Sandbox): boolean {
-  return clusterStandIns?.areMade === false
-}
-
-/** Waits for the image that applications are built on; false where it cannot be had, which `supplyCluster` reports. */
-export async function supplyApplicationBase({ watch, later }: Sandbox, progress: StepProgress): Promise<boolean> {
-  await watch.during(progress, async () => {
-    while (later?.pending().includes(applicationBase)) await later.next()
-  })
-  return later?.failures().get(applicationBase) === undefined
-}
-
-/**
- * Removes what compiling has left, once every program is there; returns the bytes that are free again. A hundred thousand files take a
- * while: other work need not wait for it.
- */
-export async function freeSpace({ supply, options }: Sandbox): Promise<number> {
-  return (await allProgramsBuilt(supply)) ? pruneGoCaches(options.cacheDir) : 0
 }
 
 /**
@@ -307,8 +161,4 @@ function told({ fromFiles, pulled, standIns, present }: Supplied, later: readonl
     later.length > 0 ? `later: ${later.join(', ')}` : '',
   ]
   return parts.filter(Boolean).join(', ')
-}
-
-async function allOf(images: LaterImages): Promise<void> {
-  while (images.pending().length > 0) await images.next()
 }

@@ -1,19 +1,10 @@
 import { join } from 'node:path'
 import { pathsOf } from '../../lib/platform/settings.ts'
+import { failedServices, servicesToCome, supplyCluster, supplyNext } from '../../lib/sandbox/later.ts'
+import { newSandbox, requireUp } from '../../lib/sandbox/making.ts'
 import { requireSandboxMachine } from '../../lib/sandbox/requirements.ts'
 import { sandboxShell } from '../../lib/sandbox/sandbox.ts'
-import {
-  failedServices,
-  newSandbox,
-  requireUp,
-  runWorkflow,
-  servicesToCome,
-  startSandbox as startEmptySandbox,
-  stopSandbox,
-  supplyCluster,
-  supplyNext,
-  supplySandbox,
-} from '../../lib/sandbox/start.ts'
+import { runWorkflow, startSandbox as startEmptySandbox, stopSandbox, supplySandbox } from '../../lib/sandbox/start.ts'
 import { storeOf } from '../../lib/sandbox/store.ts'
 import { withLock } from '../../lib/supply/cache.ts'
 import { messageOf } from '../../lib/system/errors.ts'
