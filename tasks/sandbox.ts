@@ -21,10 +21,9 @@ import { keepSandbox, runWorkflow, startSandbox, stopSandbox, supplySandbox } fr
 import { livingSandbox, storeOf } from '../lib/sandbox/store.ts'
 import { type ImageArchive, lookAtImageArchives, readImageArchives } from '../lib/supply/image-archive.ts'
 import { sizeOf } from '../lib/supply/sizes.ts'
-import { badInput, ExitCode, PlatformError } from '../lib/system/errors.ts'
+import { badInput, ExitCode, messageOf, PlatformError } from '../lib/system/errors.ts'
 import { exists } from '../lib/system/files.ts'
 import { bytes as size } from '../lib/system/text.ts'
-import { early } from '../lib/system/wait.ts'
 
 export default defineTask({
   name: 'sandbox',
@@ -114,7 +113,7 @@ export default defineTask({
         let canBuild = false
         await out.step('Get the image that applications start from', async progress => {
           canBuild = await supplyApplicationBase(sandbox, progress)
-          return canBuild ? 'unchanged' : 'failed'
+          return canBuild ? 'unchanged' : 'lacking'
         })
         if (canBuild) await runWorkflow(sandbox, ['build-and-push', '--yes'])
       }
@@ -123,7 +122,10 @@ export default defineTask({
       if (cluster) {
         try {
           await out.step('Get the images of the cluster', progress => supplyCluster(sandbox, progress))
-          freed = early(freeSpace(sandbox))
+          freed = freeSpace(sandbox).catch(error => {
+            out.warn(`Go's caches stay: ${messageOf(error)}`)
+            return 0
+          })
         } catch (error) {
           if (!(error instanceof PlatformError)) throw error
           lacksCluster = true

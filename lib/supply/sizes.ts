@@ -11,7 +11,8 @@ export async function sizeOf(folder: string): Promise<number> {
 /** Removes a folder and all in it, also what is read-only, and returns the bytes that are free again. Other work on this machine has priority. */
 export async function removeFolder(folder: string): Promise<number> {
   const bytes = await sizeOf(folder)
-  const quietly = $({ nothrow: true, timeout: '5m' })
+  // at a lower priority, beside a compiler
+  const quietly = $({ nothrow: true, timeout: '30m' })
   // Go keeps its modules read-only, which stops everybody but root
   await quietly`nice -n 10 chmod --recursive u+w ${folder}`
   const { exitCode, stderr } = await quietly`nice -n 10 rm -rf ${folder}`
