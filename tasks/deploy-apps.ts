@@ -57,12 +57,7 @@ export default defineTask({
     for (const setting of await unusedSources(platform)) out.warn(`${setting} in .env belongs to no application`)
 
     if (builds) await build(platform, positionals, out)
-    const collector = collectorImage(platform)
-    const copied = collector === undefined ? undefined : early(ensureImagesOnNodes(platform, nodes, [collector]))
     const live = await (before ?? liveObjects(platform))
-    // beside the applications, where the namespace that they share is there
-    const collect = async () => copied && applyCollector(platform, collector ?? '', copied)
-    const collecting = live.length > 0 ? early(collect()) : undefined
     const { certificate } = await ensureCertificate(platform)
     let images: BuiltImage[] = []
     await out.step('Look for the images in the registry', async ({ update }) => {
@@ -70,6 +65,11 @@ export default defineTask({
       images = found.images
       return found.outcome
     })
+    const collector = collectorImage(platform)
+    const copied = collector === undefined ? undefined : early(ensureImagesOnNodes(platform, nodes, [collector]))
+    const collect = async () => copied && applyCollector(platform, collector ?? '', copied)
+    // beside the applications, where the namespace that they share is there
+    const collecting = live.length > 0 ? early(collect()) : undefined
     const overlay = await writeOverlay(
       platform,
       withCertificate(

@@ -76,7 +76,8 @@ export default defineTask({
       return out.step(`Start ${positionals.join(', ')}`, async () => 'unchanged')
     const owned = early(requireOwnership(platform))
     const home = `home.${platform.domain}`
-    const isNamed = early(lookUp([{ name: home, family: 4 }], 1000)(home).then(({ addresses }) => addresses.length > 0))
+    const isNamed = async () => (await lookUp([{ name: home, family: 4 }], 1000)(home)).addresses.length > 0
+    const wasNamed = early(isNamed())
     const machine = await inspectMachine()
     const engine = chooseEngine(platform.settings.ROUTING, machine)
     const images = now.services.filter(({ isBuilt }) => !isBuilt).map(({ image }) => image)
@@ -136,7 +137,8 @@ export default defineTask({
     await out.step("Set Grafana's password", () => ensureGrafanaPassword(platform, seen))
 
     out.summary(
-      (await isNamed)
+      // DNS may have been set up meanwhile
+      (await wasNamed) || (await isNamed())
         ? `Every service: http://${home}`
         : `http://${home} links to every service once DNS is set up: task setup-dnsmasq`,
     )
