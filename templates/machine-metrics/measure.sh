@@ -23,16 +23,24 @@ containers() {
   } | awk -f "$scripts/containers.awk"
 }
 
+# every volume with the project's name, and those with names of their own that its containers use; a volume without a name has 64 digits
+volume_names() {
+  for folder in "$machine/volumes/${MACULA_PROJECT}"_*/_data; do
+    [ ! -d "$folder" ] || basename "${folder%/_data}"
+  done
+  grep -hsF "\"com.docker.compose.project\":\"$MACULA_PROJECT\"" "$machine"/containers/*/config.v2.json |
+    grep -oE '"Name":"[A-Za-z0-9][A-Za-z0-9_.-]*","Driver":"local","Type":"volume"' | cut -d '"' -f 4 |
+    grep -vxE '[0-9a-f]{64}' || true
+}
+
 # what the files occupy on the disk; of other file systems that are mounted there, nothing
 volumes() {
   echo '# HELP macula_volume_bytes Space that the files of a volume occupy on the disk.'
   echo '# TYPE macula_volume_bytes gauge'
-  for folder in "$machine/volumes/${MACULA_PROJECT}"_*/_data; do
-    [ -d "$folder" ] || continue
-    name=${folder%/_data}
+  volume_names | sort -u | while read -r name; do
     # files that go away while they are counted are none of our business
-    size=$(du -skx "$folder" 2>/dev/null | cut -f 1) || true
-    [ -z "$size" ] || echo "macula_volume_bytes{volume=\"${name##*/"${MACULA_PROJECT}"_}\"} $((size * 1024))"
+    size=$(du -skx "$machine/volumes/$name/_data" 2>/dev/null | cut -f 1) || true
+    [ -z "$size" ] || echo "macula_volume_bytes{volume=\"${name#"${MACULA_PROJECT}"_}\"} $((size * 1024))"
   done
 }
 

@@ -18,6 +18,7 @@ const tools = await alpineTools()
 const skip = nginx.skip || (process.getuid?.() === 0 ? false : 'nginx becomes another user, which only root can')
 
 const ids = { nginx: 'a'.repeat(64), node: 'b'.repeat(64), foreign: 'c'.repeat(64) }
+const mounted = (Name: string) => ({ RW: true, Name, Driver: 'local', Type: 'volume' })
 /** What the engine writes of each, as far as it is read; the foreign one tries to look like one of ours. */
 const configs = {
   nginx: {
@@ -27,7 +28,12 @@ const configs = {
       Env: ['A="Name":"/evil"', 'B="RestartCount":99'],
       Labels: { 'com.docker.compose.project': 'macula', 'com.docker.compose.service': 'nginx' },
     },
-    MountPoints: { '/data': { Name: 'macula_registry-data' } },
+    MountPoints: {
+      '/data': mounted('macula_registry-data'),
+      '/wiki': mounted('my-wiki.1'),
+      '/unnamed': mounted('d'.repeat(64)),
+      '/bind': { ...mounted(''), Driver: '', Type: 'bind' },
+    },
     Name: '/macula-nginx',
     RestartCount: 2,
   },
@@ -43,6 +49,7 @@ const configs = {
       Env: ['A="com.docker.compose.project":"macula"'],
       Labels: { 'com.docker.compose.project': 'macula-other' },
     },
+    MountPoints: { '/data': mounted('other_data') },
     Name: '/foreign',
     RestartCount: 1,
   },
@@ -71,7 +78,7 @@ before(async () => {
   for (const [name, config] of Object.entries(configs))
     await put(`machine/containers/${ids[name as keyof typeof ids]}/config.v2.json`, JSON.stringify(config))
   await put('machine/volumes/macula_registry-data/_data/blob', 'x'.repeat(100_000))
-  await put('machine/volumes/other_data/_data/blob', 'x')
+  for (const name of ['other_data', 'my-wiki.1', 'd'.repeat(64)]) await put(`machine/volumes/${name}/_data/blob`, 'x')
 })
 
 after(async () => {
@@ -127,11 +134,14 @@ test('a container that does not run has restarts, and neither processor time nor
   )
 })
 
-test('volumes of ours have the size of their files', { skip }, async () => {
+test('volumes of ours have the size of their files, also those with names of their own; nobody else has one', {
+  skip,
+}, async () => {
   const lines = await measured(/^macula_volume/)
-  assert.equal(lines.length, 1)
-  const [, bytes] = /^macula_volume_bytes\{volume="registry-data"\} (\d+)$/.exec(lines[0] ?? '') ?? []
-  assert.ok(Number(bytes) >= 100_000 && Number(bytes) < 200_000, lines[0])
+  const names = lines.map(line => /^macula_volume_bytes\{volume="(.*)"\} \d+$/.exec(line)?.[1])
+  assert.deepEqual(names, ['my-wiki.1', 'registry-data'])
+  const bytes = Number(lines[1]?.split(' ')[1])
+  assert.ok(bytes >= 100_000 && bytes < 200_000, lines[1])
 })
 
 test('promtool finds nothing wrong with what is shown, and nothing else is', {
