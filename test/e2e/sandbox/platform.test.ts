@@ -91,6 +91,10 @@ describe('the platform in a sandbox', { skip: reason }, () => {
     skip: !existsSync('/usr/bin/chromium') && 'chromium is not installed',
   }, async () => {
     const page = () => sandbox.exec('node test/helpers/portal-page.mjs http://home.macula.local/')
+    // nginx tries the ports of databases with its healthcheck, every ten seconds
+    await sandbox.exec(
+      'for i in $(seq 15); do curl -fsS http://home.macula.local/health/timescaledb >/dev/null && break; sleep 1; done',
+    )
     const healthy = await page()
     assert.equal(healthy.exitCode, 0, healthy.stderr)
     const states = new Map(JSON.parse(healthy.stdout) as [string, string][])
@@ -108,7 +112,6 @@ describe('the platform in a sandbox', { skip: reason }, () => {
     ])
     assert.deepEqual([...states].sort(), [...expected, ...applications].sort())
     await sandbox.exec('docker stop macula-loki macula-timescaledb')
-    // nginx tries the ports of databases with its healthcheck
     await sandbox.exec('sleep 11')
     const { stdout } = await page()
     await sandbox.exec('docker start macula-loki macula-timescaledb')

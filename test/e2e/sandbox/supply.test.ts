@@ -86,7 +86,7 @@ describe('a sandbox whose cache lacks a program and packages, on a machine that 
     )
     assert.equal(stdout, 'placeholder\nreal\n200\n501\n200\n')
     const lines = [
-      /^ +image nginx: stand-in/m,
+      /^✓ Get the images {2}1 stand-in/m,
       /^ +rootfs-services: built/m,
       /^ +nginx ready/m,
       /^ +powerdns-db ready/m,
