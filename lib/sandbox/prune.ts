@@ -1,4 +1,4 @@
-import { readdir, rm, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { folderName, type SupplyOptions, withAll } from '../supply/cache.ts'
 import { pruneGoCaches } from '../supply/go.ts'
@@ -99,7 +99,7 @@ async function removeStore(store: Store, unusedSince: Date): Promise<number | un
 /** Removes the builds that are not among `needed` and have not been used since `limit`; returns their names. */
 export async function pruneBuilds(cacheDir: string, needed: ReadonlySet<string>, limit: Date): Promise<string[]> {
   const old = await oldBuilds(cacheDir, needed, limit)
-  for (const name of old) await rm(join(cacheDir, 'built', name), { recursive: true, force: true })
+  for (const name of old) await removeFolder(join(cacheDir, 'built', name))
   return old
 }
 

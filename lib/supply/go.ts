@@ -150,7 +150,7 @@ export async function pruneGoCaches(cacheDir: string, unusedSince = new Date()):
   const folder = goFolder(cacheDir)
   const freed = await withAll(compileSlots(cacheDir), async () => {
     const found = await stat(folder).catch(() => undefined)
-    return found === undefined || found.mtime > unusedSince ? 0 : removeFolder(folder)
+    return found !== undefined && found.mtime > unusedSince ? 0 : removeFolder(folder)
   })
   return freed ?? 0
 }

@@ -3,6 +3,7 @@ import { chmod, mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/p
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { $, within } from 'zx/core'
 import { programBuild } from '../../../lib/sandbox/programs.ts'
 import { type InspectedImage, obsoleteImages, prunable, pruneBuilds, pruneCache } from '../../../lib/sandbox/prune.ts'
 import { ensureBuilt, folderName, withLock } from '../../../lib/supply/cache.ts'
@@ -103,6 +104,22 @@ describe('the cache on the disk', () => {
     assert.deepEqual(await readdir(join(cacheDir, 'built')), [needed])
     assert.deepEqual(await readdir(join(cacheDir, 'sandbox')), ['default'])
     assert.deepEqual(await pruneCache(cacheDir, 'default'), [])
+    await rm(cacheDir, { recursive: true })
+  })
+
+  it('is not there under its name any more when a removal is interrupted, and goes with the next one', async () => {
+    const cacheDir = await cacheWith({ 'go/mod': before })
+    const tools = join(cacheDir, 'tools')
+    await mkdir(tools)
+    await writeFile(join(tools, 'rm'), '#!/bin/sh\necho ended >&2; exit 143\n', { mode: 0o755 })
+    const interrupted = within(async () => {
+      $.env = { ...$.env, PATH: `${tools}:${$.env.PATH}` }
+      await pruneCache(cacheDir, 'default')
+    })
+    await assert.rejects(interrupted, /go\.removed could not be removed/)
+    assert.deepEqual((await readdir(cacheDir)).sort(), ['go.removed', 'locks', 'tools'])
+    assert.deepEqual(names(await pruneCache(cacheDir, 'default')), ["Go's caches"])
+    assert.deepEqual((await readdir(cacheDir)).sort(), ['locks', 'tools'])
     await rm(cacheDir, { recursive: true })
   })
 
