@@ -18,6 +18,7 @@ import { plannedChanges } from '../lib/cluster/existing.ts'
 import { identityOf, type KubeObject, kubectlOn } from '../lib/cluster/kubectl.ts'
 import { withCertificate, writeOverlay } from '../lib/cluster/kustomize.ts'
 import { ensureImagesOnNodes } from '../lib/cluster/node-images.ts'
+import type { ClusterNode } from '../lib/cluster/nodes.ts'
 import { ownNodes } from '../lib/cluster/ownership.ts'
 import { unfinishedRollouts } from '../lib/cluster/rollout.ts'
 import { ensureScraped } from '../lib/cluster/scrape.ts'
@@ -65,11 +66,8 @@ export default defineTask({
       images = found.images
       return found.outcome
     })
-    const collector = collectorImage(platform)
-    const copied = collector === undefined ? undefined : early(ensureImagesOnNodes(platform, nodes, [collector]))
-    const collect = async () => copied && applyCollector(platform, collector ?? '', copied)
-    // beside the applications, where the namespace that they share is there
-    const collecting = live.length > 0 ? early(collect()) : undefined
+    const image = collectorImage(platform)
+    const collector = image === undefined ? undefined : deployCollector(platform, nodes, image, live.length > 0)
     const overlay = await writeOverlay(
       platform,
       withCertificate(
@@ -91,10 +89,10 @@ export default defineTask({
         ensureScraped(platform, objects, certificate.certificate),
       )
     let collectors: KubeObject[] = []
-    if (copied !== undefined) {
-      await out.step('Copy the image of the collector to the nodes', () => copied)
+    if (collector !== undefined) {
+      await out.step('Copy the image of the collector to the nodes', () => collector.copied)
       await out.step("Apply the collector's manifests", async () => {
-        const changes = (await (collecting ?? collect())) ?? []
+        const changes = await collector.applied()
         collectors = changes.map(({ object }) => object)
         return outcomeOf(changes)
       })
@@ -104,7 +102,7 @@ export default defineTask({
       await waitForApplications(platform, rolling, waiting => update(waiting.join(', ')))
       return rolling.length === 0 ? 'unchanged' : 'rolled out'
     })
-    if (copied !== undefined)
+    if (collector !== undefined)
       await out.step('Wait for the collector', async () => {
         await waitForCollector(platform, collectors)
         return 'unchanged'
@@ -146,6 +144,14 @@ async function isAgreed(platform: Platform, cluster: Cluster, out: Output): Prom
   if (out.interactive) return out.confirm(`Deploy to ${cluster.context}?`)
   const problem = { where: 'CLUSTER=existing', what: 'there is no terminal for the prompt' }
   throw badInput(`Deploying to ${cluster.context} needs a confirmation`, [problem], 'task deploy-apps -- --yes')
+}
+
+/** Copies the image of the collectors, and applies their manifests beside those of the applications, where the namespace that they share exists. */
+function deployCollector(platform: Platform, nodes: readonly ClusterNode[], image: string, namespaceExists: boolean) {
+  const copied = early(ensureImagesOnNodes(platform, nodes, [image]))
+  const apply = () => applyCollector(platform, image, copied)
+  const begun = namespaceExists ? early(apply()) : undefined
+  return { copied, applied: () => begun ?? apply() }
 }
 
 async function build(platform: Platform, applications: readonly string[], out: Output): Promise<void> {

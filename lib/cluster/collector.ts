@@ -40,8 +40,8 @@ export function collectorOverlay(platform: Platform, image: string, { metadata }
 }
 
 /**
- * Applies the collectors beside applications that are there, once the nodes have the image. What an earlier removal has not finished yet is waited
- * for.
+ * Applies the collectors' manifests, once the nodes have their image (`copied`) and Kubernetes has finished an earlier removal. Throws where the
+ * applications' namespace does not exist.
  */
 export async function applyCollector(platform: Platform, image: string, copied: Promise<unknown>): Promise<Applied[]> {
   const owner = await ownerOnceRemoved(clusterOf(platform))
@@ -59,7 +59,7 @@ export async function waitForCollector(platform: Platform, objects: readonly Kub
   ])
 }
 
-/** The applications' namespace, which the collectors belong to, once that of earlier ones is not being removed any more. */
+/** The applications' namespace, to which the collectors belong. Waits while Kubernetes still removes the namespace of earlier collectors. */
 async function ownerOnceRemoved(cluster: Cluster): Promise<KubeObject> {
   const found = await waitFor(
     async () => {

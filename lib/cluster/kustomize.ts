@@ -1,9 +1,9 @@
-import { readdir, readFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { stringify } from 'yaml'
 import type { Platform } from '../platform/platform.ts'
 import { hashOf, writeIfChanged } from '../platform/render.ts'
 import { root } from '../system/checkout.ts'
+import { contentsOf } from '../system/files.ts'
 import type { Manifests } from './apply.ts'
 import { type Certificate, tlsManifest } from './certs.ts'
 import { applicationsNamespace, clusterFolder } from './cluster.ts'
@@ -56,12 +56,12 @@ export function withCertificate(overlay: Overlay, namespace: string, certificate
 }
 
 /** Writes an overlay for `kubectl apply -k FOLDER`. Its files are readable by their owner only: a key is among them. */
-export async function writeOverlay(platform: Platform, overlay: Overlay): Promise<Manifests & { folder: string }> {
+export async function writeOverlay(platform: Platform, overlay: Overlay): Promise<Manifests> {
   const folder = join(clusterFolder(platform), overlay.name)
   for (const [file, text] of Object.entries(overlay.manifests ?? {}))
     await writeIfChanged(join(folder, file), text, 0o600)
   await writeIfChanged(join(folder, 'kustomization.yaml'), overlayText(overlay, folder), 0o600)
-  return { name: overlay.name, args: ['-k', folder], source: await sourceOf(overlay, folder), folder }
+  return { name: overlay.name, args: ['-k', folder], source: await sourceOf(overlay, folder) }
 }
 
 /** Hash over what decides what the objects of an overlay are. */
@@ -69,15 +69,8 @@ async function sourceOf({ firstResources: _first, ...overlay }: Overlay, folder:
   const { resources, components = [], manifests = {} } = overlay
   // folders of templates are made of folders beside them
   const areas = new Set([...resources, ...components].map(path => path.split('/')[0] ?? ''))
-  const texts = await Promise.all([...areas].map(area => textsIn(join(root, 'templates', area))))
-  return hashOf(overlayText(overlay, folder), JSON.stringify(manifests), ...texts)
-}
-
-/** Every file in a folder, with its path. */
-async function textsIn(folder: string): Promise<string> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
-  const files = entries.filter(entry => entry.isFile()).map(entry => join(entry.parentPath, entry.name))
-  return JSON.stringify(await Promise.all(files.sort().map(async file => [file, await readFile(file, 'utf8')])))
+  const contents = await Promise.all([...areas].map(area => contentsOf(join(root, 'templates', area))))
+  return hashOf(overlayText(overlay, folder), JSON.stringify([manifests, contents]))
 }
 
 /** The overlay as a kustomization in a folder; templates are named by relative paths, since kustomize takes no others. */

@@ -1,10 +1,10 @@
 import { type Platform, serviceNamed, webServer } from '../platform/platform.ts'
 import { hashOf } from '../platform/render.ts'
 import { PlatformError } from '../system/errors.ts'
-import { early } from '../system/wait.ts'
 import { applyManifests, ensureApplied, manifestText } from './apply.ts'
 import { clusterOf, ownLabels, platformNamespace } from './cluster.ts'
-import { findObject, getObject, getObjects, type KubeObject, kubectlOn } from './kubectl.ts'
+import { lookAtCluster } from './endpoints.ts'
+import { findObject, getObjects, type KubeObject, kubectlOn } from './kubectl.ts'
 
 /** What is behind a name of the platform, seen from a pod: the same ports as on the machine itself. */
 export interface PodName {
@@ -125,27 +125,19 @@ export function withPlatformNames(
 }
 
 /**
- * Makes the platform's names resolve and work inside pods as they do on the machine. `seen` is what a look at the whole cluster has found a moment
+ * Makes the platform's names resolve and work inside pods as they do on the machine. `found` is what a look at the whole cluster has found a moment
  * ago.
  */
 export async function ensurePodNames(
   platform: Platform,
-  seen?: readonly KubeObject[],
+  found?: readonly KubeObject[],
 ): Promise<'unchanged' | 'updated'> {
+  const seen = found ?? (await lookAtCluster(clusterOf(platform)))
   const names = podNames(platform)
   const manifests = nameManifests(names)
-  const [kind, namespace, name] = ['ConfigMap', 'kube-system', 'coredns'] as const
-  const cluster = clusterOf(platform)
-  const configMap = seen
-    ? Promise.resolve(findObject(seen, namespace, kind, name))
-    : early(getObject(cluster, namespace, kind, name))
-  const found = seen?.filter(isOwn) ?? (await ownObjects(platform))
+  const own = seen.filter(isOwn)
   const input = manifestText(manifests)
-  const applied = await ensureApplied(
-    platform,
-    { name: 'names', args: ['-f', '-'], input, source: hashOf(input) },
-    found,
-  )
+  const applied = await ensureApplied(platform, { name: 'names', args: ['-f', '-'], input, source: hashOf(input) }, own)
   const addresses = names.flatMap(({ host, name }) => {
     const spec = applied.find(
       ({ object: { kind, metadata } }) => kind === 'Service' && metadata.name === serviceName(host),
@@ -153,17 +145,10 @@ export async function ensurePodNames(
     return spec === undefined ? [] : [{ name, ip: spec.clusterIP }]
   })
   const [changed] = await Promise.all([
-    ensureCorefile(platform, corefileIn(await configMap), addresses),
-    removeOthers(platform, manifests, found),
+    ensureCorefile(platform, corefileIn(seen), addresses),
+    removeOthers(platform, manifests, own),
   ])
   return changed || applied.some(({ outcome }) => outcome !== 'unchanged') ? 'updated' : 'unchanged'
-}
-
-/** The Services and EndpointSlices of ours that are there. */
-function ownObjects(platform: Platform): Promise<KubeObject[]> {
-  const selector = Object.entries(ownLabels).map(([key, value]) => `${key}=${value}`)
-  const kinds = 'services,endpointslices'
-  return getObjects(clusterOf(platform), [kinds, '--namespace', platformNamespace, '--selector', selector.join()])
 }
 
 async function removeOthers(
@@ -183,7 +168,8 @@ function isOwn({ kind, metadata: { namespace, labels = {} } }: KubeObject): bool
   return Object.entries(ownLabels).every(([key, value]) => labels[key] === value)
 }
 
-function corefileIn(configMap: KubeObject | undefined): string {
+function corefileIn(objects: readonly KubeObject[]): string {
+  const configMap = findObject(objects, 'kube-system', 'ConfigMap', 'coredns')
   const corefile = (configMap?.data as { Corefile: string } | undefined)?.Corefile
   if (corefile !== undefined) return corefile
   throw new PlatformError('The cluster has no CoreDNS that could resolve the names of the platform', {

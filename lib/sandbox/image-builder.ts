@@ -5,16 +5,10 @@ import { ensureBuilt, folderName, isBuilt, keyOf, type SupplyOptions } from '../
 import { compilesAtOnce } from '../supply/go.ts'
 import { memory, queue } from '../supply/queue.ts'
 import { PlatformError } from '../system/errors.ts'
+import { contentsOf } from '../system/files.ts'
 import type { DockerClient } from './docker-client.ts'
 import { programBuild } from './programs.ts'
-import {
-  contentsOf,
-  type ImageCatalogue,
-  type ImageRecipe,
-  programRecipe,
-  recipesFolder,
-  repositoryOf,
-} from './recipes.ts'
+import { type ImageCatalogue, type ImageRecipe, programRecipe, recipesFolder, repositoryOf } from './recipes.ts'
 import { ensureRootfs, rootfsBuild, rootfsRecipe } from './rootfs.ts'
 
 /** Builds the catalogue's images in one engine: each base, program and image once, however many need it. */
@@ -149,7 +143,7 @@ async function build(
 ): Promise<void> {
   const { client, options } = builder
   const inside = recipe.archive?.images ?? []
-  const [base, programs] = await Promise.all([
+  const [base, programs, made] = await Promise.all([
     recipe.base && ensureBase(builder, recipe.base),
     Promise.all(recipe.programs.map(program => ensureProgram(builder, program))),
     Promise.all(inside.map(image => ensureImage(builder, repositoryOf(image)))),
@@ -157,7 +151,7 @@ async function build(
   const context = await mkdtemp(join(tmpdir(), 'macula-image-'))
   try {
     await stage(context, recipe, programs)
-    if (recipe.archive) await saveInto(builder, join(context, recipe.archive.file), inside)
+    if (recipe.archive) await saveInto(client, join(context, recipe.archive.file), inside, made)
     const started = Date.now()
     options.report?.({ what, state: 'building', detail: 'building' })
     const baseArgs = base ? ['--build-arg', `BASE=${base}`] : []
@@ -187,11 +181,15 @@ function ensureBase(builder: ImageBuilder, base: string): Promise<string> {
   return once(`base ${base}`, () => installing(make, Object.keys(catalogue.bases).indexOf(base)))
 }
 
-async function saveInto(builder: ImageBuilder, file: string, images: readonly string[]): Promise<void> {
-  const { $ } = builder.client
-  const tag = async (image: string) => $`docker tag ${await ensureImage(builder, repositoryOf(image))} ${image}`
-  await Promise.all(images.map(tag))
-  await $`docker save --output ${file} ${images}`
+/** Saves the images that were `made` under these names. */
+async function saveInto(
+  { $ }: DockerClient,
+  file: string,
+  names: readonly string[],
+  made: readonly string[],
+): Promise<void> {
+  await Promise.all(names.map((name, index) => $`docker tag ${made[index]} ${name}`))
+  await $`docker save --output ${file} ${names}`
 }
 
 function recipeOf({ catalogue }: ImageBuilder, repository: string): ImageRecipe {

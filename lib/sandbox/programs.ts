@@ -2,7 +2,8 @@ import { join } from 'node:path'
 import { type Build, ensureBuilt, isBuilt, type SupplyOptions } from '../supply/cache.ts'
 import { type DebianPackage, unpackPackages } from '../supply/debian.ts'
 import { buildGoFolder, buildGoPrograms, type GoBuildOptions, quickFlags } from '../supply/go.ts'
-import { contentsOf, programRecipe, programRecipes, recipesFolder } from './recipes.ts'
+import { contentsOf } from '../system/files.ts'
+import { programRecipe, programRecipes, recipesFolder } from './recipes.ts'
 
 /** A Docker engine and its clients that run on this machine without being installed. */
 export interface EnginePrograms {

@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parse } from 'yaml'
 import * as z from 'zod'
@@ -74,15 +74,4 @@ export function repositoryOf(image: string): string {
     .replace(/@.*$/, '')
     .replace(/:[^/:]*$/, '')
     .replace(/^(docker\.io\/)?(library\/)?/, '')
-}
-
-/** Path and content of every file under `folder`, in a fixed order: what a build out of it depends on. */
-export async function contentsOf(folder: string): Promise<[string, string][]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
-  const files = entries.filter(entry => entry.isFile()).map(entry => join(entry.parentPath, entry.name))
-  return Promise.all(
-    files
-      .sort()
-      .map(async (file): Promise<[string, string]> => [file.slice(folder.length + 1), await readFile(file, 'utf8')]),
-  )
 }

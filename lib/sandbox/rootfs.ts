@@ -1,9 +1,10 @@
-import { rm, writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Build, ensureBuilt, type SupplyOptions } from '../supply/cache.ts'
 import { acquireSettings, machineArchive } from '../supply/debian.ts'
+import { contentsOf } from '../system/files.ts'
 import { mmdebstrap, withoutManuals } from './mmdebstrap.ts'
-import { contentsOf, type ImageCatalogue, recipesFolder } from './recipes.ts'
+import { type ImageCatalogue, recipesFolder } from './recipes.ts'
 
 /** What installing leaves behind, and what mmdebstrap brings from this machine; taken away before the recipe's own hooks. */
 const tidy = `${withoutManuals} && rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/* "$1"/var/log/* "$1"/etc/hostname "$1"/etc/resolv.conf`
@@ -38,9 +39,10 @@ export async function rootfsBuild(
   { name, suite, variant, packages, hooks }: RootfsRecipe,
   options: SupplyOptions,
 ): Promise<Build> {
+  const shared = variant === 'extract' ? await readFile(join(recipesFolder, 'unpacked.sh'), 'utf8') : undefined
   return {
     name: `rootfs-${name}`,
-    inputs: { suite, variant, packages, hooks: await contentsOf(hooks), tidy },
+    inputs: { suite, variant, packages, hooks: await contentsOf(hooks), shared, tidy },
     async build(folder, note) {
       const { uri, keyring } = await machineArchive()
       const settings = join(folder, 'apt.conf')

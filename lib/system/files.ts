@@ -261,3 +261,14 @@ export async function requireWritable(path: string, { $ }: Privilege): Promise<v
     hint: `lsattr ${path}   # an i means immutable: chattr -i ${path}`,
   })
 }
+
+/** Path and content of every file under `folder`, in a fixed order, for whoever has to know whether any of it has changed. */
+export async function contentsOf(folder: string): Promise<[string, string][]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+  const files = entries.filter(entry => entry.isFile()).map(entry => join(entry.parentPath, entry.name))
+  return Promise.all(
+    files
+      .sort()
+      .map(async (file): Promise<[string, string]> => [file.slice(folder.length + 1), await readFile(file, 'utf8')]),
+  )
+}

@@ -7,6 +7,10 @@ machine=${MACHINE:-/machine}
 run=${RUN:-/run/macula}
 scripts=${0%/*}
 
+ours="\"com.docker.compose.project\":\"$MACULA_PROJECT\""
+# what the engine keeps of its containers, a line for each that has one of these texts
+configs() { grep -hsF "$@" "$machine"/containers/*/config.v2.json || true; }
+
 containers() {
   # version 2 of cgroups has one tree; of version 1, two controllers are of interest
   if [ -e "$machine/cgroup/cgroup.controllers" ]; then
@@ -18,8 +22,7 @@ containers() {
     # a container's group has its id of 64 characters in its name, wherever the engine puts it, and groups of its own are counted in it
     find "$@" -maxdepth 6 -type d -name '*????????????????????????????????????????????????????????????????*' -prune -print 2>/dev/null || true
     # one line per container; nobody else's
-    grep -hsF -e "\"com.docker.compose.project\":\"$MACULA_PROJECT\"" -e "\"io.x-k8s.kind.cluster\":\"$CLUSTER_NAME\"" \
-      "$machine"/containers/*/config.v2.json || true
+    configs -e "$ours" -e "\"io.x-k8s.kind.cluster\":\"$CLUSTER_NAME\""
   } | awk -f "$scripts/containers.awk"
 }
 
@@ -28,8 +31,8 @@ volume_names() {
   for folder in "$machine/volumes/${MACULA_PROJECT}"_*/_data; do
     [ ! -d "$folder" ] || basename "${folder%/_data}"
   done
-  grep -hsF "\"com.docker.compose.project\":\"$MACULA_PROJECT\"" "$machine"/containers/*/config.v2.json |
-    grep -oE '"Name":"[A-Za-z0-9][A-Za-z0-9_.-]*","Driver":"local","Type":"volume"' | cut -d '"' -f 4 |
+  configs -e "$ours" | grep -oE '"Name":"[A-Za-z0-9][A-Za-z0-9_.-]*","Driver":"local","Type":"volume"' |
+    cut -d '"' -f 4 |
     grep -vxE '[0-9a-f]{64}' || true
 }
 

@@ -3,10 +3,10 @@ import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { mmdebstrap, withoutManuals } from '../../lib/sandbox/mmdebstrap.ts'
-import { contentsOf } from '../../lib/sandbox/recipes.ts'
 import { ensureBuilt, type SupplyOptions } from '../../lib/supply/cache.ts'
 import { machineArchive } from '../../lib/supply/debian.ts'
 import { root } from '../../lib/system/checkout.ts'
+import { contentsOf } from '../../lib/system/files.ts'
 import type { Runner } from './run.ts'
 
 /** How a machine resolves names; `workstation` is `resolved` with a Docker engine of its own. */

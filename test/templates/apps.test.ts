@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { parseAllDocuments } from 'yaml'
 import { applicationsOverlay, leftovers } from '../../lib/cluster/apps.ts'
-import { applicationNames } from '../../lib/cluster/cluster.ts'
+import { applicationNames, clusterFolder } from '../../lib/cluster/cluster.ts'
 import { ingressImage, ingressOverlay } from '../../lib/cluster/ingress.ts'
 import { identityOf, type KubeObject } from '../../lib/cluster/kubectl.ts'
 import { type Overlay, withCertificate, writeOverlay } from '../../lib/cluster/kustomize.ts'
@@ -28,7 +28,8 @@ after(() => rm(folder, { recursive: true, force: true }))
 const platformWith = (settings: Partial<Settings> = {}) => goodPlatform({ settings, paths: examplePaths(folder) })
 /** What kustomize makes of an overlay, as `kubectl apply -k` would apply it. */
 async function builtBy(platform: Platform, overlay: Overlay): Promise<KubeObject[]> {
-  const text = await $`kubectl kustomize ${(await writeOverlay(platform, overlay)).folder}`.text()
+  await writeOverlay(platform, overlay)
+  const text = await $`kubectl kustomize ${join(clusterFolder(platform), overlay.name)}`.text()
   return parseAllDocuments(text).map(document => document.toJS() as KubeObject)
 }
 const node = {
@@ -188,7 +189,7 @@ describe('the applications', { skip }, () => {
     const [secret] = ofKind(await builtBy(platform, overlay), 'Secret')
     assert.deepEqual([secret?.metadata.name, secret?.metadata.namespace], ['macula-tls', 'macula'])
     assert.deepEqual(secret?.data, { 'tls.crt': btoa('CERT'), 'tls.key': btoa('KEY') })
-    const file = join((await writeOverlay(platform, overlay)).folder, 'tls.yaml')
+    const file = join(clusterFolder(platform), overlay.name, 'tls.yaml')
     assert.equal((await stat(file)).mode & 0o777, 0o600)
   })
 

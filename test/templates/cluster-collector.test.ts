@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { parse, parseAllDocuments, stringify } from 'yaml'
+import { clusterFolder } from '../../lib/cluster/cluster.ts'
 import { collectorImage, collectorOverlay } from '../../lib/cluster/collector.ts'
 import { identityOf, type KubeObject } from '../../lib/cluster/kubectl.ts'
 import { writeOverlay } from '../../lib/cluster/kustomize.ts'
@@ -35,8 +36,9 @@ describe("the collectors' manifests", { skip: (await hasTool('kubectl')) ? false
   const build = async (settings: Partial<Settings> = {}) => {
     const platform = await goodPlatform({ settings, paths: examplePaths(folder) })
     const image = collectorImage(platform)
-    const { folder: overlay } = await writeOverlay(platform, collectorOverlay(platform, image ?? '', owner))
-    const text = await $`kubectl kustomize ${overlay}`.text()
+    const overlay = collectorOverlay(platform, image ?? '', owner)
+    await writeOverlay(platform, overlay)
+    const text = await $`kubectl kustomize ${join(clusterFolder(platform), overlay.name)}`.text()
     return { image, objects: parseAllDocuments(text).map(document => document.toJS() as KubeObject) }
   }
   const podsIn = (objects: readonly KubeObject[]) =>

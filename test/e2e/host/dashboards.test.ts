@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { pathsOf } from '../../../lib/platform/settings.ts'
-import { contentsOf } from '../../../lib/sandbox/recipes.ts'
 import { ensureBuilt } from '../../../lib/supply/cache.ts'
 import { buildGoFolder } from '../../../lib/supply/go.ts'
 import { root } from '../../../lib/system/checkout.ts'
 import { $ } from '../../../lib/system/exec.ts'
+import { contentsOf } from '../../../lib/system/files.ts'
 import { renderExample } from '../../helpers/example.ts'
 
 const source = join(root, 'test/helpers/dashboard-decoder')

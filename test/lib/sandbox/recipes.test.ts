@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { before, describe, it } from 'node:test'
 import { parse } from 'yaml'
 import {
-  contentsOf,
   type ImageCatalogue,
   imageCatalogue,
   programRecipe,
@@ -15,6 +14,7 @@ import { archiveIn } from '../../../lib/supply/debian.ts'
 import { goModFor } from '../../../lib/supply/go.ts'
 import { queue } from '../../../lib/supply/queue.ts'
 import { root } from '../../../lib/system/checkout.ts'
+import { contentsOf } from '../../../lib/system/files.ts'
 
 describe('the catalogue of stand-ins', () => {
   let catalogue: ImageCatalogue

@@ -3,23 +3,17 @@
 # official images give them.
 set -eu
 root=$1
-account() { # NAME NUMBER HOME SHELL
-  echo "$1:x:$2:$2::$3:$4" >> "$root/etc/passwd"
-  echo "$1:x:$2:" >> "$root/etc/group"
-  echo "$1:!:::::::" >> "$root/etc/shadow"
-}
+. "$(dirname "$0")/../unpacked.sh"
 account root 0 /root /bin/sh
 account postgres 70 /var/lib/postgresql /usr/sbin/nologin
 account pdns 953 /var/spool/powerdns /usr/sbin/nologin
 account nobody 65534 /nonexistent /usr/sbin/nologin
-chmod 640 "$root/etc/shadow"
 ln -s mawk "$root/usr/bin/awk"
 # the healthchecks of several official images use busybox's wget
 ln -s busybox "$root/usr/bin/wget"
 # as in the official images; Debian's own wants PAM to be configured
 ln -sf busybox "$root/usr/bin/su"
-chroot "$root" ldconfig
-(cd "$root/usr/share/ca-certificates" && find * -name '*.crt' | sort) > "$root/etc/ca-certificates.conf"
-chroot "$root" update-ca-certificates > /dev/null
+libraries
+certificates
 rm -rf "$root"/etc/powerdns/* "$root"/etc/prometheus/*
 mkdir -p "$root/etc/powerdns/pdns.d" "$root/docker-entrypoint-initdb.d"
