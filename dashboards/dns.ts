@@ -1,15 +1,54 @@
 import { dashboard } from './dashboard.ts'
 import { logs, promql, rate, series, stat } from './panels.ts'
-import { answers } from './parts.ts'
+import { answers, upOrDown } from './parts.ts'
 
+const dnsmasq = (metric: string) => rate(`dnsmasq_${metric}`)
 const pdns = (...metrics: string[]) => metrics.map(metric => `sum(${rate(`pdns_auth_${metric}`)})`).join(' + ')
 
 export const dns = dashboard({
   uid: 'macula-dns',
   title: 'DNS',
-  // dnsmasq, which runs on the machine itself, has no metrics; task status looks at it
-  question: 'Does PowerDNS answer for its zones?',
+  question: 'Does dnsmasq answer for the names of the platform, and PowerDNS for its zones?',
   rows: [
+    [
+      stat(
+        'dnsmasq',
+        'Whether the dnsmasq of this machine answers. No value: what asks it runs on another machine, as with Docker Desktop.',
+        promql('max(dnsmasq_up)'),
+        upOrDown,
+      ),
+      stat(
+        'Names',
+        'That dnsmasq was asked for per second.',
+        promql(`sum(${dnsmasq('hits')} + ${dnsmasq('misses')})`),
+        {
+          unit: 'reqps',
+        },
+      ),
+      stat(
+        'Failures',
+        'Questions per second that dnsmasq sent on and no server answered. 0 is good.',
+        promql(`sum(${dnsmasq('servers_queries_failed')}) or 0 * max(dnsmasq_up)`),
+        { unit: 'reqps', steps: ['green', [0.1, 'red']] },
+      ),
+    ],
+    [
+      series(
+        'Questions to dnsmasq',
+        'Answered by itself, which are the names of the platform and what it remembers, and sent on.',
+        [
+          promql(`sum(${dnsmasq('hits')})`, { legend: 'by itself' }),
+          promql(`sum(${dnsmasq('misses')})`, { legend: 'sent on' }),
+        ],
+        { unit: 'reqps' },
+      ),
+      series(
+        'Other servers',
+        'Questions that dnsmasq sent on, by server.',
+        promql(`sum by (server) (${dnsmasq('servers_queries')})`, { legend: '{{server}}' }),
+        { unit: 'reqps' },
+      ),
+    ],
     [
       answers('powerdns', 'PowerDNS'),
       stat('Names', 'That PowerDNS was asked for per second.', promql(pdns('udp_queries', 'tcp_queries')), {
@@ -24,7 +63,7 @@ export const dns = dashboard({
     ],
     [
       series(
-        'Questions',
+        'Questions to PowerDNS',
         'Received and answered.',
         [
           promql(pdns('udp_queries', 'tcp_queries'), { legend: 'received' }),

@@ -53,8 +53,8 @@ export default defineTask({
     }
     if (cluster.kind === 'existing' && !yes && !(await isAgreed(platform, cluster, out))) return
     const builds = options.build || positionals.length > 0
-    const before = builds ? undefined : early(liveObjects(platform))
     const nodes = cluster.kind === 'kind' ? await ownNodes(platform) : []
+    const before = builds ? undefined : early(liveObjects(platform))
     for (const setting of await unusedSources(platform)) out.warn(`${setting} in .env belongs to no application`)
 
     if (builds) await build(platform, positionals, out)

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { versionName } from '../platform/dns-server.ts'
 import { type Owner, signature } from '../platform/owner.ts'
 import type { Platform } from '../platform/platform.ts'
 import { fillTemplate, readTemplate } from '../platform/render.ts'
@@ -15,12 +16,6 @@ export interface DnsmasqSettings {
   user: string | undefined
   owner: Owner
 }
-
-/**
- * The name whose TXT record identifies our dnsmasq and the configuration that it has read. The same for every domain, because a running server may
- * have been configured with another one than the settings name now.
- */
-export const versionName = '_config.macula.invalid'
 
 /** The text of our dnsmasq.conf, and the version that the server which read it answers with. */
 export async function dnsmasqConfig(

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { type Foreign, foreignFiles } from '../journal/foreign.ts'
 import { type Journal, type Outcome, openJournal, type PlannedChange, type Undone } from '../journal/journal.ts'
+import { versionName } from '../platform/dns-server.ts'
 import { type Owner, ownerOf } from '../platform/owner.ts'
 import type { Platform } from '../platform/platform.ts'
 import type { Address } from '../system/address.ts'
@@ -10,7 +11,7 @@ import { requireWritable } from '../system/files.ts'
 import { type Host, packageManagerOf, programPath } from '../system/machine.ts'
 import { boundSockets, listeners } from '../system/ports.ts'
 import { asRoot, type Privilege } from '../system/privilege.ts'
-import { configPath, dnsmasqConfig, versionName } from './config.ts'
+import { configPath, dnsmasqConfig } from './config.ts'
 import {
   answersWith,
   daemonUser,

@@ -17,6 +17,9 @@ export function containerName({ MACULA_PROJECT }: Pick<Settings, 'MACULA_PROJECT
   return `${MACULA_PROJECT}-${service}`
 }
 
+/** Services on the machine's own network, where they ask programs that listen on its loopback addresses. They listen nowhere themselves. */
+export const onMachineNetwork: readonly string[] = ['dnsmasq-metrics']
+
 /** Moves what is written for the default addresses to the ones in the settings; other addresses stay. */
 export interface AddressShift {
   subnet(address: string): string
@@ -72,7 +75,7 @@ export function additionsFor(
   return new Map(
     [...services].map(([name, service]) => {
       const { networkMode, scale, locate } = service
-      if (networkMode === 'host')
+      if (networkMode === 'host' && !onMachineNetwork.includes(name))
         problems.push({
           where: locate('network_mode'),
           what: `services.${name}.network_mode: host makes its ports listen outside this machine; leave it out, and name ports in x-macula`,

@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { onMachineNetwork } from '../platform/addresses.ts'
 import type { Platform } from '../platform/platform.ts'
 import type { RenderedFile } from '../platform/render.ts'
 import type { Paths } from '../platform/settings.ts'
@@ -99,7 +100,9 @@ function exposedServices(json: string): Problem[] {
   }
   const { services = {} } = JSON.parse(json) as { services?: Record<string, Described> }
   return Object.entries(services).flatMap(([name, { network_mode, ports = [] }]) => [
-    ...(network_mode === 'host' ? [{ where: `services.${name}.network_mode`, what: 'host' }] : []),
+    ...(network_mode === 'host' && !onMachineNetwork.includes(name)
+      ? [{ where: `services.${name}.network_mode`, what: 'host' }]
+      : []),
     ...ports
       .filter(({ host_ip }) => !host_ip?.startsWith('127.'))
       .map(port => ({ where: `services.${name}.ports`, what: JSON.stringify(port) })),

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Measures the containers of this project and the nodes of its cluster every ten seconds, and the size of their volumes every minute, out of
-# the files that the kernel and the engine keep. MACHINE and RUN are other folders in tests, and ROUND_SECONDS another time.
+# the files that the kernel and the engine keep. What dnsmasq.sh has read is shown with them. MACHINE and RUN are other folders in tests, and ROUND_SECONDS another time.
 set -eu
 
 machine=${MACHINE:-/machine}
@@ -47,6 +47,9 @@ volumes() {
   done
 }
 
+# not what is older than a minute: then nobody asks dnsmasq any more
+dnsmasq() { find "$machine/dnsmasq/dnsmasq.txt" -mmin -1 -exec cat {} + 2>/dev/null || true; }
+
 # replaced at once, so that nobody reads half a file
 write() { cat >"$run/$1.next" && mv "$run/$1.next" "$run/$1"; }
 
@@ -64,7 +67,7 @@ while :; do
     sizes=$!
   fi
   round=$((round + 1))
-  { containers; cat "$run/volumes.txt" 2>/dev/null || true; } | write metrics.txt
+  { containers; cat "$run/volumes.txt" 2>/dev/null || true; dnsmasq; } | write metrics.txt
   # a signal ends a wait, and not a sleep
   sleep "${ROUND_SECONDS:-10}" &
   wait $!

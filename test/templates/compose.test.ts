@@ -43,6 +43,8 @@ test('every service of the plan stands at its address', () => {
     'timescaledb-metrics': '172.23.0.25',
     'powerdns-db-metrics': '172.23.0.26',
     'machine-metrics': '172.23.0.27',
+    // on the machine's network
+    'dnsmasq-metrics': undefined,
     timescaledb: '172.23.0.31',
     minio: '172.23.0.30',
   })

@@ -62,7 +62,7 @@ describe('the portal', { skip: nginx.skip || skipBrowser }, () => {
     assert.equal(await stateOf(page, 'DNS admin'), 'no answer')
     assert.equal(await stateOf(page, 'TimescaleDB'), 'no answer')
     assert.equal(await stateOf(page, 'Console'), 'no answer')
-    assert.equal(await page.locator('#summary').textContent(), '6 of 19 up, 1 placeholder, 7 no answer, 5 not probed')
+    assert.equal(await page.locator('#summary').textContent(), '6 of 20 up, 1 placeholder, 7 no answer, 6 not probed')
     const loki = page.locator('article', { has: page.getByRole('heading', { name: 'Loki' }) })
     assert.match((await loki.locator('.version').textContent()) ?? '', /^a placeholder in place of \d/)
     const store = page.locator('article', { has: page.getByRole('heading', { name: 'Object store' }) })

@@ -1,3 +1,4 @@
+import { dnsListeners } from '../../platform/dns-server.ts'
 import { type Owner, signature } from '../../platform/owner.ts'
 import type { Address } from '../../system/address.ts'
 import { PlatformError } from '../../system/errors.ts'
@@ -12,7 +13,7 @@ export const macos: ResolverAdapter = {
     if (host.os === 'macos') return
     throw new PlatformError('RESOLVER=macos works on macOS only', { hint: 'RESOLVER=auto in .env' })
   },
-  listens: loopback => [53, 5300, 5301].map(port => ({ ip: loopback, port })),
+  listens: dnsListeners.anyPort,
   upstream: () => ({ upstream: { kind: 'none' } }),
   changes: [],
   apply: ({ domain, listen, journal, owner }) =>

@@ -1,3 +1,4 @@
+import { dnsListeners } from '../../platform/dns-server.ts'
 import { signature } from '../../platform/owner.ts'
 import { PlatformError } from '../../system/errors.ts'
 import { args } from '../../system/exec.ts'
@@ -20,7 +21,7 @@ export const networkManagerDnsmasq: ResolverAdapter = {
     })
   },
   // port 53 of 127.0.0.1 is the plugin's
-  listens: loopback => [5300, 5301, 5302, 5303].map(port => ({ ip: loopback, port })),
+  listens: dnsListeners.highPort,
   upstream: () => ({ upstream: { kind: 'none' } }),
   changes: [settings],
   refresh: journal => journal.$`${reload}`,

@@ -1,3 +1,4 @@
+import { dnsListeners } from '../../platform/dns-server.ts'
 import { signature } from '../../platform/owner.ts'
 import { PlatformError } from '../../system/errors.ts'
 import { args } from '../../system/exec.ts'
@@ -31,10 +32,7 @@ export const networkManager: ResolverAdapter = {
     if (networkManager) return
     throw new PlatformError('NetworkManager does not run on this machine', { hint: 'RESOLVER=auto in .env' })
   },
-  listens: loopback => [
-    { ip: loopback, port: 53 },
-    { ip: '127.0.53.1', port: 53 },
-  ],
+  listens: dnsListeners.port53,
   upstream: () => ({ upstream: { kind: 'file', path: connectionServers } }),
   changes: [settings, resolvConf],
   refresh: journal => journal.$`${reload}`,

@@ -1,3 +1,4 @@
+import { dnsListeners } from '../../platform/dns-server.ts'
 import { PlatformError } from '../../system/errors.ts'
 import type { ResolverAdapter } from './adapter.ts'
 import type { ResolverFacts } from './facts.ts'
@@ -29,10 +30,7 @@ export const plain: ResolverAdapter = {
     })
   },
   // a file without ports: another server on the first address leaves only another address
-  listens: loopback => [
-    { ip: loopback, port: 53 },
-    { ip: '127.0.53.1', port: 53 },
-  ],
+  listens: dnsListeners.port53,
   upstream(facts, listen) {
     const servers = formerServers(facts, listen.ip)
     return servers.length === 0

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { dnsListeners } from '../../platform/dns-server.ts'
 import { PlatformError } from '../../system/errors.ts'
 import { args } from '../../system/exec.ts'
 import type { ResolverAdapter } from './adapter.ts'
@@ -22,10 +23,7 @@ export const resolvconf: ResolverAdapter = {
     if (resolvconf) return
     throw new PlatformError('resolvconf is not installed on this machine', { hint: 'RESOLVER=auto in .env' })
   },
-  listens: loopback => [
-    { ip: loopback, port: 53 },
-    { ip: '127.0.53.1', port: 53 },
-  ],
+  listens: dnsListeners.port53,
   upstream: () => ({ upstream: { kind: 'file', path: '/etc/resolv.conf' } }),
   changes: [head, openresolv],
   refresh: journal => journal.$`${update}`,

@@ -1,4 +1,5 @@
 import type { Journal } from '../../journal/journal.ts'
+import { dnsListeners } from '../../platform/dns-server.ts'
 import { type Owner, signature } from '../../platform/owner.ts'
 import { PlatformError } from '../../system/errors.ts'
 import { args } from '../../system/exec.ts'
@@ -48,7 +49,7 @@ export const systemdResolved: ResolverAdapter = {
       })
   },
   // its stub has 127.0.0.53 and .54; where another server has port 53, DNS= takes a port
-  listens: loopback => [53, 5300, 5301, 5302, 5303].map(port => ({ ip: loopback, port })),
+  listens: dnsListeners.anyPort,
   upstream(facts, listen) {
     const servers = globalServers(facts, addressOf(listen))
     return servers.length === 0

@@ -1,3 +1,4 @@
+import { dnsListeners } from '../../platform/dns-server.ts'
 import { PlatformError } from '../../system/errors.ts'
 import type { ResolverAdapter } from './adapter.ts'
 import { formerServers } from './resolv-conf.ts'
@@ -19,10 +20,7 @@ export const wsl: ResolverAdapter = {
     if (host.wsl) return
     throw new PlatformError('This machine is not WSL', { hint: 'RESOLVER=auto in .env' })
   },
-  listens: loopback => [
-    { ip: loopback, port: 53 },
-    { ip: '127.0.53.1', port: 53 },
-  ],
+  listens: dnsListeners.port53,
   upstream: (facts, listen) => ({
     upstream: { kind: 'file', path: upstreamPath },
     servers: formerServers(facts, listen.ip),

@@ -1,5 +1,7 @@
+import { possibleDnsListeners, versionName } from '../../platform/dns-server.ts'
 import { type Platform, serviceNamed } from '../../platform/platform.ts'
 import { fillTemplate, type RenderedFile, readTemplate, templatesIn } from '../../platform/render.ts'
+import { addressText } from '../../system/address.ts'
 import { gatewayFiles } from './gateway.ts'
 import { localFiles } from './local.ts'
 import { portalFiles, portalIndex } from './portal.ts'
@@ -21,6 +23,7 @@ const verbatim: Readonly<Record<string, string>> = {
   'machine-metrics/measure.sh': 'config/machine-metrics/measure.sh',
   'machine-metrics/containers.awk': 'config/machine-metrics/containers.awk',
   'machine-metrics/nginx.conf': 'config/machine-metrics/nginx.conf',
+  'machine-metrics/dnsmasq.awk': 'config/machine-metrics/dnsmasq.awk',
   'powerdns-db/init-schema.sql': 'config/powerdns-db/init-schema.sql',
   'timescaledb/init.sql': 'config/timescaledb/init.sql',
 }
@@ -79,6 +82,17 @@ export async function renderConfigs(platform: Platform): Promise<RenderedFile[]>
         // it knows no days
         { hours: String(Number(platform.settings.TRACES_DAYS) * 24) },
         'tempo/tempo.yml',
+      ),
+    },
+    {
+      path: 'config/machine-metrics/dnsmasq.sh',
+      content: fillTemplate(
+        await readTemplate('machine-metrics/dnsmasq.sh'),
+        {
+          listeners: possibleDnsListeners(platform.loopback).map(addressText).join(' '),
+          versionName,
+        },
+        'machine-metrics/dnsmasq.sh',
       ),
     },
     { path: 'config/prometheus/targets/services.json', content: scrapeTargets(platform.services) },

@@ -90,7 +90,7 @@ networks: { outer: { external: true } }
     const label = { 'io.macula.installation': exampleInstallation.id }
     for (const section of ['services', 'networks', 'volumes'])
       for (const name of Object.keys(ours[section])) assert.deepEqual(additions[section][name].labels, label)
-    assert.equal(Object.keys(ours.volumes).length, 10)
+    assert.equal(Object.keys(ours.volumes).length, 11)
     // Compose adds labels to those of the user's file
     assert.deepEqual(additions.services.own.labels, label)
     assert.deepEqual(additions.volumes.kept, { labels: label })
