@@ -17,16 +17,11 @@ export const dns = dashboard({
         promql('max(dnsmasq_up)'),
         upOrDown,
       ),
+      stat('Asked of dnsmasq', 'Names per second.', promql(`sum(${dnsmasq('hits')} + ${dnsmasq('misses')})`), {
+        unit: 'reqps',
+      }),
       stat(
-        'Names',
-        'That dnsmasq was asked for per second.',
-        promql(`sum(${dnsmasq('hits')} + ${dnsmasq('misses')})`),
-        {
-          unit: 'reqps',
-        },
-      ),
-      stat(
-        'Failures',
+        'Failures of dnsmasq',
         'Questions per second that dnsmasq sent on and no server answered. 0 is good.',
         promql(`sum(${dnsmasq('servers_queries_failed')}) or 0 * max(dnsmasq_up)`),
         { unit: 'reqps', steps: ['green', [0.1, 'red']] },
@@ -51,11 +46,11 @@ export const dns = dashboard({
     ],
     [
       answers('powerdns', 'PowerDNS'),
-      stat('Names', 'That PowerDNS was asked for per second.', promql(pdns('udp_queries', 'tcp_queries')), {
+      stat('Asked of PowerDNS', 'Names per second.', promql(pdns('udp_queries', 'tcp_queries')), {
         unit: 'reqps',
       }),
       stat(
-        'Failures',
+        'Failures of PowerDNS',
         'Questions per second that PowerDNS answered with SERVFAIL. 0 is good.',
         promql(pdns('servfail_packets')),
         { unit: 'reqps', steps: ['green', [0.001, 'red']] },
