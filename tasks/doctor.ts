@@ -7,10 +7,12 @@ import { describeState, nameOf } from '../lib/doctor/ports.ts'
 import { loadPlatform } from '../lib/platform/platform.ts'
 import { pathsOf } from '../lib/platform/settings.ts'
 import { inspectMachine } from '../lib/routes/choose.ts'
+import { engineFacts } from '../lib/stack/engine.ts'
 import { ExitCode } from '../lib/system/errors.ts'
 import { detectHost } from '../lib/system/machine.ts'
 import { describeHolder } from '../lib/system/ports.ts'
 import { counted, table, usualColumns } from '../lib/system/text.ts'
+import { early } from '../lib/system/wait.ts'
 
 export default defineTask({
   name: 'doctor',
@@ -22,6 +24,8 @@ export default defineTask({
     json: { type: 'boolean', help: 'print { "findings": [...] } on stdout and nothing else there' },
   },
   async run({ options, out, environment }) {
+    // the slowest of all looks
+    const facts = early(engineFacts())
     const [platform, machine] = await Promise.all([loadPlatform(pathsOf(environment), environment), inspectMachine()])
     const host = await detectHost(platform.settings.MACULA_OS)
     if (options.ports) {
@@ -42,7 +46,7 @@ export default defineTask({
         )
       return states.some(({ state }) => state === 'taken') ? ExitCode.failed : ExitCode.done
     }
-    const findings = await examine(allChecks(platform, machine, host))
+    const findings = await examine(allChecks(platform, machine, host, facts))
     const failed = findings.filter(({ state }) => state === 'fail').length
     const exitCode = failed > 0 ? ExitCode.failed : ExitCode.done
     if (options.json) {

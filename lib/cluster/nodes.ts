@@ -1,4 +1,4 @@
-import { answerOf, engine } from '../stack/engine.ts'
+import { answerOf, engine, inspectListed } from '../stack/engine.ts'
 import { PlatformError } from '../system/errors.ts'
 import { $, failureOf, type Shell } from '../system/exec.ts'
 import { NotYet, waitFor } from '../system/wait.ts'
@@ -43,10 +43,18 @@ interface Inspected {
 const clusterLabel = 'io.x-k8s.kind.cluster'
 const roleLabel = 'io.x-k8s.kind.role'
 
-/** The nodes of the KinD cluster of that name, whoever created it, running or not, control plane first; none where there is no such cluster. */
-export async function nodesNamed(cluster: string): Promise<ClusterNode[]> {
+/**
+ * The nodes of the KinD cluster of that name, whoever created it, running or not, control plane first; none where there is no such cluster. `likely`
+ * are the ids of some that may be among them.
+ */
+export async function nodesNamed(cluster: string, likely: readonly string[] = []): Promise<ClusterNode[]> {
   const label = `label=${clusterLabel}=${cluster}`
-  return nodesWithIds((await engine()`docker ps --all --quiet --no-trunc --filter ${label}`).lines())
+  const nodes = await inspectListed(
+    async () => (await engine()`docker ps --all --quiet --no-trunc --filter ${label}`).lines(),
+    nodesWithIds,
+    likely,
+  )
+  return nodes.sort(byRoleAndName)
 }
 
 /** The nodes with these container ids. */

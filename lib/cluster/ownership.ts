@@ -33,7 +33,7 @@ export async function findCluster({ settings, paths }: Pick<Platform, 'settings'
   nodes: ClusterNode[]
   foreign: ForeignCluster | undefined
 }> {
-  const nodes = await nodesNamed(settings.CLUSTER_NAME)
+  const nodes = await nodesNamed(settings.CLUSTER_NAME, (await readInstallation(paths))?.owned.node)
   const ours = await ownAmong(nodes, paths)
   const [other] = nodes.filter(node => !ours.includes(node))
   if (other === undefined) return { nodes, foreign: undefined }

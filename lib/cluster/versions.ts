@@ -1,7 +1,8 @@
+import { stat } from 'node:fs/promises'
 import { answerOf } from '../stack/engine.ts'
 import { releases } from '../supply/releases.ts'
 import { PlatformError } from '../system/errors.ts'
-import { $, type Command, failureOf, type Shell } from '../system/exec.ts'
+import { $, type Command, failureOf, type Shell, toolPath } from '../system/exec.ts'
 
 /** kind that installs nothing by itself and leaves containerd's registry settings to `certs.d`, as the registry wiring needs it. */
 const oldestKind = [0, 27] as const
@@ -34,7 +35,7 @@ export function oldestKindFor(image: string): readonly [number, number] {
 
 /** Throws unless kind is installed and new enough for the node image. Returns its version. */
 export async function requireKindProgram(image: string): Promise<string> {
-  const stdout = await outputOf('kind', $({ nothrow: true })`kind version --quiet`)
+  const stdout = await versionText('kind', () => $({ nothrow: true })`kind version --quiet`)
   const version = stdout.trim().replace(/^v/, '')
   const [major = 0, minor = 0] = version.split('.').map(Number)
   const needed = oldestKindFor(image)
@@ -47,7 +48,8 @@ export async function requireKindProgram(image: string): Promise<string> {
 
 /** Throws unless kubectl is installed where `shell` runs commands, and new enough. Returns its version. */
 export async function requireKubectl(shell: Shell = $): Promise<string> {
-  const stdout = await outputOf('kubectl', shell({ nothrow: true })`kubectl version --client -o json`)
+  const ask = () => shell({ nothrow: true })`kubectl version --client -o json`
+  const stdout = await (shell === $ ? versionText('kubectl', ask) : outputOf('kubectl', ask()))
   const { clientVersion } = JSON.parse(stdout) as { clientVersion: { gitVersion: string } }
   const version = clientVersion.gitVersion.replace(/^v/, '')
   const [major = 0, minor = 0] = version.split('.').map(Number)
@@ -68,6 +70,18 @@ export async function requireCgroupFor(image: string, shell: Shell = $): Promise
     why: 'Kubernetes 1.35 and newer need cgroup v2',
     hint: 'Boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or set KIND_NODE_IMAGE in .env to a kindest/node of 1.34',
   })
+}
+
+/** What programs said of their version in this run; another program, or a newer one in its place, is asked again. */
+const said = new Map<string, string>()
+
+async function versionText(name: keyof typeof installHints, ask: () => Command): Promise<string> {
+  const program = await toolPath(name)
+  const file = program === undefined ? undefined : await stat(program).catch(() => undefined)
+  const key = `${program} ${file?.mtimeMs} ${file?.ino}`
+  const text = said.get(key) ?? (await outputOf(name, ask()))
+  if (file !== undefined) said.set(key, text)
+  return text
 }
 
 async function outputOf(name: keyof typeof installHints, command: Command): Promise<string> {

@@ -6,7 +6,7 @@ import type { Routing } from '../routes/apply.ts'
 import { chooseEngine, type RoutingMachine } from '../routes/choose.ts'
 import { type EngineName, means } from '../routes/engine.ts'
 import { openRouting } from '../routes/setup.ts'
-import { type EngineFacts, engineFacts } from '../stack/engine.ts'
+import type { EngineFacts } from '../stack/engine.ts'
 import { $, hasTool } from '../system/exec.ts'
 import type { Host } from '../system/machine.ts'
 import { listeners } from '../system/ports.ts'
@@ -38,8 +38,12 @@ export async function examineAddresses(platform: Platform, machine: RoutingMachi
 }
 
 /** Every check of the doctor, in the order of its table. */
-export function allChecks(platform: Platform, machine: RoutingMachine, host: Host): Check[] {
-  const facts = engineFacts()
+export function allChecks(
+  platform: Platform,
+  machine: RoutingMachine,
+  host: Host,
+  facts: Promise<EngineFacts>,
+): Check[] {
   return [
     settingsFileCheck(platform),
     ...stackChecks(platform, machine, facts),

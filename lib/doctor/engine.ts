@@ -42,10 +42,10 @@ export function engineCheck(
 // the smallest file that has what ours depends on; needs no engine
 const probeFile = 'services: { probe: { image: probe, healthcheck: { test: [CMD, "true"], start_interval: 1s } } }'
 
-/**
- * Compose: the plugin, and one that knows what our file says. Tried rather than compared, since versions 3 and 4 do not exist; `facts` save the query
- * for its version.
- */
+/** Knows all that our file says, as do those after it: 2.20.2 brought `start_interval`. What has no such number is tried. */
+const wholeCompose = [2, 21]
+
+/** Compose: the plugin, and one that knows what our file says. `facts` save trying it, or the query for its version. */
 export function composeCheck(
   shell: Shell = $,
   hasTool: (name: string) => Promise<boolean>,
@@ -57,13 +57,15 @@ export function composeCheck(
     name: check,
     async look(): Promise<Finding[]> {
       if (!(await hasTool('docker'))) return []
+      const known = (await facts)?.compose
+      if (known !== undefined && /^v?\d+\.\d/.test(known) && !isOlder(known, wholeCompose))
+        return [{ check, state: 'ok', detail: known }]
       const options = { nothrow: true, timeout: engineTimeout } as const
       const probe = shell({ ...options, input: probeFile })`docker compose --project-name probe --file - config`
       const read = await probe.catch(messageOf)
       // it asks no engine: the disk is busy, or slow, with a program of 60 MB; that must not cost anybody their setup
       if (typeof read === 'string') return [{ check, state: 'warn', detail: read }]
       const knows = read.exitCode === 0 && read.stdout.includes('start_interval')
-      const known = (await facts)?.compose
       if (knows && known !== undefined) return [{ check, state: 'ok', detail: known }]
       const asked = await shell(options)`docker compose version --short`
       if (asked.exitCode !== 0) {

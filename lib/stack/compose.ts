@@ -50,7 +50,7 @@ export function buildEnvironment({ stateDir }: Pick<Paths, 'stateDir'>): Record<
 }
 
 /** `$` for `docker compose …` on the rendered files, which have to be there. */
-export function compose(platform: Platform): Shell {
+export function compose(platform: Pick<Platform, 'paths' | 'settings'>): Shell {
   const { cwd, env } = composeOptions(platform)
   return shellWith({ cwd, env: { ...env, ...buildEnvironment(platform.paths) } })
 }

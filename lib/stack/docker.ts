@@ -1,6 +1,7 @@
+import type { Service } from '../platform/services.ts'
 import type { Paths, Settings } from '../platform/settings.ts'
 import { $, lastLines, type Shell } from '../system/exec.ts'
-import { answerOf } from './engine.ts'
+import { answerOf, inspectListed } from './engine.ts'
 import { requireOwnContainers } from './ownership.ts'
 
 /** What runs in place of the published image: the real program from another source, another program of the same protocol, or one that answers the health path only. */
@@ -40,14 +41,22 @@ export interface Container {
  * and where containers that are not ours have the name of our project or of one of ours.
  */
 export async function projectContainers(
-  platform: { settings: Pick<Settings, 'MACULA_PROJECT'>; paths: Pick<Paths, 'stateDir'> },
+  platform: {
+    settings: Pick<Settings, 'MACULA_PROJECT'>
+    paths: Pick<Paths, 'stateDir'>
+    services: readonly Pick<Service, 'container'>[]
+  },
   shell: Shell = $,
 ): Promise<Container[]> {
-  const ids = await requireOwnContainers(platform, shell)
-  if (ids.length === 0) return []
-  // exits with 1 when one of them is gone meanwhile, and prints the others all the same
-  const { stdout } = await answerOf(shell)`docker container inspect ${ids}`
-  return parseContainers(stdout)
+  return inspectListed(
+    () => requireOwnContainers(platform, shell),
+    async containers => {
+      // exits with 1 when one of them is not there, and prints the others all the same
+      const { stdout } = await answerOf(shell)`docker container inspect ${containers}`
+      return parseContainers(stdout)
+    },
+    platform.services.map(({ container }) => container),
+  )
 }
 
 /** The last lines a container has written, both streams; empty for a container that is gone. */

@@ -5,6 +5,7 @@ import { NotYet, waitFor } from '../system/wait.ts'
 import { compose, hasRenderedFiles } from './compose.ts'
 import { type Container, describeContainer, isHealthy, lastLogLines, projectContainers } from './docker.ts'
 import { HungEngine } from './engine.ts'
+import { serviceHashes } from './service-hashes.ts'
 
 /** What a start reports while it goes on. */
 export interface StartProgress {
@@ -85,11 +86,10 @@ async function removeOrphans({ composeFiles }: Platform, containers: readonly Co
 async function areAsDescribed(platform: Platform, containers: readonly Container[]): Promise<boolean> {
   if (containers.length !== platform.services.length || !containers.every(isReady)) return false
   const names = containers.map(({ image }) => image)
-  const [hashes, images] = await Promise.all([
-    compose(platform)`docker compose config --hash ${'*'}`,
+  const [described, images] = await Promise.all([
+    serviceHashes(platform),
     $({ nothrow: true })`docker image inspect --format ${'{{.Id}}'} ${names}`,
   ])
-  const described = new Map(hashes.lines().map(line => line.split(' ') as [string, string]))
   const ids = images.lines()
   return containers.every(
     ({ service, labels, imageId }, index) =>

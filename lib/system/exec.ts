@@ -84,7 +84,12 @@ export function lastLines(text: string, count = 12): string {
 
 /** Whether a program is on PATH. */
 export async function hasTool(name: string): Promise<boolean> {
-  return (await which(name, { nothrow: true, path: zx.env.PATH ?? '' })) !== null
+  return (await toolPath(name)) !== undefined
+}
+
+/** The path of the program that a command of this name runs; undefined where it is not on PATH. */
+export async function toolPath(name: string): Promise<string | undefined> {
+  return (await which(name, { nothrow: true, path: zx.env.PATH ?? '' })) ?? undefined
 }
 
 /** One word as every POSIX shell reads it back; zx's own quoting needs bash. Plain words stay as they are. */

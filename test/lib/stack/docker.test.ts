@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { describeContainer, isHealthy, parseContainers, projectContainers } from '../../../lib/stack/docker.ts'
-import { engineError } from '../../../lib/stack/engine.ts'
+import { engineError, inspectListed } from '../../../lib/stack/engine.ts'
 import { PlatformError } from '../../../lib/system/errors.ts'
 import { examplePaths } from '../../helpers/platform.ts'
 import { shellAnswering } from '../../helpers/shell.ts'
@@ -70,7 +70,7 @@ describe('containers as the engine tells of them', () => {
 
 describe('asking the engine', () => {
   const paths = examplePaths()
-  const named = (MACULA_PROJECT: string) => ({ settings: { MACULA_PROJECT }, paths })
+  const named = (MACULA_PROJECT: string) => ({ settings: { MACULA_PROJECT }, paths, services: [] })
 
   it('inspects nothing where there are no containers', async () => {
     const asked: string[] = []
@@ -83,8 +83,8 @@ describe('asking the engine', () => {
     const containers = await projectContainers(
       { ...named('macula'), paths: { ...paths, stateDir: state.stateDir } },
       shellAnswering({
-        'docker ps': ['a', 'b'].map(id => listedContainer({ id, installation: ownId })).join(''),
-        'docker container inspect a b': {
+        'docker ps': ['abc', 'b'].map(id => listedContainer({ id, installation: ownId })).join(''),
+        'docker container inspect abc b': {
           exitCode: 1,
           stdout: JSON.stringify([inspected()]),
           stderr: 'no such container: b',
@@ -96,6 +96,24 @@ describe('asking the engine', () => {
       containers.map(({ service }) => service),
       ['grafana'],
     )
+  })
+
+  it('inspects what is likely there while it lists, and leaves out what is not listed', async () => {
+    const asked: string[] = []
+    const inspect = async (containers: readonly string[]) => {
+      asked.push(containers.join(' '))
+      return containers.filter(id => id !== 'gone').map(id => ({ id }))
+    }
+    const found = (likely: string[], ...listed: string[]) => {
+      asked.length = 0
+      return inspectListed(async () => [listed, asked.push('list')][0] as string[], inspect, likely)
+    }
+    assert.deepEqual(await found(['a', 'b'], 'b', 'a'), [{ id: 'b' }, { id: 'a' }])
+    assert.deepEqual(asked, ['a b', 'list'])
+    assert.deepEqual(await found(['a', 'foreign'], 'a', 'c', 'gone'), [{ id: 'a' }, { id: 'c' }])
+    assert.deepEqual(asked, ['a foreign', 'list', 'c gone'])
+    assert.deepEqual(await found([], 'a'), [{ id: 'a' }])
+    assert.deepEqual(await found(['a']), [])
   })
 
   it('throws where the engine does not answer', async () => {
