@@ -18,7 +18,6 @@ import { plannedChanges } from '../lib/cluster/existing.ts'
 import { identityOf, type KubeObject, kubectlOn } from '../lib/cluster/kubectl.ts'
 import { withCertificate, writeOverlay } from '../lib/cluster/kustomize.ts'
 import { ensureImagesOnNodes } from '../lib/cluster/node-images.ts'
-import type { ClusterNode } from '../lib/cluster/nodes.ts'
 import { ownNodes } from '../lib/cluster/ownership.ts'
 import { unfinishedRollouts } from '../lib/cluster/rollout.ts'
 import { ensureScraped } from '../lib/cluster/scrape.ts'
@@ -55,10 +54,12 @@ export default defineTask({
     const builds = options.build || positionals.length > 0
     const nodes = cluster.kind === 'kind' ? await ownNodes(platform) : []
     const before = builds ? undefined : early(liveObjects(platform))
+    const collector = collectorImage(platform)
+    const copied = early(ensureImagesOnNodes(platform, nodes, collector === undefined ? [] : [collector]))
     for (const setting of await unusedSources(platform)) out.warn(`${setting} in .env belongs to no application`)
 
     if (builds) await build(platform, positionals, out)
-    const live = await (before ?? liveObjects(platform))
+    const { objects: live, namespaces } = await (before ?? liveObjects(platform))
     const { certificate } = await ensureCertificate(platform)
     let images: BuiltImage[] = []
     await out.step('Look for the images in the registry', async ({ update }) => {
@@ -66,8 +67,11 @@ export default defineTask({
       images = found.images
       return found.outcome
     })
-    const image = collectorImage(platform)
-    const collector = image === undefined ? undefined : deployCollector(platform, nodes, image, live.length > 0)
+    // beside the applications' own, where the namespace that they share exists
+    const collectorApplied =
+      collector === undefined || live.length === 0
+        ? undefined
+        : early(applyCollector(platform, collector, copied, namespaces))
     const overlay = await writeOverlay(
       platform,
       withCertificate(
@@ -90,9 +94,9 @@ export default defineTask({
       )
     let collectors: KubeObject[] = []
     if (collector !== undefined) {
-      await out.step('Copy the image of the collector to the nodes', () => collector.copied)
+      await out.step('Copy the image of the collector to the nodes', () => copied)
       await out.step("Apply the collector's manifests", async () => {
-        const changes = await collector.applied()
+        const changes = await (collectorApplied ?? applyCollector(platform, collector, copied))
         collectors = changes.map(({ object }) => object)
         return outcomeOf(changes)
       })
@@ -144,14 +148,6 @@ async function isAgreed(platform: Platform, cluster: Cluster, out: Output): Prom
   if (out.interactive) return out.confirm(`Deploy to ${cluster.context}?`)
   const problem = { where: 'CLUSTER=existing', what: 'there is no terminal for the prompt' }
   throw badInput(`Deploying to ${cluster.context} needs a confirmation`, [problem], 'task deploy-apps -- --yes')
-}
-
-/** Copies the image of the collectors, and applies their manifests beside those of the applications, where the namespace that they share exists. */
-function deployCollector(platform: Platform, nodes: readonly ClusterNode[], image: string, namespaceExists: boolean) {
-  const copied = early(ensureImagesOnNodes(platform, nodes, [image]))
-  const apply = () => applyCollector(platform, image, copied)
-  const begun = namespaceExists ? early(apply()) : undefined
-  return { copied, applied: () => begun ?? apply() }
 }
 
 async function build(platform: Platform, applications: readonly string[], out: Output): Promise<void> {

@@ -35,12 +35,13 @@ interface AppliedRecord {
 /**
  * Has the cluster what the manifests say, and tells what that did to each object. Applies nothing where they are those of the last time and the
  * cluster has each object as it was left then, which costs one look. `found` is what a look that has been taken already found; namespaces need not be
- * in it. Throws with the server's words where it does not accept a manifest.
+ * in it. What is applied needs `ready`, which is waited for first. Throws with the server's words where it does not accept a manifest.
  */
 export async function ensureApplied(
   platform: Platform,
   { name, args, input, source }: Manifests,
   found?: readonly KubeObject[],
+  ready?: Promise<unknown>,
 ): Promise<Applied[]> {
   const cluster = clusterOf(platform)
   const file = join(recordsFolder(platform), `${name}.json`)
@@ -50,6 +51,7 @@ export async function ensureApplied(
   const same = before.filter(object => record?.objects.includes(identityOf(object)))
   if (record !== undefined && isDeepStrictEqual(record, recordOf(cluster, source, same)))
     return same.map(object => ({ object, outcome: 'unchanged' }))
+  await ready
   const changes = await applied(cluster, before, args, input)
   const objects = changes.map(({ object }) => object).filter(({ kind }) => found === undefined || kind !== 'Namespace')
   await writeIfChanged(file, JSON.stringify(recordOf(cluster, source, objects)))

@@ -71,10 +71,22 @@ const asAnyProgram = [
   { op: 'replace', path: '/spec/template/spec/containers/0/livenessProbe', value: { ...listens, periodSeconds: 10 } },
 ]
 
-/** What exists in the applications' namespace of the kinds that applications consist of. */
-export async function liveObjects(platform: Platform): Promise<KubeObject[]> {
-  const kinds = 'deployments,services,ingresses,configmaps,secrets'
-  return getObjects(clusterOf(platform), [kinds, '--namespace', applicationsNamespace])
+/** What the cluster has. */
+export interface Live {
+  /** In the applications' namespace, of the kinds that applications consist of. */
+  objects: KubeObject[]
+  /** All namespaces of a cluster of our own; of another one, whose owner need not let us list them, none. */
+  namespaces: KubeObject[]
+}
+
+/** Looks at what the cluster has of the applications. */
+export async function liveObjects(platform: Platform): Promise<Live> {
+  const cluster = clusterOf(platform)
+  const kinds = ['deployments', 'services', 'ingresses', 'configmaps', 'secrets']
+  if (cluster.kind === 'kind') kinds.push('namespaces')
+  const found = await getObjects(cluster, [kinds.join(), '--namespace', applicationsNamespace])
+  const isNamespace = ({ kind }: KubeObject) => kind === 'Namespace'
+  return { objects: found.filter(object => !isNamespace(object)), namespaces: found.filter(isNamespace) }
 }
 
 /** Waits until these deployments run their newest version only. */

@@ -40,13 +40,18 @@ export function collectorOverlay(platform: Platform, image: string, { metadata }
 }
 
 /**
- * Applies the collectors' manifests, once the nodes have their image (`copied`) and Kubernetes has finished an earlier removal. Throws where the
- * applications' namespace does not exist.
+ * Applies the collectors' manifests, once the nodes have their image (`copied`) and Kubernetes has finished an earlier removal. `seen` are the
+ * cluster's namespaces as a look a moment ago found them. Throws where the applications' namespace does not exist.
  */
-export async function applyCollector(platform: Platform, image: string, copied: Promise<unknown>): Promise<Applied[]> {
-  const owner = await ownerOnceRemoved(clusterOf(platform))
-  await copied
-  return ensureApplied(platform, await writeOverlay(platform, collectorOverlay(platform, image, owner)))
+export async function applyCollector(
+  platform: Platform,
+  image: string,
+  copied: Promise<unknown>,
+  seen?: readonly KubeObject[],
+): Promise<Applied[]> {
+  const owner = await ownerOnceRemoved(clusterOf(platform), seen)
+  const overlay = await writeOverlay(platform, collectorOverlay(platform, image, owner))
+  return ensureApplied(platform, overlay, undefined, copied)
 }
 
 /** Waits until the collectors run, one on each node and the one for the cluster. `objects` are theirs, as they were applied. */
@@ -60,10 +65,12 @@ export async function waitForCollector(platform: Platform, objects: readonly Kub
 }
 
 /** The applications' namespace, to which the collectors belong. Waits while Kubernetes still removes the namespace of earlier collectors. */
-async function ownerOnceRemoved(cluster: Cluster): Promise<KubeObject> {
+async function ownerOnceRemoved(cluster: Cluster, seen?: readonly KubeObject[]): Promise<KubeObject> {
+  let last = seen
   const found = await waitFor(
     async () => {
-      const namespaces = await getObjects(cluster, ['namespace', applicationsNamespace, collectorNamespace])
+      const namespaces = last ?? (await getObjects(cluster, ['namespace', applicationsNamespace, collectorNamespace]))
+      last = undefined
       const isBeingRemoved = namespaces.some(
         ({ metadata }) => metadata.name === collectorNamespace && metadata.deletionTimestamp !== undefined,
       )
@@ -72,9 +79,9 @@ async function ownerOnceRemoved(cluster: Cluster): Promise<KubeObject> {
     {
       timeoutMs: removalMs,
       pauseMs: 500,
-      onTimeout: last =>
+      onTimeout: why =>
         new PlatformError(`Kubernetes does not finish removing the namespace ${collectorNamespace}`, {
-          why: last,
+          why,
           hint: `${kubectlHint(cluster)} describe namespace ${collectorNamespace}`,
         }),
     },

@@ -13,6 +13,7 @@ export async function ensureImagesOnNodes(
   nodes: readonly ClusterNode[],
   images: readonly string[],
 ): Promise<'unchanged' | 'updated'> {
+  if (images.length === 0) return 'unchanged'
   let changed = false
   const [missing, ...held] = await Promise.all([missingImages(images), ...nodes.map(({ name }) => imagesOn(name))])
   for (const image of images.filter(image => !missing.includes(image))) {

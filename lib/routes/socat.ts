@@ -3,7 +3,7 @@ import { byHand, isMadeByHand, isUs, type Owner } from '../platform/owner.ts'
 import type { Route } from '../platform/platform.ts'
 import { addressText } from '../system/address.ts'
 import { PlatformError } from '../system/errors.ts'
-import { describeHolder, holdersOf, isListenedOn, type Listener, openSockets } from '../system/ports.ts'
+import { describeHolder, holdersOf, isListenedOn, type Listener, openSockets, socketsHeldBy } from '../system/ports.ts'
 import type { Privilege } from '../system/privilege.ts'
 import { endProcess, findProcesses, type ProcessIdentity } from '../system/processes.ts'
 import { NotYet, waitFor } from '../system/wait.ts'
@@ -136,7 +136,13 @@ export function socatEngine(options: SocatOptions): RouteEngine {
       }))
     },
     async apply(routes) {
-      const [{ ours }, before] = await Promise.all([forwarders(owner, adopt), openSockets()])
+      const { ours } = await forwarders(owner, adopt)
+      // where all is as it should be our own processes show it, without a look at those of everybody
+      const held = await socketsHeldBy(ours.map(({ process }) => process.pid))
+      const isHeld = (route: Route) =>
+        holdersOf(route.listen, held).some(({ process }) => process !== undefined && isCurrent(process, route))
+      if (routes.every(isHeld)) return routes.map(route => ({ route, outcome: 'unchanged' }))
+      const before = await openSockets()
       const changes = await inTurn(routes, route => ensure(route, ours, before))
       const done = changes.filter(({ outcome }) => !dryRun || outcome === 'unchanged')
       const isSame = changes.every(({ outcome }) => outcome === 'unchanged')

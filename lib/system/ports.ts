@@ -32,6 +32,11 @@ export async function openSockets(shell: Shell = $, platform = process.platform)
     : parseLsof(await outputOf(shell(quick)`lsof -nP -iTCP -sTCP:LISTEN -iUDP -F pcuPn`))
 }
 
+/** The same; on Linux who holds them is looked for among these processes only, which takes a tenth of the time. */
+export async function socketsHeldBy(pids: readonly number[], platform = process.platform): Promise<Listener[]> {
+  return platform === 'linux' ? linuxListeners(pids) : openSockets($, platform)
+}
+
 /** The same without who holds them, which is what takes the time. */
 export async function boundSockets(platform = process.platform): Promise<Listener[]> {
   return platform === 'linux' ? kernelSockets() : openSockets($, platform)
@@ -108,9 +113,9 @@ function kernelSockets(tables: readonly string[] = ['tcp', 'tcp6', 'udp', 'udp6'
   return tables.flatMap(name => parseProcNet(procText(`self/net/${name}`) ?? '', name.slice(0, 3) as Protocol))
 }
 
-function linuxListeners(): Listener[] {
+function linuxListeners(pids: readonly number[] = allPids()): Listener[] {
   const sockets = kernelSockets()
-  const holders = processesHolding(new Set(sockets.map(socket => socket.inode)))
+  const holders = processesHolding(new Set(sockets.map(socket => socket.inode)), pids)
   return sockets.map(({ inode, ...listener }) => {
     const process = holders.get(inode)
     return process === undefined ? listener : { ...listener, process }
@@ -152,9 +157,12 @@ function hexAddress(hex: string): string {
 
 // Several processes may hold one socket: a server and its workers, or systemd and the service it passed it to.
 // The oldest one that is not systemd is the one a person knows.
-function processesHolding(inodes: ReadonlySet<string>): Map<string, NonNullable<Listener['process']>> {
+function processesHolding(
+  inodes: ReadonlySet<string>,
+  pids: readonly number[],
+): Map<string, NonNullable<Listener['process']>> {
   const holders = new Map<string, number>()
-  for (const pid of allPids().sort((a, b) => a - b)) {
+  for (const pid of [...pids].sort((a, b) => a - b)) {
     for (const target of openFilesOf(pid)) {
       const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1]
       if (inode !== undefined && inodes.has(inode) && (holders.get(inode) ?? 1) === 1) holders.set(inode, pid)
