@@ -1,5 +1,6 @@
 #!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { defineTask } from '../lib/cli/task.ts'
+import { isResolved } from '../lib/dns/verify.ts'
 import { stackChecks } from '../lib/doctor/checks.ts'
 import { examine, requireNoFailure } from '../lib/doctor/finding.ts'
 import { loadPlatform, type Platform, type Service } from '../lib/platform/platform.ts'
@@ -10,6 +11,7 @@ import { makeWayForPublishing } from '../lib/routes/setup.ts'
 import { compose, requireAccepted } from '../lib/stack/compose.ts'
 import { requireValidConfigs } from '../lib/stack/config/validate.ts'
 import { type Container, projectContainers } from '../lib/stack/docker.ts'
+import { engineFacts } from '../lib/stack/engine.ts'
 import { areWritten, renderStackFiles, writeStackFiles } from '../lib/stack/files.ts'
 import { ensureGrafanaPassword } from '../lib/stack/grafana.ts'
 import { mirrored, missingImages, pullImages } from '../lib/stack/image-store.ts'
@@ -23,7 +25,6 @@ import {
 } from '../lib/stack/ownership.ts'
 import { areReady, startableNow, startContainers } from '../lib/stack/stack.ts'
 import { badInput } from '../lib/system/errors.ts'
-import { lookUp } from '../lib/system/lookup.ts'
 import { silentWork } from '../lib/system/stall.ts'
 import { counted } from '../lib/system/text.ts'
 import { early } from '../lib/system/wait.ts'
@@ -76,18 +77,17 @@ export default defineTask({
       return out.step(`Start ${positionals.join(', ')}`, async () => 'unchanged')
     const owned = early(requireOwnership(platform))
     const home = `home.${platform.domain}`
-    const isNamed = async () => (await lookUp([{ name: home, family: 4 }], 1000)(home)).addresses.length > 0
-    const wasNamed = early(isNamed())
+    const wasNamed = early(isResolved(home))
     const machine = await inspectMachine()
     const engine = chooseEngine(platform.settings.ROUTING, machine)
     const images = now.services.filter(({ isBuilt }) => !isBuilt).map(({ image }) => image)
     const lacking = early(options.pull ? Promise.resolve(images) : missingImages(images))
 
-    let seen: Container[] = []
+    let seen: readonly Container[] = []
     await out.step('Check for conflicts', async () => {
       await owned
       seen = await containers
-      if (!areReady(now, seen)) requireNoFailure(await examine(stackChecks(platform, machine)))
+      if (!areReady(now, seen)) requireNoFailure(await examine(stackChecks(platform, machine, engineFacts())))
       return 'unchanged'
     })
 
@@ -117,7 +117,7 @@ export default defineTask({
         waitingFor: (services: readonly string[]) => progress.update(`waiting for ${services.join(', ')}`),
         ready: (service: string, seconds: number) => progress.line(`${service} ready after ${seconds.toFixed(1)} s`),
       }
-      const outcome = await startContainers(
+      const started = await startContainers(
         now,
         seen.filter(({ service }) => positionals.length === 0 || positionals.includes(service)),
         shown,
@@ -128,8 +128,8 @@ export default defineTask({
             idle: silentWork,
           })`docker compose up --detach --pull missing ${services}`,
       )
-      if (outcome !== 'unchanged') seen = await projectContainers(platform)
-      return outcome
+      seen = started.containers
+      return started.outcome
     })
 
     if (positionals.length > 0)
@@ -138,7 +138,7 @@ export default defineTask({
 
     out.summary(
       // DNS may have been set up meanwhile
-      (await wasNamed) || (await isNamed())
+      (await wasNamed) || (await isResolved(home))
         ? `Every service: http://${home}`
         : `http://${home} links to every service once DNS is set up: task setup-dnsmasq`,
     )

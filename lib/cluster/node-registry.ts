@@ -4,7 +4,7 @@ import { hashOf } from '../platform/render.ts'
 import { ensureApplied, outcomeOf } from './apply.ts'
 import { registryHost } from './cluster.ts'
 import type { KubeObject } from './kubectl.ts'
-import { type ClusterNode, ensureNodeFile } from './nodes.ts'
+import { type ClusterNode, ensureNodeFiles } from './nodes.ts'
 
 /** Names of our registry in the images that a node's containerd pulls. */
 export function registryNames(platform: Platform): string[] {
@@ -34,8 +34,12 @@ export async function ensureRegistryWiring(
   const { address } = serviceNamed(platform, 'registry')
   const content = hostsToml(`${address}:5000`)
   const outcomes = await Promise.all(
-    nodes.flatMap(node =>
-      registryNames(platform).map(name => ensureNodeFile(node, `/etc/containerd/certs.d/${name}/hosts.toml`, content)),
+    nodes.map(node =>
+      ensureNodeFiles(
+        node,
+        registryNames(platform).map(name => `/etc/containerd/certs.d/${name}/hosts.toml`),
+        content,
+      ),
     ),
   )
   const [host = ''] = registryNames(platform)

@@ -159,15 +159,15 @@ export async function removeNodes(ids: readonly string[], shell: Shell = $, paus
   if (failed !== undefined && !isGone) throw failureOf(`docker rm --force --volumes ${ids.join(' ')}`, failed)
 }
 
-/** Writes a file on a node where it differs. Through standard input: an engine in a namespace of its own cannot copy from our file system. */
-export async function ensureNodeFile(
+/** Writes one content to files of a node where they differ. Through standard input: an engine in a namespace of its own cannot copy from our file system. */
+export async function ensureNodeFiles(
   node: ClusterNode,
-  path: string,
+  paths: readonly string[],
   content: string,
 ): Promise<'unchanged' | 'updated'> {
-  const before = await $({ nothrow: true })`docker exec ${node.id} cat ${path}`
-  if (before.exitCode === 0 && before.stdout === content) return 'unchanged'
+  const before = await $({ nothrow: true })`docker exec ${node.id} cat ${paths}`
+  if (before.exitCode === 0 && before.stdout === content.repeat(paths.length)) return 'unchanged'
   const write = 'mkdir -p "$(dirname "$0")" && cat > "$0"'
-  await $({ input: content })`docker exec --interactive ${node.id} sh -c ${write} ${path}`
+  for (const path of paths) await $({ input: content })`docker exec --interactive ${node.id} sh -c ${write} ${path}`
   return 'updated'
 }

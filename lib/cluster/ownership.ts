@@ -7,7 +7,7 @@ import type { Paths } from '../platform/settings.ts'
 import { PlatformError } from '../system/errors.ts'
 import { $ } from '../system/exec.ts'
 import { elapsed } from '../system/text.ts'
-import { type ClusterNode, ensureNodeFile, nodesNamed, nodesWithIds } from './nodes.ts'
+import { type ClusterNode, ensureNodeFiles, nodesNamed, nodesWithIds } from './nodes.ts'
 
 // A KinD cluster is ours when the ids of its containers are recorded as ours: anybody may have a cluster of that name, and kind takes no labels
 // for containers. Each node also carries a file that says who created it, for whoever finds the cluster without our records.
@@ -130,7 +130,7 @@ export async function recordNodes(nodes: readonly ClusterNode[], paths: StateFol
     nodes.map(node => node.id),
   )
   const mark = `${JSON.stringify({ installation: id, folder: paths.stateDir })}\n`
-  await Promise.all(nodes.filter(({ running }) => running).map(node => ensureNodeFile(node, markFile, mark)))
+  await Promise.all(nodes.filter(({ running }) => running).map(node => ensureNodeFiles(node, [markFile], mark)))
 }
 
 /** Forgets nodes that were removed. */

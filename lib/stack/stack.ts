@@ -41,7 +41,7 @@ export function areReady({ services }: Platform, containers: readonly Container[
 /**
  * Starts what is not running and recreates what is described differently now, with `up`, and waits until every container is healthy, or running
  * where it has no healthcheck. Containers of services that are gone are removed, with their anonymous volumes. `seen` are the containers
- * as they were a moment ago. Returns what changed. Throws at once when `up` fails, or when a container ends, with its last log lines; also when
+ * as they were a moment ago. Returns what changed, and the containers as they are then. Throws at once when `up` fails, or when a container ends, with its last log lines; also when
  * time is up. Whichever of `up` and the wait fails ends the other.
  */
 export async function startContainers(
@@ -49,8 +49,8 @@ export async function startContainers(
   seen: readonly Container[],
   progress: StartProgress,
   up: (services: readonly string[], signal: AbortSignal) => Command,
-): Promise<'unchanged' | 'created' | 'updated'> {
-  if (await areAsDescribed(platform, seen)) return 'unchanged'
+): Promise<{ outcome: 'unchanged' | 'created' | 'updated'; containers: readonly Container[] }> {
+  if (await areAsDescribed(platform, seen)) return { outcome: 'unchanged', containers: seen }
   const before = await projectContainers(platform)
   await removeOrphans(platform, before)
   const failure = new AbortController()
@@ -66,12 +66,12 @@ export async function startContainers(
     async error => failure.abort((await endedSince(before, platform).catch(looking => looking)) ?? error),
   )
   try {
-    await waitUntilReady(start, failure)
+    const containers = await waitUntilReady(start, failure)
+    return { outcome: changeBetween(before, containers), containers }
   } finally {
     if (!start.upEnded) failure.abort()
     await started
   }
-  return changeBetween(before, await projectContainers(platform))
 }
 
 // Compose does the same when asked to, but leaves the anonymous volumes behind, which nothing ever uses again
@@ -108,32 +108,31 @@ interface Start {
   upEnded: boolean
 }
 
-async function waitUntilReady(start: Start, failure: AbortController): Promise<void> {
+async function waitUntilReady(start: Start, failure: AbortController): Promise<readonly Container[]> {
   const wanted = start.platform.services.map(({ name }) => name)
   const reported = new Set(start.before.filter(isReady).map(({ id }) => id))
   let present: Container[] = []
   const waiting = () => wanted.filter(name => !isReady(present.find(({ service }) => service === name)))
-  await waitFor(
+  return waitFor(
     async () => {
       const { upEnded } = start
       // what else there is belongs to services that are gone
-      present = (await projectContainers(start.platform).catch(error => stopAtHung(error, failure))).filter(
-        ({ service }) => wanted.includes(service),
-      )
+      const containers = await projectContainers(start.platform).catch(error => stopAtHung(error, failure))
+      present = containers.filter(({ service }) => wanted.includes(service))
       const ended = present.find(container => hasEnded(container, start.before, upEnded))
       if (ended) failure.abort(await endedError(ended))
       for (const { id, service } of present.filter(isReady).filter(({ id }) => !reported.has(id))) {
         reported.add(id)
         start.progress.ready(service, (performance.now() - start.startedAt) / 1000)
       }
-      if (upEnded && waiting().length === 0) return undefined
+      if (upEnded && waiting().length === 0) return containers
       start.progress.waitingFor(waiting())
       return new NotYet(waiting().join(', '))
     },
     {
       timeoutMs: readyTimeoutMs,
-      // short against a start of some seconds, long against the 50 ms that a look costs
-      pauseMs: 300,
+      // A look costs a tenth of a second of one processor, and Compose needs them all. Once that is done, the wait is for health checks.
+      pauseMs: () => (start.upEnded ? 300 : 700),
       signal: failure.signal,
       onTimeout: () => lateError(waiting(), present),
     },

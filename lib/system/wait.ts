@@ -5,8 +5,8 @@ import { messageOf, PlatformError } from './errors.ts'
 
 export interface Wait {
   timeoutMs: number
-  /** Between two looks; 200 ms unless said otherwise. */
-  pauseMs?: number
+  /** Between two looks, asked anew before each where it is a function; 200 ms unless said otherwise. */
+  pauseMs?: number | (() => number)
   /** Ends the wait early, with the signal's reason. */
   signal?: AbortSignal | undefined
   /** The error when time is up; `last` is what the last look said or threw, as text. */
@@ -45,7 +45,7 @@ export async function waitFor<T>(
 async function lookUntil<T>(
   look: (signal: AbortSignal) => Promise<T | NotYet> | T | NotYet,
   over: AbortSignal,
-  pauseMs: number,
+  pauseMs: number | (() => number),
   signal: AbortSignal | undefined,
   onTimeout: Wait['onTimeout'],
 ): Promise<T> {
@@ -58,7 +58,8 @@ async function lookUntil<T>(
     } catch (error) {
       if (!over.aborted) last = messageOf(error)
     }
-    if (!over.aborted) await pause(pauseMs, undefined, { signal: over }).catch(() => {})
+    if (!over.aborted)
+      await pause(typeof pauseMs === 'number' ? pauseMs : pauseMs(), undefined, { signal: over }).catch(() => {})
     if (signal?.aborted) throw signal.reason
     if (over.aborted) throw await onTimeout(last)
   }

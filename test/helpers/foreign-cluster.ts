@@ -54,7 +54,7 @@ export async function tasksBesideCluster(
     'network inspect'*) echo 4711;;
     'cp ${id}:/kind/macula.json -') tar -c -C ${folder}/on-node macula.json 2>/dev/null;;
     'cp '*) exit 1;;
-    ps*|inspect*|'image inspect'*|*' ls'*) ;;
+    ps*|inspect*|'image inspect'*|'container inspect'*|*' ls'*) ;;
     *) echo "docker $*" >>${folder}/changes;;`)
   const program = (name: string, version: string) =>
     writeFile(

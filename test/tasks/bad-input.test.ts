@@ -8,7 +8,7 @@ import { type StubbedTasks, stubbedTasks, workingDocker } from '../helpers/stub-
 
 /** What docker is asked without changing anything. */
 const onlyLooks =
-  /^(info|ps|compose .* pull|version|network (ls|inspect)|volume (ls|inspect)|compose version|compose .* config$|image inspect)\b/
+  /^(info|ps|compose .* pull|version|network (ls|inspect)|volume (ls|inspect)|compose version|compose .* config$|(image|container) inspect)\b/
 
 describe('bad input to a task that changes the machine', () => {
   let tasks: StubbedTasks
