@@ -1,6 +1,5 @@
 #!/usr/bin/env -S sh -c 'exec node "$(dirname "$0")/../lib/cli/launch.mjs" "$0" "$@"'
 import { defineTask } from '../lib/cli/task.ts'
-import { isResolved } from '../lib/dns/verify.ts'
 import { stackChecks } from '../lib/doctor/checks.ts'
 import { examine, requireNoFailure } from '../lib/doctor/finding.ts'
 import { loadPlatform, type Platform, type Service } from '../lib/platform/platform.ts'
@@ -25,6 +24,7 @@ import {
 } from '../lib/stack/ownership.ts'
 import { areReady, startableNow, startContainers } from '../lib/stack/stack.ts'
 import { badInput } from '../lib/system/errors.ts'
+import { lookUp } from '../lib/system/lookup.ts'
 import { silentWork } from '../lib/system/stall.ts'
 import { counted } from '../lib/system/text.ts'
 import { early } from '../lib/system/wait.ts'
@@ -77,7 +77,8 @@ export default defineTask({
       return out.step(`Start ${positionals.join(', ')}`, async () => 'unchanged')
     const owned = early(requireOwnership(platform))
     const home = `home.${platform.domain}`
-    const wasNamed = early(isResolved(home))
+    const isNamed = async () => (await lookUp([{ name: home, family: 4 }], 1000)(home)).addresses.length > 0
+    const wasNamed = early(isNamed())
     const machine = await inspectMachine()
     const engine = chooseEngine(platform.settings.ROUTING, machine)
     const images = now.services.filter(({ isBuilt }) => !isBuilt).map(({ image }) => image)
@@ -138,7 +139,7 @@ export default defineTask({
 
     out.summary(
       // DNS may have been set up meanwhile
-      (await wasNamed) || (await isResolved(home))
+      (await wasNamed) || (await isNamed())
         ? `Every service: http://${home}`
         : `http://${home} links to every service once DNS is set up: task setup-dnsmasq`,
     )

@@ -2,9 +2,7 @@ import { lookup } from 'node:dns/promises'
 import type { Name, Platform } from '../platform/platform.ts'
 import type { Address } from '../system/address.ts'
 import { PlatformError } from '../system/errors.ts'
-import { $ } from '../system/exec.ts'
-import { lookUp } from '../system/lookup.ts'
-import type { Duration } from '../system/stall.ts'
+import { getentHosts } from '../system/lookup.ts'
 import { NotYet, waitFor } from '../system/wait.ts'
 import { query } from './query.ts'
 
@@ -30,12 +28,6 @@ export async function checkThroughResolver(names: readonly Name[]): Promise<Name
     return { what: name, problem: found === ip ? undefined : problem }
   })
   return Promise.all(checks)
-}
-
-/** Whether this machine's own resolver knows a name; no, where it does not answer within a second. */
-export async function isResolved(name: string): Promise<boolean> {
-  if (process.platform === 'darwin') return (await lookUp([{ name, family: 4 }], 1000)(name)).addresses.length > 0
-  return (await addressesOf([name], '1s')).size > 0
 }
 
 /** Queries our dnsmasq itself for each name: IPv4, and an empty answer (no error) for IPv6. */
@@ -75,23 +67,13 @@ export async function verifyNames(
   await waitFor(look, { timeoutMs: withinMs, onTimeout })
 }
 
-// getent is a fresh process, so it reads the resolver's settings of now; macOS has none. `hosts` shows IPv6 addresses where there are any,
-// IPv4 ones elsewhere, and also answers on a machine that has no network but itself, where `ahosts` does not.
-async function addressesOf(names: readonly string[], timeout: Duration = '3s'): Promise<Map<string, string[]>> {
-  const found = new Map<string, string[]>()
-  if (process.platform === 'darwin') {
-    for (const name of names) {
-      const answers = await lookup(name, { all: true }).catch(() => [])
-      if (answers.length > 0) found.set(name, [...new Set(answers.map(({ address }) => address))])
-    }
-    return found
-  }
-  const take = (line: string) => {
-    const [address = '', ...called] = line.split(/\s+/)
-    for (const name of names)
-      if (called.includes(name)) found.set(name, [...new Set([...(found.get(name) ?? []), address])])
-  }
+async function addressesOf(names: readonly string[]): Promise<Map<string, string[]>> {
   // glibc repeats a query only after 5 s: a new lookup is quicker, and one without an answer has failed
-  await $({ timeout, nothrow: true, onLine: take })`getent hosts ${names}`.catch(() => undefined)
+  if (process.platform !== 'darwin') return getentHosts(names, '3s')
+  const found = new Map<string, string[]>()
+  for (const name of names) {
+    const answers = await lookup(name, { all: true }).catch(() => [])
+    if (answers.length > 0) found.set(name, [...new Set(answers.map(({ address }) => address))])
+  }
   return found
 }
