@@ -29,12 +29,13 @@ export default defineTask({
     const isOurs = clusterOf(platform).kind === 'kind'
     // each under the name it has where it is used: mirrors are part of the cluster's names already
     const cluster = isOurs ? [nodeImage(platform.settings), await ingressImage(platform)] : []
+    const all = [...images, ...cluster]
     const sourceOf = (image: string) =>
       cluster.includes(image) ? image : mirrored(image, platform.settings.IMAGE_MIRROR)
 
     if (action === undefined) {
-      const missing = await missingImages(images)
-      const rows = images.map(image => ({ image, present: !missing.includes(image) }))
+      const missing = await missingImages(all)
+      const rows = all.map(image => ({ image, present: !missing.includes(image) }))
       if (options.json) out.json({ images: rows })
       else
         out.result(
@@ -55,7 +56,6 @@ export default defineTask({
       })
       out.summary('To start with them: task start-infrastructure')
     } else if (action === 'save' && file !== undefined && rest.length === 0) {
-      const all = [...images, ...cluster]
       await out.step('Pull images', async ({ update }) => {
         const missing = await missingImages(all)
         if (missing.length === 0) return 'unchanged'
@@ -71,9 +71,9 @@ export default defineTask({
     } else if (action === 'load' && file !== undefined) {
       await out.step(`Load images from ${[file, ...rest].join(', ')}`, async progress => {
         const archives = await readImageArchives([file, ...rest].map(path => resolve(path)))
-        const loaded = await loadImages(archives, [...images, ...cluster])
+        const loaded = await loadImages(archives, all)
         for (const image of loaded) {
-          const wanted = wantedName([...images, ...cluster], image)
+          const wanted = wantedName(all, image)
           const use = wanted === undefined ? 'nothing here uses it' : `verified by ${verifiedBy(wanted, image)}`
           progress.line(`${image.name}  ${image.outcome}; ${use}`)
         }

@@ -1,15 +1,14 @@
 // Runs inside a sandbox: saving the images of the platform to a file and loading them into an engine, against docker's own commands.
+import { spawnSync } from 'node:child_process'
 import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { loadPlatform } from '../../lib/platform/platform.ts'
-import { pathsOf } from '../../lib/platform/settings.ts'
 import { bytes } from '../../lib/system/text.ts'
 import { markdown, report } from './report.ts'
 import { compare, rounds, seconds, spread, taskSeconds } from './timing.ts'
 
-const platform = await loadPlatform(pathsOf(), process.env)
-const images = [...new Set(platform.services.map(({ image }) => image))]
+const listed = spawnSync(process.execPath, ['lib/cli/launch.mjs', 'images', '--json'], { encoding: 'utf8' }).stdout
+const images = (JSON.parse(listed) as { images: { image: string }[] }).images.map(({ image }) => image)
 const folder = await mkdtemp(join(tmpdir(), 'macula-bench-'))
 const [ours, bare] = [join(folder, 'ours.tar'), join(folder, 'bare.tar')]
 try {

@@ -12,7 +12,7 @@ const benches = {
   dns: {},
   workflow: { sandbox: 'cluster' },
   cluster: { sandbox: 'cluster' },
-  images: { sandbox: 'platform' },
+  images: { sandbox: 'cluster' },
   gateway: { sandbox: 'platform', programs: true },
   platform: { sandbox: 'platform' },
 }
