@@ -1,4 +1,4 @@
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { type AddressInfo, type Server, type Socket } from 'node:net'
 import { after } from 'node:test'
 
 const servers: Server[] = []
@@ -14,12 +14,4 @@ export async function listening(server: Server): Promise<{ ip: string; port: num
   server.on('connection', socket => sockets.push(socket))
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   return { ip: '127.0.0.1', port: (server.address() as AddressInfo).port }
-}
-
-/** A port of 127.0.0.1 that nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  const { port } = await listening(server)
-  await new Promise(resolve => server.close(resolve))
-  return port
 }

@@ -18,7 +18,7 @@ import { NotYet, waitFor } from '../../lib/system/wait.ts'
 import { receiveTelemetry } from '../helpers/otlp-receiver.mjs'
 import { examplePaths, goodPlatform } from '../helpers/platform.ts'
 import { ask } from '../helpers/run.ts'
-import { freePort } from '../helpers/servers.ts'
+import { freePort } from '../helpers/sockets.ts'
 import { builtValidator } from '../helpers/validators.ts'
 
 const collector = await builtValidator('collector', 'collector')

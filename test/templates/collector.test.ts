@@ -10,7 +10,7 @@ import { PlatformError } from '../../lib/system/errors.ts'
 import { NotYet, waitFor } from '../../lib/system/wait.ts'
 import { contentOf, renderExample } from '../helpers/example.ts'
 import { type Line, receiveTelemetry } from '../helpers/otlp-receiver.mjs'
-import { freePort } from '../helpers/servers.ts'
+import { freePort } from '../helpers/sockets.ts'
 import { builtValidator } from '../helpers/validators.ts'
 
 const collector = await builtValidator('collector', 'collector')

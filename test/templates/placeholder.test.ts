@@ -15,7 +15,8 @@ import { PlatformError } from '../../lib/system/errors.ts'
 import { NotYet, waitFor } from '../../lib/system/wait.ts'
 import { askOneself } from '../../templates/applications/placeholder/calls.mjs'
 import { receiveTelemetry, type Span } from '../helpers/otlp-receiver.mjs'
-import { freePort, listening } from '../helpers/servers.ts'
+import { listening } from '../helpers/servers.ts'
+import { freePort } from '../helpers/sockets.ts'
 import { debianValidator } from '../helpers/validators.ts'
 
 interface LogLine {

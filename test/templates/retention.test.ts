@@ -10,7 +10,7 @@ import { PlatformError } from '../../lib/system/errors.ts'
 import { NotYet, waitFor } from '../../lib/system/wait.ts'
 import { contentOf, renderExample } from '../helpers/example.ts'
 import { run } from '../helpers/run.ts'
-import { freePort } from '../helpers/servers.ts'
+import { freePort } from '../helpers/sockets.ts'
 import { debianValidator } from '../helpers/validators.ts'
 
 const prometheus = await debianValidator('prometheus')

@@ -16,7 +16,7 @@ import { acceptsConnections } from '../../../lib/system/tcp.ts'
 import { NotYet, waitFor } from '../../../lib/system/wait.ts'
 import { newerNode } from '../../helpers/newer-node.ts'
 import { receiveTelemetry } from '../../helpers/otlp-receiver.mjs'
-import { freePort } from '../../helpers/servers.ts'
+import { freePort } from '../../helpers/sockets.ts'
 
 const text = await readFile(join(root, 'docs/telemetry.md'), 'utf8')
 /** The examples of docs/telemetry.md, file name → content. */

@@ -7,7 +7,8 @@ import { after, before, describe, it } from 'node:test'
 import { outdatedImages, outdatedPackages, outdatedPrograms } from '../../../lib/supply/outdated.ts'
 import { newestTag } from '../../../lib/supply/registry-client.ts'
 import { releases } from '../../../lib/supply/releases.ts'
-import { freePort, listening } from '../../helpers/servers.ts'
+import { listening } from '../../helpers/servers.ts'
+import { freePort } from '../../helpers/sockets.ts'
 
 const [digest, other] = [`sha256:${'1'.repeat(64)}`, `sha256:${'2'.repeat(64)}`]
 

@@ -9,7 +9,8 @@ import { after, before, describe, it } from 'node:test'
 import { issue } from '../../../lib/cluster/issue.ts'
 import { codeOf } from '../../../lib/system/errors.ts'
 import { download, http } from '../../../lib/system/http.ts'
-import { freePort, listening } from '../../helpers/servers.ts'
+import { listening } from '../../helpers/servers.ts'
+import { freePort } from '../../helpers/sockets.ts'
 
 const ip = '127.0.0.1'
 

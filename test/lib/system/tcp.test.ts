@@ -3,7 +3,8 @@ import { createServer } from 'node:net'
 import { describe, it } from 'node:test'
 import { acceptsConnections, postgres, tcp } from '../../../lib/system/tcp.ts'
 import { deadline } from '../../../lib/system/wait.ts'
-import { freePort, listening } from '../../helpers/servers.ts'
+import { listening } from '../../helpers/servers.ts'
+import { freePort } from '../../helpers/sockets.ts'
 
 /** Runs an action with a deadline, and removes the deadline afterwards. */
 async function within<T>(timeoutMs: number, action: (signal: AbortSignal) => Promise<T>): Promise<T> {
