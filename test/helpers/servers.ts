@@ -1,4 +1,4 @@
-import { type AddressInfo, type Server, type Socket } from 'node:net'
+import type { AddressInfo, Server, Socket } from 'node:net'
 import { after } from 'node:test'
 
 const servers: Server[] = []
