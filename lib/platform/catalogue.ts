@@ -23,8 +23,8 @@ const portAndPath = z
 const health = z
   .string()
   .regex(
-    new RegExp(`^(tcp|${portText}?${pathText}${queryText})$`),
-    'should be a path, port/path, or tcp; a port is 1 to 65535, and a path has no spaces and none of ; { } $ # " \' \\',
+    new RegExp(`^(tcp(/${portText})?|${portText}?${pathText}${queryText})$`),
+    'should be a path, port/path, tcp, or tcp/port; a port is 1 to 65535, and a path has no spaces and none of ; { } $ # " \' \\',
   )
 const portPair = z
   .string()

@@ -125,7 +125,8 @@ export function describeService(
 
 function healthOf(health: string | undefined, port: number | undefined): Service['health'] {
   if (health === undefined) return undefined
-  if (health === 'tcp') return port === undefined ? undefined : { port, path: undefined }
+  const [, own = port] = /^tcp(?:\/(\d+))?$/.exec(health) ?? []
+  if (health.startsWith('tcp')) return own === undefined ? undefined : { port: Number(own), path: undefined }
   return health.startsWith('/') ? { port: port ?? 80, path: health } : portAndPath(health)
 }
 

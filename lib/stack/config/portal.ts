@@ -7,9 +7,10 @@ export const portalIndex = 'config/portal/index.html'
 
 /** The portal (one page, a tile per service) and the two pages for names that nothing answers. */
 export async function portalFiles(platform: Platform): Promise<RenderedFile[]> {
-  const services = platform.services.filter(({ name, names }) => name !== webServer && names.length > 0)
-  // without a name there is no tile
-  const unlisted = platform.services.filter(({ names }) => names.length === 0)
+  const isListed = (service: Service) => service.names.length > 0 || servicePath(service) !== undefined
+  const services = platform.services.filter(service => service.name !== webServer && isListed(service))
+  // without a name and a health check there is no tile
+  const unlisted = platform.services.filter(service => !isListed(service))
   const tiles = [
     ...platform.groups.map(group => ({
       group,

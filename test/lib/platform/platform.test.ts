@@ -170,10 +170,25 @@ describe('a broken description', () => {
   })
 
   it('refuses paths and ports that nginx would take for something else', async () => {
-    for (const health of ['99999/x', '0/x', '/x;y', '/{id}', '/x?y=$z', '/"', "/'", '/\\', '/a b', '/#'])
+    for (const health of [
+      '99999/x',
+      '0/x',
+      'tcp/0',
+      'tcp/99999',
+      'tcp/x',
+      'tcp/',
+      '/x;y',
+      '/{id}',
+      '/x?y=$z',
+      '/"',
+      "/'",
+      '/\\',
+      '/a b',
+      '/#',
+    ])
       assert.match(
         (await problemsOf(pgweb(`{ group: data, host: pgweb, web: 80, health: ${JSON.stringify(health)} }`)))[0] ?? '',
-        /^docker-compose\.local\.yml:4: services\.pgweb\.x-macula\.health should be a path, port\/path, or tcp/,
+        /^docker-compose\.local\.yml:4: services\.pgweb\.x-macula\.health should be a path, port\/path, tcp, or tcp\/port/,
         health,
       )
     for (const ports of ['80:0', '0:80', '99999:80', '80:99999'])
@@ -184,7 +199,16 @@ describe('a broken description', () => {
       )
     for (const block of ['path: "/x;y"', 'path: "/$x"', 'metrics: 99999/metrics', 'metrics: "80/{x}"'])
       assert.match((await problemsOf(pgweb(`{ group: data, host: p, web: 80, ${block} }`)))[0] ?? '', /should/, block)
-    const good = ['tcp', '/', '/-/ready', '/a~b/c.d_e', '8080/x?y=z&a=%20', '/api/health?full=1', '/a:b@c,d+e']
+    const good = [
+      'tcp',
+      'tcp/5432',
+      '/',
+      '/-/ready',
+      '/a~b/c.d_e',
+      '8080/x?y=z&a=%20',
+      '/api/health?full=1',
+      '/a:b@c,d+e',
+    ]
     for (const health of good)
       assert.deepEqual(
         await problemsOf(pgweb(`{ group: data, host: pgweb, web: 80, health: "${health}" }`)),

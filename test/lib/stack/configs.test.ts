@@ -44,19 +44,24 @@ test('two services share one name by path', async () => {
   assert.match(vhosts, /upstream registry-ui-80 \{\n {2}server 172\.23\.0\.6:80;/)
 })
 
-test('the portal shows a tile for each service with a name, and none for the rest', async () => {
+test('the portal shows a tile for each service with a name or a health check, and none for the rest', async () => {
   const portal = contentOf(await renderExample(), 'config/portal/index.html')
   const tiles = [...portal.matchAll(/<h3>([^<]*?) ?[<\n]/g)].map(([, title]) => title)
   assert.deepEqual(tiles, [
     'Registry API',
     'Registry',
     'PowerDNS',
+    'PowerDNS database',
+    'PowerDNS database metrics',
     'DNS admin',
     'Prometheus',
     'Grafana',
     'Loki',
     'Tempo',
+    'Collector',
+    'Machine metrics',
     'TimescaleDB',
+    'TimescaleDB metrics',
     'Object store',
     'Console',
     'Bootstrap',
