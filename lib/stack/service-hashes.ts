@@ -15,20 +15,37 @@ export async function serviceHashes(
   platform: Pick<Platform, 'paths' | 'settings' | 'compose'>,
   shell: Shell = compose(platform),
 ): Promise<Map<string, string>> {
-  const { paths, compose: source } = platform
-  const key = source.hasLocalFile ? undefined : await renderedKey(paths.stateDir)
-  const record = join(paths.stateDir, 'compose-hashes.json')
-  const kept = key === undefined ? undefined : parsed(await readFile(record, 'utf8').catch(() => ''))
+  const key = await renderedKey(platform)
+  const kept = key === undefined ? undefined : parsed(await readFile(recordOf(platform), 'utf8').catch(() => ''))
   if (kept !== undefined && kept.files === key) return new Map(Object.entries(kept.services))
   const lines = await shell`docker compose config --hash ${'*'}`.lines()
-  const services = lines.map(line => line.split(' ') as [string, string])
-  if (key !== undefined)
-    await writeIfChanged(record, `${JSON.stringify({ files: key, services: Object.fromEntries(services) })}\n`)
-  return new Map(services)
+  const hashes = new Map(lines.map(line => line.split(' ') as [string, string]))
+  await keepHashes(platform, hashes)
+  return hashes
 }
 
-/** One hash of all files that Compose reads. */
-async function renderedKey(stateDir: string): Promise<string> {
+/** Keeps the hashes of the services as the rendered files describe them now, where they are those of all of them. */
+export async function keepHashes(
+  platform: Pick<Platform, 'paths' | 'compose'>,
+  hashes: ReadonlyMap<string, string>,
+): Promise<void> {
+  const files = await renderedKey(platform)
+  const isWhole = Object.keys(platform.compose.ours.services ?? {}).every(service => hashes.has(service))
+  if (files === undefined || !isWhole) return
+  await writeIfChanged(
+    recordOf(platform),
+    `${JSON.stringify({ files, services: Object.fromEntries([...hashes].sort()) })}\n`,
+  )
+}
+
+function recordOf({ paths }: Pick<Platform, 'paths'>): string {
+  return join(paths.stateDir, 'compose-hashes.json')
+}
+
+/** One hash of all files that Compose reads; undefined where it may read others. */
+async function renderedKey({ compose, paths }: Pick<Platform, 'paths' | 'compose'>): Promise<string | undefined> {
+  if (compose.hasLocalFile) return undefined
+  const { stateDir } = paths
   const hash = createHash('sha256')
   for (const file of Object.values(composeFileNames)) {
     const content = await readFile(join(stateDir, file))

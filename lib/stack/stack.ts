@@ -5,7 +5,7 @@ import { NotYet, waitFor } from '../system/wait.ts'
 import { compose, hasRenderedFiles } from './compose.ts'
 import { type Container, describeContainer, isHealthy, lastLogLines, projectContainers } from './docker.ts'
 import { HungEngine } from './engine.ts'
-import { serviceHashes } from './service-hashes.ts'
+import { keepHashes, serviceHashes } from './service-hashes.ts'
 
 /** What a start reports while it goes on. */
 export interface StartProgress {
@@ -67,6 +67,9 @@ export async function startContainers(
   )
   try {
     const containers = await waitUntilReady(start, failure)
+    const hashOf = ({ service, labels }: Container) =>
+      [service, labels['com.docker.compose.config-hash'] ?? ''] as const
+    await keepHashes(platform, new Map(containers.map(hashOf)))
     return { outcome: changeBetween(before, containers), containers }
   } finally {
     if (!start.upEnded) failure.abort()

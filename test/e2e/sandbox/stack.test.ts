@@ -128,8 +128,8 @@ describe('the stack in a sandbox', { skip: reason }, () => {
     assert.deepEqual(
       untouched.map(line => line.split(' ')[0]),
       [
-        ...['collector', 'loki', 'machine-metrics', 'nginx', 'powerdns-db-metrics', 'prometheus', 'registry'],
-        ...['registry-ui', 'talker', 'tempo', 'timescaledb-metrics'],
+        ...['collector', 'dnsmasq-metrics', 'loki', 'machine-metrics', 'nginx', 'powerdns-db-metrics', 'prometheus'],
+        ...['registry', 'registry-ui', 'talker', 'tempo', 'timescaledb-metrics'],
       ].map(name => `macula-${name}`),
     )
   })

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { composeFileNames } from '../../../lib/stack/compose-render.ts'
-import { serviceHashes } from '../../../lib/stack/service-hashes.ts'
+import { keepHashes, serviceHashes } from '../../../lib/stack/service-hashes.ts'
 import { goodPlatform } from '../../helpers/platform.ts'
 import { shellAnswering } from '../../helpers/shell.ts'
 
@@ -26,14 +26,15 @@ describe("Compose's hashes of the services", () => {
   /** What is said of a service, and whether Compose was asked; its answer is `answer`. */
   async function hashOf(answer: string, hasLocalFile = false): Promise<[hash: string | undefined, asked: boolean]> {
     asked.length = 0
-    const platform = {
-      ...example,
-      paths: { ...example.paths, stateDir },
-      compose: { ...example.compose, hasLocalFile },
-    }
-    const shell = shellAnswering({ 'docker compose config': { stdout: `nginx ${answer}\nloki 2\n` } }, asked)
-    return [(await serviceHashes(platform, shell)).get('nginx'), asked.length > 0]
+    const stdout = example.services.map(({ name }) => `${name} ${answer}\n`).join('')
+    const shell = shellAnswering({ 'docker compose config': { stdout } }, asked)
+    return [(await serviceHashes(platform(hasLocalFile), shell)).get('nginx'), asked.length > 0]
   }
+  const platform = (hasLocalFile = false) => ({
+    ...example,
+    paths: { ...example.paths, stateDir },
+    compose: { ...example.compose, hasLocalFile },
+  })
 
   it('are asked for once for the same files, and again for others, whichever changes', async () => {
     assert.deepEqual(await hashOf('1'), ['1', true])
@@ -43,6 +44,15 @@ describe("Compose's hashes of the services", () => {
       assert.deepEqual(await hashOf(file), [file, true])
       assert.deepEqual(await hashOf('other'), [file, false])
     }
+  })
+
+  it('are not asked for after a start, whose containers have them; after one of some services they are', async () => {
+    const labels = example.services.map(({ name }) => [name, 'label'] as const)
+    await keepHashes(platform(), new Map(labels.slice(1)))
+    assert.deepEqual(await hashOf('1'), ['1', true])
+    await rm(record())
+    await keepHashes(platform(), new Map(labels))
+    assert.deepEqual(await hashOf('1'), ['label', false])
   })
 
   it('are asked for each time where a file of the user may read others', async () => {
