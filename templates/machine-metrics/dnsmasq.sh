@@ -15,14 +15,14 @@ question() {
   printf "\\000\\$(printf %03o $((${#1} + 18)))\\000\\001\\001\\000\\000\\001\\000\\000\\000\\000\\000\\000$labels\\000\\000\\020\\000\\00$2"
 }
 
-# By TCP, because dnsmasq counts such questions elsewhere than those of the machine, which come by UDP. It may keep the connection.
+# By TCP, because dnsmasq counts such questions elsewhere than those of the machine, which come by UDP. busybox' nc says when it has no more to ask,
+# as not every nc does: dnsmasq has a process for each connection, which ends with that.
 ask() {
   {
     # the version of its configuration: whether it is ours
     question {{versionName}} 1
     for name in cachesize insertions evictions hits misses servers; do question "$name.bind" 3; done
-    sleep 1
-  } | timeout 3 nc "$1" "$2" 2>/dev/null | od -An -v -tu1 | awk -f "$scripts/dnsmasq.awk"
+  } | timeout 3 busybox nc "$1" "$2" 2>/dev/null | od -An -v -tu1 | awk -f "$scripts/dnsmasq.awk"
 }
 
 measured() {
