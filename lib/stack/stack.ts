@@ -41,8 +41,8 @@ export function areReady({ services }: Platform, containers: readonly Container[
 /**
  * Starts what is not running and recreates what is described differently now, with `up`, and waits until every container is healthy, or running
  * where it has no healthcheck. Containers of services that are gone are removed, with their anonymous volumes. `seen` are the containers
- * as they were a moment ago. Returns what changed, and the containers as they are then. Throws at once when `up` fails, or when a container ends, with its last log lines; also when
- * time is up. Whichever of `up` and the wait fails ends the other.
+ * as they were a moment ago. Returns what changed, and the containers as they are then. Throws at once when `up` fails, or when a container ends,
+ * with its last log lines; also when time is up. Whichever of `up` and the wait fails ends the other.
  */
 export async function startContainers(
   platform: Platform,
@@ -69,7 +69,9 @@ export async function startContainers(
     const containers = await waitUntilReady(start, failure)
     const hashOf = ({ service, labels }: Container) =>
       [service, labels['com.docker.compose.config-hash'] ?? ''] as const
-    await keepHashes(platform, new Map(containers.map(hashOf)))
+    // a container that `up` was not told of may be described differently now
+    const started = containers.filter(({ service }) => platform.services.some(({ name }) => name === service))
+    await keepHashes(platform, new Map(started.map(hashOf)))
     return { outcome: changeBetween(before, containers), containers }
   } finally {
     if (!start.upEnded) failure.abort()
@@ -119,8 +121,8 @@ async function waitUntilReady(start: Start, failure: AbortController): Promise<r
   return waitFor(
     async () => {
       const { upEnded } = start
-      // what else there is belongs to services that are gone
       const containers = await projectContainers(start.platform).catch(error => stopAtHung(error, failure))
+      // what else there is belongs to services that are gone, or was not to be started
       present = containers.filter(({ service }) => wanted.includes(service))
       const ended = present.find(container => hasEnded(container, start.before, upEnded))
       if (ended) failure.abort(await endedError(ended))

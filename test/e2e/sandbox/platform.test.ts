@@ -141,6 +141,21 @@ describe('the platform in a sandbox', { skip: reason }, () => {
     assert.match(stderr, /Nothing to do/)
   })
 
+  it('recreates what is described differently after a start of other services alone', async () => {
+    const loki = () => text("docker ps -q --filter name='^macula-loki$'")
+    const before = await loki()
+    const set = (days: string) => sandbox.exec(`sed -i -E 's/^LOGS_DAYS=.*/LOGS_DAYS=${days}/' "$MACULA_ENV_FILE"`)
+    const days = await text(`sed -n 's/^LOGS_DAYS=//p' "$MACULA_ENV_FILE"`)
+    await set('3')
+    await sandbox.exec('docker stop macula-nginx')
+    await succeeds('start-infrastructure nginx --yes')
+    assert.equal(await loki(), before)
+    await succeeds('start-infrastructure --yes')
+    assert.notEqual(await loki(), before)
+    await set(days)
+    await succeeds('platform --yes')
+  })
+
   it('gives a service of a docker-compose.local.yml its name, route, page and status row', async () => {
     const local =
       'services:\n  own:\n    image: registry:3.1.1\n    x-macula: { group: tools, host: own, loopback: 127.0.0.9, ports: [5000], health: /v2/ }\n'
