@@ -1,5 +1,5 @@
 # Reads the answers of a DNS server, each after its length, as numbers of bytes, and writes what dnsmasq counts. Nothing where the first answer,
-# the version of the platform's configuration, has no record: that is some other server.
+# the version of the platform's configuration, has no record: that is some other server. With `nobody` it writes that none answers.
 
 function metric(name, help) { print "# HELP dnsmasq_" name " " help "\n# TYPE dnsmasq_" name " gauge" }
 function count(name, help) {
@@ -48,10 +48,11 @@ END {
     end = at + 2 + number(at)
     for (at += 2; at < end; at += byte[at] + 1) text[question, ++found[question]] = characters(at + 1, byte[at])
   }
-  if (!found[first]) exit
+  if (!found[first] && !nobody) exit
 
   metric("up", "Whether the dnsmasq of the platform answers on this machine.")
-  print "dnsmasq_up 1"
+  print "dnsmasq_up", found[first] ? 1 : 0
+  if (!found[first]) exit
   count("hits", "Questions that it answered by itself: names of the platform, and what it had in its cache.")
   count("misses", "Questions that it sent on.")
   count("cachesize", "Names that its cache has room for.")

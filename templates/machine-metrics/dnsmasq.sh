@@ -16,13 +16,13 @@ question() {
 }
 
 # By TCP, because dnsmasq counts such questions elsewhere than those of the machine, which come by UDP. busybox' nc says when it has no more to ask,
-# as not every nc does: dnsmasq has a process for each connection, which ends with that.
+# as not every nc does: dnsmasq has a process for each connection, which ends with that. Whatever listens there instead may never stop talking.
 ask() {
   {
     # the version of its configuration: whether it is ours
     question {{versionName}} 1
     for name in cachesize insertions evictions hits misses servers; do question "$name.bind" 3; done
-  } | timeout 3 busybox nc "$1" "$2" 2>/dev/null | od -An -v -tu1 | awk -f "$scripts/dnsmasq.awk"
+  } | timeout 3 busybox nc "$1" "$2" 2>/dev/null | head -c 16384 | od -An -v -tu1 | awk -f "$scripts/dnsmasq.awk"
 }
 
 measured() {
@@ -33,7 +33,7 @@ measured() {
       return
     fi
   done
-  printf '%s\n' '# HELP dnsmasq_up Whether the dnsmasq of the platform answers on this machine.' '# TYPE dnsmasq_up gauge' 'dnsmasq_up 0'
+  awk -v nobody=1 -f "$scripts/dnsmasq.awk" </dev/null
 }
 
 # QUIT is what the image is stopped with; the first process of a container ignores what it does not trap, for 10 s until it is killed

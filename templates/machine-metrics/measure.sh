@@ -1,6 +1,7 @@
 #!/bin/sh
 # Measures the containers of this project and the nodes of its cluster every ten seconds, and the size of their volumes every minute, out of
-# the files that the kernel and the engine keep. What dnsmasq.sh has read is shown with them. MACHINE and RUN are other folders in tests, and ROUND_SECONDS another time.
+# the files that the kernel and the engine keep. What dnsmasq.sh has read is shown with them. MACHINE and RUN are other folders in tests, and
+# ROUND_SECONDS another time.
 set -eu
 
 machine=${MACHINE:-/machine}

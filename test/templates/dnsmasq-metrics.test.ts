@@ -99,6 +99,26 @@ describe('what dnsmasq counts', { skip }, () => {
     }
   })
 
+  it('reads no more than it needs of a server that never stops talking', async () => {
+    const flood = createServer(socket => {
+      const more = () => {
+        while (socket.write(Buffer.alloc(65_536, 1))) sent += 65_536
+      }
+      socket.on('drain', more).on('error', () => socket.destroy())
+      more()
+    })
+    let sent = 0
+    flood.listen(listen.port, '127.0.0.1')
+    await once(flood, 'listening')
+    try {
+      await rm(join(folder, 'dnsmasq.txt'), { force: true })
+      await until(async () => (await metrics()).get('dnsmasq_up') === 0, 'it is said to be gone')
+      assert.ok(sent < 50_000_000, `${sent} bytes were taken`)
+    } finally {
+      flood.close()
+    }
+  })
+
   it('ends with what the engine stops its container with', async () => {
     const ended = once(asking!, 'exit')
     asking?.kill('SIGQUIT')
