@@ -22,7 +22,7 @@ import { type AddressState, addressStates, portsCheck } from './ports.ts'
 import { diskCheck, inotifyCheck, memoryCheck } from './resources.ts'
 
 /** What start-infrastructure cannot do without. */
-export function stackChecks(platform: Platform, machine: RoutingMachine, facts?: Promise<EngineFacts>): Check[] {
+export function stackChecks(platform: Platform, machine: RoutingMachine, facts: Promise<EngineFacts>): Check[] {
   return [
     engineCheck($, hasTool, facts),
     composeCheck($, hasTool, facts),

@@ -125,8 +125,11 @@ export function describeService(
 
 function healthOf(health: string | undefined, port: number | undefined): Service['health'] {
   if (health === undefined) return undefined
-  const [, own = port] = /^tcp(?:\/(\d+))?$/.exec(health) ?? []
-  if (health.startsWith('tcp')) return own === undefined ? undefined : { port: Number(own), path: undefined }
+  const tcp = /^tcp(?:\/(\d+))?$/.exec(health)
+  if (tcp !== null) {
+    const [, own = port] = tcp
+    return own === undefined ? undefined : { port: Number(own), path: undefined }
+  }
   return health.startsWith('/') ? { port: port ?? 80, path: health } : portAndPath(health)
 }
 

@@ -20,22 +20,29 @@ export async function serviceHashes(
   if (kept !== undefined && kept.files === key) return new Map(Object.entries(kept.services))
   const lines = await shell`docker compose config --hash ${'*'}`.lines()
   const hashes = new Map(lines.map(line => line.split(' ') as [string, string]))
-  await keepHashes(platform, hashes)
+  await keep(platform, key, hashes)
   return hashes
 }
 
-/** Keeps the hashes of the services as the rendered files describe them now, where they are those of all of them. */
+/** Keeps the hashes of the services as the rendered files describe them now, where they are those of all of them. Never throws. */
 export async function keepHashes(
   platform: Pick<Platform, 'paths' | 'compose'>,
   hashes: ReadonlyMap<string, string>,
 ): Promise<void> {
-  const files = await renderedKey(platform)
+  await keep(platform, await renderedKey(platform).catch(() => undefined), hashes)
+}
+
+/** `files` are those that the hashes were made of. */
+async function keep(
+  platform: Pick<Platform, 'paths' | 'compose'>,
+  files: string | undefined,
+  hashes: ReadonlyMap<string, string>,
+): Promise<void> {
   const isWhole = Object.keys(platform.compose.ours.services ?? {}).every(service => hashes.has(service))
   if (files === undefined || !isWhole) return
-  await writeIfChanged(
-    recordOf(platform),
-    `${JSON.stringify({ files, services: Object.fromEntries([...hashes].sort()) })}\n`,
-  )
+  const text = `${JSON.stringify({ files, services: Object.fromEntries([...hashes].sort()) })}\n`
+  // without it the next run takes 0.15 s longer; on a full disk that is no reason for this one to fail
+  await writeIfChanged(recordOf(platform), text).catch(() => {})
 }
 
 function recordOf({ paths }: Pick<Platform, 'paths'>): string {

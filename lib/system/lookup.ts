@@ -21,7 +21,7 @@ export type Lookups = (name: string, family?: 4 | 6) => Promise<LookupAnswer>
 
 /**
  * Asks the system resolver for all names at once, the way every program on this machine does (getaddrinfo). Whoever has no answer after
- * `timeoutMs` gets `timeout`. Only names that were asked for can be looked up in the result.
+ * `timeoutMs`, and the third of a second before that in which getent is tried, gets `timeout`. Only names that were asked for can be looked up in the result.
  */
 export function lookUp(questions: readonly Question[], timeoutMs: number, shell: Shell = $): Lookups {
   const pending = new Map(questions.map(({ name, family }) => [`${family}:${name}`, deferred<LookupAnswer>()]))
