@@ -27,6 +27,8 @@ export interface Container {
   since: Date | undefined
   /** When its last run started; undefined when it never ran. */
   startedAt: Date | undefined
+  /** The engine starts it again when it ends, whatever its exit code: a service, and no job that has an end. */
+  isKeptRunning?: boolean
   /** Restarts by the engine since it was created. */
   restartCount: number
   labels: Readonly<Record<string, string>>
@@ -67,28 +69,31 @@ export async function lastLogLines(container: string, count = 12, shell: Shell =
 
 /** Reads what `docker container inspect` prints. */
 export function parseContainers(json: string): Container[] {
-  return (JSON.parse(json || '[]') as Inspected[]).map(({ Id, Name, Image, RestartCount, State, Config }) => {
-    const labels = Config.Labels ?? {}
-    const startedAt = dateOf(State.StartedAt)
-    const ended = State.Status === 'exited' || State.Status === 'dead' || State.Status === 'restarting'
-    const standIn = labels['macula.standin']
-    return {
-      id: Id,
-      name: Name.replace(/^\//, ''),
-      service: labels['com.docker.compose.service'] ?? '',
-      image: Config.Image,
-      imageId: Image,
-      state: State.Status,
-      health: State.Health && State.Health.Status !== 'none' ? State.Health.Status : undefined,
-      exitCode: State.ExitCode,
-      since: ended ? dateOf(State.FinishedAt) : startedAt,
-      startedAt,
-      restartCount: RestartCount,
-      labels,
-      standIn: standIns.includes(standIn ?? '') ? (standIn as StandIn) : undefined,
-      standInName: labels['macula.standin.name'],
-    }
-  })
+  return (JSON.parse(json || '[]') as Inspected[]).map(
+    ({ Id, Name, Image, RestartCount, State, Config, HostConfig }) => {
+      const labels = Config.Labels ?? {}
+      const startedAt = dateOf(State.StartedAt)
+      const ended = State.Status === 'exited' || State.Status === 'dead' || State.Status === 'restarting'
+      const standIn = labels['macula.standin']
+      return {
+        id: Id,
+        name: Name.replace(/^\//, ''),
+        service: labels['com.docker.compose.service'] ?? '',
+        image: Config.Image,
+        imageId: Image,
+        state: State.Status,
+        health: State.Health && State.Health.Status !== 'none' ? State.Health.Status : undefined,
+        exitCode: State.ExitCode,
+        since: ended ? dateOf(State.FinishedAt) : startedAt,
+        startedAt,
+        isKeptRunning: ['always', 'unless-stopped'].includes(HostConfig?.RestartPolicy?.Name ?? ''),
+        restartCount: RestartCount,
+        labels,
+        standIn: standIns.includes(standIn ?? '') ? (standIn as StandIn) : undefined,
+        standInName: labels['macula.standin.name'],
+      }
+    },
+  )
 }
 
 /** Whether the engine considers a container healthy: it runs, and its own healthcheck, if any, passes. */
@@ -118,6 +123,7 @@ interface Inspected {
     Health?: { Status: 'none' | 'starting' | 'healthy' | 'unhealthy' }
   }
   Config: { Image: string; Labels: Record<string, string> | null }
+  HostConfig?: { RestartPolicy?: { Name: string } }
 }
 
 // the engine writes the year 1 for what never happened

@@ -150,9 +150,10 @@ function stopAtHung(error: unknown, failure: AbortController): never {
   throw error
 }
 
-/** Healthy, or a job of the user's that has done its work. */
+/** Healthy, or a job of the user's that has done its work. A service that somebody has stopped ends with 0, too, and is to be started. */
 function isReady(container: Container | undefined): boolean {
-  return isHealthy(container) || (container?.state === 'exited' && container.exitCode === 0)
+  const hasDoneItsWork = container?.state === 'exited' && container.exitCode === 0 && container.isKeptRunning !== true
+  return isHealthy(container) || hasDoneItsWork
 }
 
 /** A container that has ended since we began; `restart: unless-stopped` would hide it behind endless attempts. */

@@ -149,6 +149,8 @@ describe('the platform in a sandbox', { skip: reason }, () => {
     await set('3')
     await sandbox.exec('docker stop macula-nginx')
     await succeeds('start-infrastructure nginx --yes')
+    // it had ended with 0, as one does that is stopped
+    assert.notEqual(await text("docker ps -q --filter name='^macula-nginx$'"), '')
     assert.equal(await loki(), before)
     await succeeds('start-infrastructure --yes')
     assert.notEqual(await loki(), before)
